@@ -1,0 +1,1 @@
+//! HTTP and WebSocket around a domcast hub, as an axum router.

@@ -1,0 +1,1 @@
+//! The browser half of domcast: applies patches to a live page.

@@ -1,0 +1,1 @@
+//! Finds the patches that turn one HTML tree into another, applies and encodes them.

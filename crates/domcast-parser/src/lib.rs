@@ -1,0 +1,1 @@
+//! HTML text to tree, as browsers do.

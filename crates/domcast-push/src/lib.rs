@@ -1,0 +1,1 @@
+//! Views that stay live: state, handlers and ticks in, numbered patches out.

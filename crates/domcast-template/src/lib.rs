@@ -1,0 +1,1 @@
+//! Name and state to HTML text, with Jinja templates.
