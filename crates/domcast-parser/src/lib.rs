@@ -1,1 +1,144 @@
 //! HTML text to tree, as browsers do.
+//!
+//! ```
+//! use domcast_parser::parse_fragment;
+//!
+//! let tree = parse_fragment("<table><tr><td>tea", "div")?;
+//! assert_eq!(tree.to_html(), "<table><tbody><tr><td>tea</td></tr></tbody></table>");
+//! # Ok::<(), domcast_parser::ParseError>(())
+//! ```
+//!
+//! The text goes through html5ever, which follows the HTML standard; the nodes go straight into a
+//! [`Tree`](domcast_diff::Tree) of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
+//! says what tree it makes. Input beyond the [`Limits`] is.
+
+mod sink; // html5ever's tree builder writes into a Tree
+mod outline; // the notation of html5lib-tests
+
+use domcast_diff::{Name, Namespace, Tree};
+use std::fmt;
+
+pub use outline::outline;
+
+/// Parses the HTML of a whole page, with scripting on as in a browser.
+///
+/// # Errors
+///
+/// [`ParseError`] if the text exceeds the default [`Limits`].
+pub fn parse_document(html: &str) -> Result<Tree, ParseError> {
+    Parser::default().document(html)
+}
+
+/// Parses HTML as the content of an element `context`, as setting `innerHTML` does: `div`, `tbody`, `svg path`, `math mi`.
+///
+/// # Errors
+///
+/// [`ParseError`] if the text exceeds the default [`Limits`] or `context` is not a name.
+pub fn parse_fragment(html: &str, context: &str) -> Result<Tree, ParseError> {
+    Parser::default().fragment(html, context)
+}
+
+/// How to parse; the functions of this crate use the default.
+#[derive(Clone, Debug)]
+pub struct Parser {
+    /// What is too much.
+    pub limits: Limits,
+    /// Whether scripts run where the HTML is shown: then the content of `noscript` is text.
+    pub scripting: bool,
+}
+
+impl Default for Parser {
+    fn default() -> Parser {
+        Parser { limits: Limits::default(), scripting: true }
+    }
+}
+
+/// The largest input that is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of HTML text.
+    pub n_bytes: usize,
+    /// Nodes in the tree.
+    pub n_nodes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { n_bytes: 16 << 20, n_nodes: 2_000_000 }
+    }
+}
+
+/// Input that is not parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The text is longer than [`Limits::n_bytes`].
+    TooLong {
+        /// The length of the text.
+        n_bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The tree would hold more nodes than [`Limits::n_nodes`].
+    TooManyNodes {
+        /// The limit.
+        limit: usize,
+    },
+    /// The context is neither a name nor one after `svg ` or `math `.
+    BadContext(String),
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParseError::TooLong { n_bytes, limit } => write!(f, "HTML of {n_bytes} bytes exceeds the limit of {limit}"),
+            ParseError::TooManyNodes { limit } => write!(f, "HTML makes more nodes than the limit of {limit}"),
+            ParseError::BadContext(context) => {
+                write!(f, "context `{context}` is not an element (`div`, `tbody`, `svg path`, `math mi` …)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl Parser {
+    /// Parses the HTML of a whole page.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the text exceeds the limits.
+    pub fn document(&self, html: &str) -> Result<Tree, ParseError> {
+        self.check_length(html)?;
+        sink::document(self, html)
+    }
+
+    /// Parses HTML as the content of an element `context`.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the text exceeds the limits or `context` is not a name.
+    pub fn fragment(&self, html: &str, context: &str) -> Result<Tree, ParseError> {
+        self.check_length(html)?;
+        sink::fragment(self, html, &context_name(context)?)
+    }
+
+    fn check_length(&self, html: &str) -> Result<(), ParseError> {
+        let limit = self.limits.n_bytes;
+        if html.len() > limit {
+            return Err(ParseError::TooLong { n_bytes: html.len(), limit });
+        }
+        Ok(())
+    }
+}
+
+fn context_name(context: &str) -> Result<Name, ParseError> {
+    let (namespace, local) = match context.split_once(' ') {
+        Some(("svg", local)) => (Namespace::Svg, local),
+        Some(("math", local)) => (Namespace::MathMl, local),
+        Some(_) => (Namespace::None, ""),
+        None => (Namespace::Html, context),
+    };
+    let is_name = !local.is_empty() && local.chars().all(|char| char.is_ascii_alphanumeric() || "-_:.".contains(char));
+    if is_name { Ok(Name::new(namespace, local)) } else { Err(ParseError::BadContext(context.into())) }
+}

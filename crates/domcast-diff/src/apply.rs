@@ -1,0 +1,329 @@
+//! Runs a patch list on a tree: the reference for every client.
+
+use crate::name::{Name, Str};
+use crate::patch::{Nodes, Patch, Patches, Splice, Token};
+use crate::tree::{Attribute, Element, NodeId, Tree, VNode};
+use std::collections::HashSet;
+use std::fmt;
+
+/// Runs `patches` on `tree`.
+///
+/// Costs what the patches touch, not the size of the tree; finding an attribute is linear in those of its element.
+///
+/// # Errors
+///
+/// [`ApplyError`] says which patch could not be followed and why. The patches before it stay applied and the
+/// failing one is not begun, so keep a copy of a tree that must not be lost.
+///
+/// ```
+/// use domcast_diff::{apply, diff, Element, Name, NodeId, Tree, VNode};
+///
+/// let mut old = Tree::new();
+/// old.append(NodeId::ROOT, VNode::Text("one".into()));
+/// let mut new = Tree::new();
+/// new.append(NodeId::ROOT, VNode::Text("two".into()));
+///
+/// let patches = diff(&old, &new);
+/// apply(&mut old, &patches)?;
+/// assert_eq!(old, new);
+/// # Ok::<(), domcast_diff::ApplyError>(())
+/// ```
+pub fn apply(tree: &mut Tree, patches: &Patches) -> Result<(), ApplyError> {
+    for (patch_idx, patch) in patches.iter().enumerate() {
+        apply_one(tree, patch).map_err(|reason| ApplyError { patch_idx, reason })?;
+    }
+    Ok(())
+}
+
+/// A patch that does not fit the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyError {
+    /// The position of the patch in its list, from 0.
+    pub patch_idx: usize,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reason {
+    NoNode(NodeId),
+    NotAParent(NodeId),
+    NotAnElement(NodeId),
+    NotText(NodeId),
+    NotAChild { before: NodeId, parent: NodeId },
+    Root,
+    Twice(NodeId),
+    NotSiblings(NodeId),
+    Order { found: usize, n_children: usize },
+    NoAttribute(Name),
+    Outside { at: u32, remove: u32, length: usize },
+    Token { token_idx: usize },
+    Count { found: u32, n_nodes: usize },
+    Full,
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "patch {} cannot be applied: ", self.patch_idx)?;
+        match &self.reason {
+            Reason::NoNode(id) => write!(f, "there is no node {id:?}"),
+            Reason::NotAParent(id) => write!(f, "node {id:?} cannot have children"),
+            Reason::NotAnElement(id) => write!(f, "node {id:?} is not an element"),
+            Reason::NotText(id) => write!(f, "node {id:?} is neither text nor a comment"),
+            Reason::NotAChild { before, parent } => write!(f, "node {before:?} is not a child of {parent:?}"),
+            Reason::Root => write!(f, "the root stays where it is"),
+            Reason::Twice(id) => write!(f, "node {id:?} is named twice"),
+            Reason::NotSiblings(id) => write!(f, "node {id:?} has another parent than the node before it"),
+            Reason::Order { found, n_children } => write!(f, "{found} nodes are ordered, the parent has {n_children}"),
+            Reason::NoAttribute(name) => write!(f, "the element has no attribute `{name:?}`"),
+            Reason::Outside { at, remove, length } => {
+                write!(f, "{remove} units from {at} on are not within a text of {length} UTF-16 units")
+            }
+            Reason::Token { token_idx } => write!(f, "token {token_idx} is out of place"),
+            Reason::Count { found, n_nodes } => write!(f, "{found} nodes were expected, the tree has {n_nodes}"),
+            Reason::Full => write!(f, "the tree would have more than 2^32 - 2 nodes"),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
+    match patch {
+        Patch::Insert { parent, before, nodes } => {
+            check_parent(tree, *parent)?;
+            check_before(tree, *parent, *before)?;
+            check_nodes(tree, nodes)?;
+            insert(tree, *parent, *before, nodes);
+        }
+        Patch::ReplaceChildren { parent, nodes } => {
+            check_parent(tree, *parent)?;
+            check_nodes(tree, nodes)?;
+            clear(tree, *parent);
+            insert(tree, *parent, None, nodes);
+        }
+        Patch::Clear { parent } => {
+            check_parent(tree, *parent)?;
+            clear(tree, *parent);
+        }
+        Patch::Remove { nodes } => {
+            check_removable(tree, nodes)?;
+            nodes.iter().for_each(|&id| tree.remove(id));
+        }
+        Patch::Move { nodes, before } => {
+            let Some(parent) = check_siblings(tree, nodes)? else { return Ok(()) };
+            check_before(tree, parent, *before)?;
+            if let Some(before) = before.filter(|before| nodes.contains(before)) {
+                return Err(Reason::Twice(before));
+            }
+            place(tree, parent, *before, nodes);
+        }
+        Patch::Permute { parent, order } => {
+            check_parent(tree, *parent)?;
+            let n_children = tree.children(*parent).count();
+            let named = check_siblings(tree, order)?;
+            if order.len() != n_children || named.is_some_and(|named| named != *parent) {
+                return Err(Reason::Order { found: order.len(), n_children });
+            }
+            place(tree, *parent, None, order);
+        }
+        Patch::SetText { node, text } => *text_mut(tree, *node)? = text.clone(),
+        Patch::SpliceText { node, splice } => {
+            let text = text_mut(tree, *node)?;
+            *text = spliced(text, splice)?;
+        }
+        Patch::SetAttribute { node, name, value } => {
+            let element = element_mut(tree, *node)?;
+            match element.attributes.iter_mut().find(|attribute| attribute.name == *name) {
+                Some(attribute) => attribute.value = value.clone(),
+                None => element.attributes.push(Attribute { name: name.clone(), value: value.clone() }),
+            }
+        }
+        Patch::SpliceAttribute { node, name, splice } => {
+            let value = attribute_mut(tree, *node, name)?;
+            *value = spliced(value, splice)?;
+        }
+        Patch::RemoveAttribute { node, name } => {
+            attribute_mut(tree, *node, name)?;
+            element_mut(tree, *node)?.attributes.retain(|attribute| attribute.name != *name);
+        }
+        Patch::Compact { n_nodes } => {
+            if tree.n_nodes() != *n_nodes as usize {
+                return Err(Reason::Count { found: *n_nodes, n_nodes: tree.n_nodes() });
+            }
+            tree.compact();
+        }
+    }
+    Ok(())
+}
+
+fn check_parent(tree: &Tree, id: NodeId) -> Result<(), Reason> {
+    match tree.get(id).ok_or(Reason::NoNode(id))? {
+        VNode::Root | VNode::Element(_) => Ok(()),
+        _ => Err(Reason::NotAParent(id)),
+    }
+}
+
+fn check_before(tree: &Tree, parent: NodeId, before: Option<NodeId>) -> Result<(), Reason> {
+    match before {
+        Some(before) if tree.parent(before) != Some(parent) => Err(Reason::NotAChild { before, parent }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the nodes exist, that none is named twice, and that none is inside another.
+fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
+    let named = check_distinct(tree, nodes)?;
+    // Siblings are the usual case and cannot contain one another.
+    if check_same_parent(tree, nodes).is_ok() {
+        return Ok(());
+    }
+    for &id in nodes {
+        let mut above = std::iter::successors(tree.parent(id), |&id| tree.parent(id));
+        if let Some(outer) = above.find(|id| named.contains(id)) {
+            return Err(Reason::Twice(outer));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the nodes exist once each and share a parent, which is returned; `None` for no nodes.
+fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
+    check_distinct(tree, nodes)?;
+    check_same_parent(tree, nodes)
+}
+
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Reason> {
+    let mut named = HashSet::with_capacity(nodes.len());
+    for &id in nodes {
+        tree.get(id).ok_or(Reason::NoNode(id))?;
+        if id == NodeId::ROOT {
+            return Err(Reason::Root);
+        }
+        if !named.insert(id) {
+            return Err(Reason::Twice(id));
+        }
+    }
+    Ok(named)
+}
+
+fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
+    let parent = nodes.first().and_then(|&id| tree.parent(id));
+    match nodes.iter().find(|&&id| tree.parent(id) != parent) {
+        Some(&id) => Err(Reason::NotSiblings(id)),
+        None => Ok(parent),
+    }
+}
+
+/// Checks that attributes follow their element and differ, that every close has its element, and that the ids suffice.
+fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
+    let mut depth = 0_usize;
+    let mut in_tag = false;
+    let mut names: HashSet<&Name> = HashSet::new();
+    for (token_idx, token) in nodes.0.iter().enumerate() {
+        let fits = match token {
+            Token::Attribute(name, _) => in_tag && names.insert(name),
+            Token::Close => depth > 0,
+            _ => true,
+        };
+        if !fits {
+            return Err(Reason::Token { token_idx });
+        }
+        match token {
+            Token::Attribute(..) => continue,
+            Token::Element(_) => depth += 1,
+            Token::Close => depth -= 1,
+            Token::Text(_) | Token::Comment(_) | Token::Doctype(_) => {}
+        }
+        in_tag = matches!(token, Token::Element(_));
+        names.clear();
+    }
+    if tree.next_id().0 as usize + nodes.0.len() >= u32::MAX as usize {
+        return Err(Reason::Full);
+    }
+    Ok(())
+}
+
+fn insert(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &Nodes) {
+    let mut open: Vec<NodeId> = Vec::new();
+    for token in &nodes.0 {
+        let node = match token {
+            Token::Element(name) => VNode::Element(Element::new(name.clone())),
+            Token::Text(text) => VNode::Text(text.clone()),
+            Token::Comment(text) => VNode::Comment(text.clone()),
+            Token::Doctype(doctype) => VNode::Doctype(doctype.clone()),
+            Token::Attribute(name, value) => {
+                if let Some(VNode::Element(element)) = open.last().and_then(|&id| tree.get_mut(id)) {
+                    element.attributes.push(Attribute { name: name.clone(), value: value.clone() });
+                }
+                continue;
+            }
+            Token::Close => {
+                open.pop();
+                continue;
+            }
+        };
+        let is_element = matches!(node, VNode::Element(_));
+        let id = tree.create(node);
+        match open.last() {
+            Some(&parent) => tree.insert(parent, None, id),
+            None => tree.insert(parent, before, id),
+        }
+        if is_element {
+            open.push(id);
+        }
+    }
+}
+
+fn clear(tree: &mut Tree, parent: NodeId) {
+    while let Some(child) = tree.last_child(parent) {
+        tree.remove(child);
+    }
+}
+
+fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeId]) {
+    for &id in nodes {
+        tree.detach(id);
+        tree.insert(parent, before, id);
+    }
+}
+
+fn text_mut(tree: &mut Tree, id: NodeId) -> Result<&mut Str, Reason> {
+    match tree.get_mut(id).ok_or(Reason::NoNode(id))? {
+        VNode::Text(text) | VNode::Comment(text) => Ok(text),
+        _ => Err(Reason::NotText(id)),
+    }
+}
+
+fn element_mut(tree: &mut Tree, id: NodeId) -> Result<&mut Element, Reason> {
+    match tree.get_mut(id).ok_or(Reason::NoNode(id))? {
+        VNode::Element(element) => Ok(element),
+        _ => Err(Reason::NotAnElement(id)),
+    }
+}
+
+fn attribute_mut<'a>(tree: &'a mut Tree, id: NodeId, name: &Name) -> Result<&'a mut Str, Reason> {
+    let attributes = &mut element_mut(tree, id)?.attributes;
+    let found = attributes.iter_mut().find(|attribute| attribute.name == *name);
+    found.map(|attribute| &mut attribute.value).ok_or_else(|| Reason::NoAttribute(name.clone()))
+}
+
+/// Returns `text` after `splice`, whose positions count UTF-16 units.
+fn spliced(text: &str, splice: &Splice) -> Result<Str, Reason> {
+    let outside = || Reason::Outside { at: splice.at, remove: splice.remove, length: text.encode_utf16().count() };
+    let end = splice.at.checked_add(splice.remove).ok_or_else(outside)?;
+    let (from, rest) = (byte_offset(text, splice.at), byte_offset(text, end));
+    let (from, rest) = from.zip(rest).ok_or_else(outside)?;
+    Ok([&text[..from], &splice.insert, &text[rest..]].concat().into())
+}
+
+/// Returns the byte offset of a UTF-16 offset; `None` beyond the end or inside a surrogate pair.
+fn byte_offset(text: &str, utf16_offset: u32) -> Option<usize> {
+    let mut n_units = 0;
+    for (offset, char) in text.char_indices() {
+        if n_units >= utf16_offset {
+            return (n_units == utf16_offset).then_some(offset);
+        }
+        n_units += char.len_utf16() as u32;
+    }
+    (n_units == utf16_offset).then_some(text.len())
+}

@@ -1,0 +1,329 @@
+//! Siblings: pairs old children with new ones and puts the new ones in place.
+//!
+//! What is equal at both ends is set aside first. In the middle children pair by key, then equal ones that occur once
+//! pair wherever they stand; those pairs may move. The longest increasing run of old positions stays; between two that
+//! stay, what is left is [aligned](crate::align) in order. Old children without a partner are removed, new
+//! ones inserted, and every paired child off the run moves once.
+//!
+//! Example, keys `a b c d` → `c b e d`: `d` is at both ends, `a` is removed, `c` moves before `b`, `e` is inserted before `d`.
+//!
+//! `O(n log n)` time and `O(n)` space, `n = old.len() + new.len()`.
+//!
+//! Invariants: partners are of one kind (and name, and key); patches are emitted from right to left, so the node that a
+//! patch is placed before is in its final place already.
+
+use crate::align;
+use crate::diff::Walk;
+use crate::lis::longest_increasing;
+use crate::name::Str;
+use crate::patch::{Nodes, Patch};
+use crate::tree::{Element, NodeId, Tree, VNode};
+use std::collections::HashMap;
+
+/// Emits the patches that turn the children of `old_parent` into those of `new_parent`, save for what differs inside
+/// paired children: those pairs are left for the walk.
+pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: NodeId) {
+    let first_pair = walk.pairs.len();
+    let (mut old_next, mut new_next) = (walk.old.first_child(old_parent), walk.new.first_child(new_parent));
+    while let (Some(old_id), Some(new_id)) = (old_next, new_next) {
+        if !is_surely_pair(walk, old_id, new_id) {
+            break;
+        }
+        walk.pairs.push((old_id, new_id));
+        (old_next, new_next) = (walk.old.next_sibling(old_id), walk.new.next_sibling(new_id));
+    }
+    if old_next.is_none() && new_next.is_none() {
+        walk.pairs[first_pair..].reverse();
+        return;
+    }
+    let (mut old_ids, mut new_ids) = (rest(walk.old, old_next), rest(walk.new, new_next));
+    let mut tail = Vec::new();
+    while let (Some(&old_id), Some(&new_id)) = (old_ids.last(), new_ids.last()) {
+        if !is_surely_pair(walk, old_id, new_id) {
+            break;
+        }
+        tail.push((old_id, new_id));
+        (old_ids.pop(), new_ids.pop());
+    }
+
+    let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
+    let after = tail.last().map(|&(old_id, _)| old_id);
+    siblings.put_in_place(walk, walk.pairs.len() == first_pair && tail.is_empty(), after);
+
+    for (new_idx, partner) in siblings.partners.iter().enumerate() {
+        if let Some(old_idx) = *partner {
+            walk.pairs.push((old_ids[old_idx], new_ids[new_idx]));
+        }
+    }
+    walk.pairs.extend(tail.into_iter().rev());
+    // The walk takes the last pair first.
+    walk.pairs[first_pair..].reverse();
+}
+
+fn rest(tree: &Tree, first: Option<NodeId>) -> Vec<NodeId> {
+    std::iter::successors(first, |&id| tree.next_sibling(id)).collect()
+}
+
+/// Whether two children at the same end belong together: they are equal, or they are the same by key.
+fn is_surely_pair(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> bool {
+    if walk.is_equal(old_id, new_id) {
+        return true;
+    }
+    match (walk.old.element(old_id), walk.new.element(new_id)) {
+        (Some(old), Some(new)) => old.name == new.name && key(old).is_some_and(|old_key| Some(old_key) == key(new)),
+        _ => false,
+    }
+}
+
+/// Returns what identifies an element among its siblings: `dc-key`, else `data-key`, else `id`; an empty one does not count.
+pub(crate) fn key(element: &Element) -> Option<&Str> {
+    let key = ["dc-key", "data-key", "id"].iter().find_map(|name| element.attribute(name));
+    key.filter(|key| !key.is_empty())
+}
+
+/// Whether a child without a key may become another: both are text, or comments, or elements of one name.
+pub(crate) fn is_same_kind(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> bool {
+    match (walk.old.get(old_id), walk.new.get(new_id)) {
+        (Some(VNode::Text(_)), Some(VNode::Text(_))) | (Some(VNode::Comment(_)), Some(VNode::Comment(_))) => true,
+        (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
+            old.name == new.name && key(old).is_none() && key(new).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// The children between the equal ends.
+struct Siblings<'a> {
+    parent: NodeId,
+    old_ids: &'a [NodeId],
+    new_ids: &'a [NodeId],
+    /// For each new child the index of the old child that becomes it.
+    partners: Vec<Option<usize>>,
+    /// Which new children have a partner that keeps its place.
+    stays: Vec<bool>,
+}
+
+impl<'a> Siblings<'a> {
+    fn pair(walk: &Walk<'_>, parent: NodeId, old_ids: &'a [NodeId], new_ids: &'a [NodeId]) -> Siblings<'a> {
+        let (partners, stays) = (vec![None; new_ids.len()], vec![false; new_ids.len()]);
+        let mut siblings = Siblings { parent, old_ids, new_ids, partners, stays };
+        if old_ids.is_empty() || new_ids.is_empty() {
+            return siblings;
+        }
+        let mut is_paired = vec![false; old_ids.len()];
+        siblings.pair_by_key(walk, &mut is_paired);
+        siblings.pair_equal(walk, &mut is_paired);
+        siblings.choose_who_stays(walk);
+        siblings.pair_between(walk, &mut is_paired);
+        siblings
+    }
+
+    /// Of siblings that share a key only the first has it; the others count as having none that matches.
+    fn pair_by_key(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
+        let mut by_key: HashMap<(&Str, &crate::name::Name), usize> = HashMap::new();
+        for (old_idx, &old_id) in self.old_ids.iter().enumerate() {
+            if let Some(element) = walk.old.element(old_id)
+                && let Some(key) = key(element)
+            {
+                by_key.entry((key, &element.name)).or_insert(old_idx);
+            }
+        }
+        if by_key.is_empty() {
+            return;
+        }
+        for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
+            if let Some(element) = walk.new.element(new_id)
+                && let Some(key) = key(element)
+                && let Some(old_idx) = by_key.remove(&(key, &element.name))
+            {
+                self.partners[new_idx] = Some(old_idx);
+                is_paired[old_idx] = true;
+            }
+        }
+    }
+
+    /// Equal children pair if they occur once on both sides: pairing one of many could only cause moves.
+    fn pair_equal(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
+        let n_left = self.partners.iter().filter(|partner| partner.is_none()).count();
+        if n_left == 0 || is_paired.iter().all(|&paired| paired) {
+            return;
+        }
+        let mut seen: HashMap<u64, Once> = HashMap::new();
+        for (old_idx, &old_id) in self.old_ids.iter().enumerate().filter(|&(old_idx, _)| !is_paired[old_idx]) {
+            seen.entry(walk.old_digests.get(old_id)).or_default().see_old(old_idx);
+        }
+        for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
+            if self.partners[new_idx].is_none()
+                && let Some(once) = seen.get_mut(&walk.new_digests.get(new_id))
+            {
+                once.see_new(new_idx);
+            }
+        }
+        for once in seen.into_values() {
+            if let Some((old_idx, new_idx)) = once.pair() {
+                self.partners[new_idx] = Some(old_idx);
+                is_paired[old_idx] = true;
+            }
+        }
+    }
+
+    fn choose_who_stays(&mut self, walk: &Walk<'_>) {
+        let paired: Vec<(usize, usize)> = self
+            .partners
+            .iter()
+            .enumerate()
+            .filter_map(|(new_idx, old_idx)| old_idx.map(|old_idx| (new_idx, old_idx)))
+            .collect();
+        let is_in_order = paired.windows(2).all(|pair| pair[0].1 < pair[1].1);
+        if is_in_order {
+            paired.iter().for_each(|&(new_idx, _)| self.stays[new_idx] = true);
+            return;
+        }
+        let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
+        let weights: Vec<u32> =
+            positions.iter().map(|&old_idx| loss_if_moved(walk.old, self.old_ids[old_idx])).collect();
+        for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
+            self.stays[new_idx] = stays;
+        }
+    }
+
+    /// Pairs what is left between neighbours that stay, in order, so none of it moves.
+    fn pair_between(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
+        let mut gap_old = 0;
+        let mut gap_new: Vec<usize> = Vec::new();
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for new_idx in 0..=self.new_ids.len() {
+            let is_end = new_idx == self.new_ids.len();
+            if !is_end && !self.stays[new_idx] {
+                if self.partners[new_idx].is_none() {
+                    gap_new.push(new_idx);
+                }
+                continue;
+            }
+            let end = if is_end { self.old_ids.len() } else { self.partners[new_idx].unwrap_or(gap_old) };
+            if !gap_new.is_empty() {
+                let old: Vec<usize> = (gap_old..end).filter(|&old_idx| !is_paired[old_idx]).collect();
+                let old_at = |idx: usize| self.old_ids[old[idx]];
+                let new_at = |idx: usize| self.new_ids[gap_new[idx]];
+                let pairs = align::align(walk, old.len(), gap_new.len(), &old_at, &new_at);
+                found.extend(pairs.into_iter().map(|(old_idx, new_idx)| (old[old_idx], gap_new[new_idx])));
+                gap_new.clear();
+            }
+            gap_old = end + 1;
+        }
+        for (old_idx, new_idx) in found {
+            self.partners[new_idx] = Some(old_idx);
+            self.stays[new_idx] = true;
+            is_paired[old_idx] = true;
+        }
+    }
+
+    /// Emits removals, moves and insertions. `is_all` says that these are all children; `after` follows them.
+    fn put_in_place(&self, walk: &mut Walk<'_>, is_all: bool, after: Option<NodeId>) {
+        let parent = self.parent;
+        let mut is_kept = vec![false; self.old_ids.len()];
+        self.partners.iter().flatten().for_each(|&old_idx| is_kept[old_idx] = true);
+        let is_kept_any = is_kept.contains(&true);
+        if is_all && !is_kept_any && !self.old_ids.is_empty() {
+            let patch = if self.new_ids.is_empty() {
+                Patch::Clear { parent }
+            } else {
+                let (nodes, _) = walk.take_new(self.new_ids);
+                Patch::ReplaceChildren { parent, nodes }
+            };
+            walk.patches.push(patch);
+            return;
+        }
+        let removed: Vec<NodeId> =
+            (0..is_kept.len()).filter(|&idx| !is_kept[idx]).map(|idx| self.old_ids[idx]).collect();
+        if !removed.is_empty() {
+            walk.patches.push(Patch::Remove { nodes: removed });
+        }
+        let is_ordered = self.permute(walk, is_all);
+
+        let mut before = after;
+        let mut end = self.new_ids.len();
+        while end > 0 {
+            let is_moved = |idx: usize| self.partners[idx].is_some() && !self.stays[idx] && !is_ordered;
+            let is_new = |idx: usize| self.partners[idx].is_none();
+            let mut start = end - 1;
+            if is_new(start) {
+                while start > 0 && is_new(start - 1) {
+                    start -= 1;
+                }
+                let (nodes, first): (Nodes, NodeId) = walk.take_new(&self.new_ids[start..end]);
+                walk.patches.push(Patch::Insert { parent, before, nodes });
+                before = Some(first);
+            } else if is_moved(start) {
+                while start > 0 && is_moved(start - 1) {
+                    start -= 1;
+                }
+                let nodes: Vec<NodeId> =
+                    self.partners[start..end].iter().flatten().map(|&old_idx| self.old_ids[old_idx]).collect();
+                let first = nodes[0];
+                walk.patches.push(Patch::Move { nodes, before });
+                before = Some(first);
+            } else {
+                before = self.partners[start].map(|old_idx| self.old_ids[old_idx]);
+            }
+            end = start;
+        }
+    }
+
+    /// Emits one permutation instead of many moves where that takes fewer bytes.
+    fn permute(&self, walk: &mut Walk<'_>, is_all: bool) -> bool {
+        let n_moved = (0..self.new_ids.len()).filter(|&idx| self.partners[idx].is_some() && !self.stays[idx]).count();
+        if !is_all || n_moved < 4 {
+            return false;
+        }
+        let order: Vec<NodeId> = self.partners.iter().flatten().map(|&old_idx| self.old_ids[old_idx]).collect();
+        // `["m",1234,5678],` against `1234,` and `[1234,-5,1000],`
+        const MOVE_BYTES: usize = 16;
+        const RUN_BYTES: usize = 14;
+        const ID_BYTES: usize = 5;
+        let order_bytes: usize = crate::encoding::runs(&order).map(|run| (run.2 * ID_BYTES).min(RUN_BYTES)).sum();
+        if order_bytes >= n_moved * MOVE_BYTES {
+            return false;
+        }
+        walk.patches.push(Patch::Permute { parent: self.parent, order });
+        true
+    }
+}
+
+/// How much a page loses when the node moves: more for what loads or plays than for what may have the focus.
+fn loss_if_moved(tree: &Tree, id: NodeId) -> u32 {
+    let loss = |id: NodeId| {
+        let Some(element) = tree.element(id) else { return 0 };
+        if element.attribute("dc-stay").is_some() {
+            return 1_000;
+        }
+        match &*element.name.local {
+            "iframe" | "video" | "audio" | "object" | "embed" => 100,
+            "input" | "textarea" | "select" => 1,
+            _ => 0,
+        }
+    };
+    tree.descendants(id).map(|(id, _)| loss(id)).sum::<u32>().min(100_000)
+}
+
+/// Where a digest was seen.
+#[derive(Default)]
+struct Once {
+    old: Option<usize>,
+    new: Option<usize>,
+    is_repeated: bool,
+}
+
+impl Once {
+    fn see_old(&mut self, idx: usize) {
+        self.is_repeated |= self.old.replace(idx).is_some();
+    }
+
+    fn see_new(&mut self, idx: usize) {
+        self.is_repeated |= self.new.replace(idx).is_some();
+    }
+
+    fn pair(self) -> Option<(usize, usize)> {
+        if self.is_repeated { None } else { self.old.zip(self.new) }
+    }
+}

@@ -1,0 +1,321 @@
+//! Shapes: what repeats among inserted nodes is sent once (PROTOCOL.md, section 2).
+//!
+//! Siblings repeat if they have one skeleton: the same elements with the same attribute names, and text in the same places. A
+//! period of up to [`MAX_PERIOD`] siblings is tried, so rows with blanks between them repeat too. Where all instances agree the shape
+//! holds the value, elsewhere a hole. A shape is used where it saves bytes.
+//!
+//! Linear in the tokens, times [`MAX_PERIOD`].
+
+use super::line::{self, Item, Items, Line, Op};
+use super::{DecodeError, line::write_token};
+use crate::patch::{Nodes, Token};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+const MAX_PERIOD: usize = 3;
+
+/// Fewer tokens than this hold nothing worth a shape.
+const MIN_TOKENS: usize = 6;
+
+/// Writes the nodes of one patch list; the shapes are numbered through.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// The numbers of the shapes so far, by their items.
+    numbers: HashMap<String, u32>,
+}
+
+static CLOSE: Token = Token::Close;
+
+impl Writer {
+    /// Appends `nodes` to `items`, and to `lines` the shapes that they use first.
+    pub(super) fn write<'a>(&mut self, nodes: &'a Nodes, items: &mut Vec<Item<'a>>, lines: &mut Vec<Line<'a>>) {
+        let tokens = &nodes.0;
+        if tokens.len() < MIN_TOKENS {
+            tokens.iter().for_each(|token| write_token(token, items));
+            return;
+        }
+        let outline = Outline::of(tokens);
+        let mut runs = outline.runs();
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut at = 0;
+        for run in runs {
+            let Some(shape) = outline.shape(&run) else { continue };
+            tokens[at..run.start].iter().for_each(|token| write_token(token, items));
+            let number = self.number(&shape, lines);
+            items.push(Item::Number(number));
+            items.push(Item::Number(run.count as u32));
+            for instance in 0..run.count {
+                let start = run.start + instance * run.length;
+                for &slot in &shape.holes {
+                    items.push(Item::Text(value(outline.tokens[start + slot]).into()));
+                }
+            }
+            at = (run.start + run.count * run.length).min(tokens.len());
+        }
+        tokens[at..].iter().for_each(|token| write_token(token, items));
+    }
+
+    fn number<'a>(&mut self, shape: &Shape<'a>, lines: &mut Vec<Line<'a>>) -> u32 {
+        let items = shape.items();
+        let n_shapes = self.numbers.len() as u32;
+        *self.numbers.entry(format!("{items:?}")).or_insert_with(|| {
+            lines.push(Line { op: Op::Shape, items });
+            n_shapes
+        })
+    }
+}
+
+/// A run of repeating siblings: `count` instances of `length` tokens each, from token `start` on.
+struct Run {
+    start: usize,
+    length: usize,
+    count: usize,
+}
+
+struct Shape<'a> {
+    tokens: Vec<&'a Token>,
+    /// The tokens whose value is a hole.
+    holes: Vec<usize>,
+}
+
+impl<'a> Shape<'a> {
+    fn items(&self) -> Vec<Item<'a>> {
+        let mut items = Vec::with_capacity(self.tokens.len());
+        let mut holes = self.holes.iter().peekable();
+        let n_tokens = self.tokens.iter().rposition(|&token| *token != Token::Close).map_or(0, |last| last + 1);
+        for (slot, token) in self.tokens[..n_tokens].iter().enumerate() {
+            let is_hole = holes.next_if_eq(&&slot).is_some();
+            match token {
+                Token::Attribute(name, _) if is_hole => items.extend([line::attribute_token(name), Item::Number(0)]),
+                _ if is_hole => items.push(Item::Number(0)),
+                _ => write_token(token, &mut items),
+            }
+        }
+        items
+    }
+}
+
+fn value(token: &Token) -> &str {
+    match token {
+        Token::Attribute(_, value) | Token::Text(value) => value,
+        _ => "",
+    }
+}
+
+/// The nodes of a token list: where each begins and ends, what its skeleton is, and who its siblings are.
+struct Outline<'a> {
+    /// The tokens with the closes that were left out at the end.
+    tokens: Vec<&'a Token>,
+    nodes: Vec<Node>,
+    /// Lists of siblings, as indices of nodes, and the node they are in.
+    siblings: Vec<Vec<usize>>,
+}
+
+struct Node {
+    start: usize,
+    end: usize,
+    skeleton: u64,
+    children: usize,
+}
+
+impl<'a> Outline<'a> {
+    fn of(tokens: &'a [Token]) -> Outline<'a> {
+        let mut outline = Outline { tokens: tokens.iter().collect(), nodes: Vec::new(), siblings: vec![Vec::new()] };
+        let mut open: Vec<(usize, DefaultHasher)> = Vec::new();
+        let mut at = 0;
+        while at < outline.tokens.len() || !open.is_empty() {
+            if at == outline.tokens.len() {
+                outline.tokens.push(&CLOSE);
+            }
+            let token = outline.tokens[at];
+            at += 1;
+            if let (Token::Attribute(name, _), Some((_, hasher))) = (token, open.last_mut()) {
+                name.hash(hasher);
+                continue;
+            }
+            if let Token::Close = token {
+                let Some((idx, hasher)) = open.pop() else { continue };
+                outline.nodes[idx].end = at;
+                outline.nodes[idx].skeleton = hasher.finish();
+                if let Some((_, above)) = open.last_mut() {
+                    outline.nodes[idx].skeleton.hash(above);
+                }
+                continue;
+            }
+            let idx = outline.nodes.len();
+            let list = open.last().map_or(0, |(above, _)| outline.nodes[*above].children);
+            outline.siblings[list].push(idx);
+            let mut hasher = DefaultHasher::new();
+            std::mem::discriminant(token).hash(&mut hasher);
+            match token {
+                Token::Element(name) => name.hash(&mut hasher),
+                Token::Comment(text) => text.hash(&mut hasher),
+                Token::Doctype(doctype) => doctype.hash(&mut hasher),
+                Token::Attribute(..) | Token::Text(_) | Token::Close => {}
+            }
+            let (skeleton, children) = (hasher.finish(), outline.siblings.len());
+            outline.nodes.push(Node { start: at - 1, end: at, skeleton, children });
+            outline.siblings.push(Vec::new());
+            if let Token::Element(_) = token {
+                open.push((idx, hasher));
+            } else if let Some((_, above)) = open.last_mut() {
+                skeleton.hash(above);
+            }
+        }
+        outline
+    }
+
+    /// Finds runs of repeating siblings; none is inside another.
+    fn runs(&self) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut lists = vec![0];
+        while let Some(list) = lists.pop() {
+            let siblings = &self.siblings[list];
+            let mut at = 0;
+            while at < siblings.len() {
+                let best = (1..=MAX_PERIOD).map(|period| (period, self.repeats(&siblings[at..], period)));
+                let best = best.filter(|&(_, count)| count > 1).max_by_key(|&(period, count)| (period * count, count));
+                let Some((period, count)) = best else {
+                    lists.push(self.nodes[siblings[at]].children);
+                    at += 1;
+                    continue;
+                };
+                let start = self.nodes[siblings[at]].start;
+                let run = Run { start, length: self.nodes[siblings[at + period - 1]].end - start, count };
+                if self.is_worth_it(&run) {
+                    runs.push(run);
+                } else {
+                    lists.extend(siblings[at..at + period * count].iter().map(|&idx| self.nodes[idx].children));
+                }
+                at += period * count;
+            }
+        }
+        runs
+    }
+
+    fn repeats(&self, siblings: &[usize], period: usize) -> usize {
+        let skeleton = |idx: usize| self.nodes[siblings[idx]].skeleton;
+        if siblings.len() < period {
+            return 0;
+        }
+        1 + (period..siblings.len()).take_while(|&idx| skeleton(idx) == skeleton(idx - period)).count() / period
+    }
+
+    fn is_worth_it(&self, run: &Run) -> bool {
+        let Some(shape) = self.shape(run) else { return false };
+        let bytes = |token: &Token| match token {
+            Token::Element(name) => 4 + name.local.len(),
+            Token::Attribute(name, value) => 7 + name.local.len() + value.len(),
+            Token::Text(text) | Token::Comment(text) => 4 + text.len(),
+            Token::Doctype(_) => 16,
+            Token::Close => 4,
+        };
+        let plain: usize = self.tokens[run.start..run.start + run.length * run.count].iter().map(|t| bytes(t)).sum();
+        let definition: usize = 8 + shape.tokens.iter().map(|token| bytes(token)).sum::<usize>();
+        let instances =
+            (0..run.count).flat_map(|instance| shape.holes.iter().map(move |slot| instance * run.length + slot));
+        let holes: usize = instances.map(|slot| 3 + value(self.tokens[run.start + slot]).len()).sum();
+        definition + holes < plain
+    }
+
+    /// Returns the shape of a run, or `None` if equal skeleton digests were a coincidence.
+    fn shape(&self, run: &Run) -> Option<Shape<'a>> {
+        let tokens = self.tokens[run.start..run.start + run.length].to_vec();
+        let mut is_hole = vec![false; run.length];
+        for instance in 1..run.count {
+            let start = run.start + instance * run.length;
+            for (slot, (&first, &other)) in tokens.iter().zip(self.tokens.get(start..start + run.length)?).enumerate() {
+                is_hole[slot] |= match (first, other) {
+                    (Token::Attribute(name, value), Token::Attribute(other_name, other)) if name == other_name => {
+                        value != other
+                    }
+                    (Token::Text(text), Token::Text(other)) => text != other,
+                    _ if first == other => false,
+                    _ => return None,
+                };
+            }
+        }
+        let holes = (0..run.length).filter(|&slot| is_hole[slot]).collect();
+        Some(Shape { tokens, holes })
+    }
+}
+
+/// Reads nodes; keeps the shapes of the list.
+#[derive(Default)]
+pub(super) struct Reader {
+    shapes: Vec<Read>,
+}
+
+/// A shape as read: its tokens, which of them are holes, and how many closes were left out at its end.
+struct Read {
+    tokens: Vec<Token>,
+    holes: Vec<usize>,
+    n_open: usize,
+}
+
+impl Reader {
+    pub(super) fn define(&mut self, items: &mut Items<'_, '_>) -> Result<(), DecodeError> {
+        let mut shape = Read { tokens: Vec::new(), holes: Vec::new(), n_open: 0 };
+        while let Some(item) = items.next() {
+            let slot = shape.tokens.len();
+            let mut is_hole = false;
+            let token = match item {
+                Item::Number(0) => {
+                    is_hole = true;
+                    Token::Text("".into())
+                }
+                Item::Text(text) => line::read_token(text, items, &mut |items| {
+                    is_hole = items.skip_hole();
+                    if is_hole { Ok("".into()) } else { items.text().map(Into::into) }
+                })?,
+                _ => return Err(items.error("a shape holds tokens and holes only")),
+            };
+            match token {
+                Token::Element(_) => shape.n_open += 1,
+                Token::Close if shape.n_open == 0 => return Err(items.error("a shape closes more than it opens")),
+                Token::Close => shape.n_open -= 1,
+                _ => {}
+            }
+            if is_hole {
+                shape.holes.push(slot);
+            }
+            shape.tokens.push(token);
+        }
+        self.shapes.push(shape);
+        Ok(())
+    }
+
+    pub(super) fn nodes(&self, items: &mut Items<'_, '_>) -> Result<Nodes, DecodeError> {
+        let mut tokens = Vec::new();
+        while let Some(item) = items.next() {
+            match item {
+                Item::Text(text) => {
+                    tokens.push(line::read_token(text, items, &mut |items| items.text().map(Into::into))?)
+                }
+                Item::Number(number) => self.expand(*number, items, &mut tokens)?,
+                Item::Run(..) => return Err(items.error("a token was expected, found a run")),
+            }
+        }
+        Ok(line::normal(tokens))
+    }
+
+    fn expand(&self, number: u32, items: &mut Items<'_, '_>, tokens: &mut Vec<Token>) -> Result<(), DecodeError> {
+        let shape = self.shapes.get(number as usize);
+        let shape = shape.ok_or_else(|| items.error(format!("shape {number} is used before it is defined")))?;
+        let count = items.number()? as usize;
+        items.spend(count.saturating_mul(shape.tokens.len() + shape.n_open + 1))?;
+        for _ in 0..count {
+            let start = tokens.len();
+            tokens.extend_from_slice(&shape.tokens);
+            for &slot in &shape.holes {
+                let text = items.text()?.into();
+                match &mut tokens[start + slot] {
+                    Token::Attribute(_, value) | Token::Text(value) => *value = text,
+                    _ => unreachable!("a hole is made of an attribute or a text"),
+                }
+            }
+            tokens.extend(std::iter::repeat_n(Token::Close, shape.n_open));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! html5ever's tree builder writes straight into a [`Tree`].
+//!
+//! Handles carry the element's name, because the tree builder asks for it all the time and the tree is being written.
+//! Text is collected in strings and put into the tree at the end: it arrives in pieces, and a node's text
+//! is immutable.
+
+use crate::{ParseError, Parser};
+use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
+use html5ever::tendril::{StrTendril, TendrilSink};
+use html5ever::tree_builder::TreeBuilderOpts;
+use html5ever::{LocalName, ParseOpts, QualName, ns};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// html5ever is fed in pieces, so that a tree that grows too large stops the work early.
+const PIECE_BYTES: usize = 64 << 10;
+
+pub(crate) fn document(parser: &Parser, html: &str) -> Result<Tree, ParseError> {
+    feed(parser, html5ever::parse_document(Sink::default(), options(parser)), html)
+}
+
+pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Tree, ParseError> {
+    let context = QualName::new(None, to_namespace(context.namespace), LocalName::from(&*context.local));
+    let html5ever_parser =
+        html5ever::parse_fragment(Sink::default(), options(parser), context, Vec::new(), parser.scripting);
+    let mut tree = feed(parser, html5ever_parser, html)?;
+    // The standard parses a fragment into an `html` element below a new document; its children are the fragment.
+    let html = tree.children(NodeId::ROOT).find(|&child| tree.element(child).is_some());
+    if let Some(html) = html {
+        while let Some(child) = tree.first_child(html) {
+            tree.detach(child);
+            tree.insert(NodeId::ROOT, Some(html), child);
+        }
+        tree.remove(html);
+    }
+    tree.number();
+    Ok(tree)
+}
+
+fn options(parser: &Parser) -> ParseOpts {
+    let tree_builder = TreeBuilderOpts { scripting_enabled: parser.scripting, ..TreeBuilderOpts::default() };
+    ParseOpts { tree_builder, ..ParseOpts::default() }
+}
+
+fn feed(parser: &Parser, mut html5ever_parser: html5ever::Parser<Sink>, html: &str) -> Result<Tree, ParseError> {
+    let limit = parser.limits.n_nodes;
+    let mut rest = html;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(PIECE_BYTES);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        html5ever_parser.process(StrTendril::from_slice(piece));
+        if html5ever_parser.tokenizer.sink.sink.state.borrow().tree.n_nodes() > limit {
+            return Err(ParseError::TooManyNodes { limit });
+        }
+    }
+    Ok(html5ever_parser.finish())
+}
+
+#[derive(Default)]
+struct Sink {
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tree: Tree,
+    /// The text of text nodes, until the end.
+    texts: HashMap<NodeId, String>,
+    /// Every name in use, so that equal names share their text.
+    names: HashMap<LocalName, Str>,
+}
+
+/// A node, with its name if it is an element.
+#[derive(Clone)]
+struct Handle {
+    id: NodeId,
+    name: Option<Rc<ElementName>>,
+}
+
+struct ElementName {
+    name: QualName,
+    /// `annotation-xml` whose encoding says that HTML is inside.
+    is_html_integration_point: bool,
+}
+
+impl State {
+    fn name(&mut self, name: &QualName) -> Name {
+        let local = self.names.entry(name.local.clone()).or_insert_with(|| Str::from(&*name.local));
+        Name { namespace: from_namespace(&name.ns), local: local.clone() }
+    }
+
+    fn attribute(&mut self, attribute: html5ever::Attribute) -> Attribute {
+        Attribute { name: self.name(&attribute.name), value: Str::from(&*attribute.value) }
+    }
+
+    /// Puts a node or text before `before`, or at the end of `parent`; text joins text that it touches.
+    fn insert(&mut self, parent: NodeId, before: Option<NodeId>, child: NodeOrText<Handle>) {
+        let id = match child {
+            NodeOrText::AppendNode(node) => {
+                self.tree.detach(node.id);
+                node.id
+            }
+            NodeOrText::AppendText(text) => {
+                let previous = match before {
+                    Some(before) => self.tree.prev_sibling(before),
+                    None => self.tree.last_child(parent),
+                };
+                if let Some(previous) = previous.and_then(|id| self.texts.get_mut(&id)) {
+                    previous.push_str(&text);
+                    return;
+                }
+                let id = self.tree.create(VNode::Text("".into()));
+                self.texts.insert(id, String::from(&*text));
+                id
+            }
+        };
+        self.tree.insert(parent, before, id);
+    }
+}
+
+impl TreeSink for Sink {
+    type Handle = Handle;
+    type Output = Tree;
+    type ElemName<'a> = &'a QualName;
+
+    fn finish(self) -> Tree {
+        let State { mut tree, texts, .. } = self.state.into_inner();
+        for (id, text) in texts {
+            if let Some(node) = tree.get_mut(id) {
+                *node = VNode::Text(text.into());
+            }
+        }
+        tree.number();
+        tree
+    }
+
+    fn parse_error(&self, _: Cow<'static, str>) {}
+
+    fn get_document(&self) -> Handle {
+        Handle { id: NodeId::ROOT, name: None }
+    }
+
+    fn elem_name<'a>(&'a self, target: &'a Handle) -> &'a QualName {
+        &target.name.as_ref().expect("html5ever asks for the names of elements only").name
+    }
+
+    fn create_element(&self, name: QualName, attributes: Vec<html5ever::Attribute>, flags: ElementFlags) -> Handle {
+        let mut state = self.state.borrow_mut();
+        let attributes = attributes.into_iter().map(|attribute| state.attribute(attribute)).collect();
+        let element = Element { name: state.name(&name), attributes };
+        let id = state.tree.create(VNode::Element(element));
+        let is_html_integration_point = flags.mathml_annotation_xml_integration_point;
+        Handle { id, name: Some(Rc::new(ElementName { name, is_html_integration_point })) }
+    }
+
+    fn create_comment(&self, text: StrTendril) -> Handle {
+        let id = self.state.borrow_mut().tree.create(VNode::Comment(Str::from(&*text)));
+        Handle { id, name: None }
+    }
+
+    fn create_pi(&self, _: StrTendril, data: StrTendril) -> Handle {
+        // HTML has no processing instructions: html5ever calls this for XML only.
+        self.create_comment(data)
+    }
+
+    fn append(&self, parent: &Handle, child: NodeOrText<Handle>) {
+        self.state.borrow_mut().insert(parent.id, None, child);
+    }
+
+    fn append_before_sibling(&self, sibling: &Handle, child: NodeOrText<Handle>) {
+        let mut state = self.state.borrow_mut();
+        if let Some(parent) = state.tree.parent(sibling.id) {
+            state.insert(parent, Some(sibling.id), child);
+        }
+    }
+
+    fn append_based_on_parent_node(&self, element: &Handle, previous: &Handle, child: NodeOrText<Handle>) {
+        let has_parent = self.state.borrow().tree.parent(element.id).is_some();
+        if has_parent {
+            self.append_before_sibling(element, child);
+        } else {
+            self.append(previous, child);
+        }
+    }
+
+    fn append_doctype_to_document(&self, name: StrTendril, public_id: StrTendril, system_id: StrTendril) {
+        let [name, public_id, system_id] = [name, public_id, system_id].map(|part| Str::from(&*part));
+        let doctype = VNode::Doctype(Doctype { name, public_id, system_id });
+        self.state.borrow_mut().tree.append(NodeId::ROOT, doctype);
+    }
+
+    /// The children of a `template` are its content, so the element stands for its content too.
+    fn get_template_contents(&self, target: &Handle) -> Handle {
+        target.clone()
+    }
+
+    fn same_node(&self, x: &Handle, y: &Handle) -> bool {
+        x.id == y.id
+    }
+
+    fn set_quirks_mode(&self, _: QuirksMode) {}
+
+    fn add_attrs_if_missing(&self, target: &Handle, attributes: Vec<html5ever::Attribute>) {
+        let mut state = self.state.borrow_mut();
+        let attributes: Vec<Attribute> = attributes.into_iter().map(|attribute| state.attribute(attribute)).collect();
+        if let Some(VNode::Element(element)) = state.tree.get_mut(target.id) {
+            for attribute in attributes {
+                if element.attributes.iter().all(|present| present.name != attribute.name) {
+                    element.attributes.push(attribute);
+                }
+            }
+        }
+    }
+
+    fn remove_from_parent(&self, target: &Handle) {
+        self.state.borrow_mut().tree.detach(target.id);
+    }
+
+    fn reparent_children(&self, node: &Handle, new_parent: &Handle) {
+        let tree = &mut self.state.borrow_mut().tree;
+        while let Some(child) = tree.first_child(node.id) {
+            tree.detach(child);
+            tree.insert(new_parent.id, None, child);
+        }
+    }
+
+    fn is_mathml_annotation_xml_integration_point(&self, handle: &Handle) -> bool {
+        handle.name.as_ref().is_some_and(|name| name.is_html_integration_point)
+    }
+}
+
+fn to_namespace(namespace: Namespace) -> html5ever::Namespace {
+    match namespace {
+        Namespace::Html => ns!(html),
+        Namespace::Svg => ns!(svg),
+        Namespace::MathMl => ns!(mathml),
+        Namespace::XLink => ns!(xlink),
+        Namespace::Xml => ns!(xml),
+        Namespace::Xmlns => ns!(xmlns),
+        Namespace::None => ns!(),
+    }
+}
+
+fn from_namespace(namespace: &html5ever::Namespace) -> Namespace {
+    match *namespace {
+        ns!(html) => Namespace::Html,
+        ns!(svg) => Namespace::Svg,
+        ns!(mathml) => Namespace::MathMl,
+        ns!(xlink) => Namespace::XLink,
+        ns!(xml) => Namespace::Xml,
+        ns!(xmlns) => Namespace::Xmlns,
+        _ => Namespace::None,
+    }
+}
