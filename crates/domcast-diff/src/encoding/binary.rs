@@ -10,11 +10,50 @@
 //! | tagged number `n` | varint `4n` |
 //! | tagged text | varint `4 x length + 1`, then the bytes |
 //! | tagged run | varint `4 x first + 2`, then the step as a zigzag varint, then the count as a varint |
+//! | tagged text that is in the table below | varint `4 x its position + 3` |
+//!
+//! The table holds the tokens that pages are made of: [`COMMON`], in this order, from 0.
 
 use super::DecodeError;
 use super::line::{Item, Line, Op};
 
 const VERSION: u8 = 1;
+
+/// Tokens that take one byte. The order is part of the format: a new version may add, never reorder.
+const COMMON: [&str; 32] = [
+    "/",
+    "@class",
+    "@id",
+    "@href",
+    "@style",
+    "@type",
+    "@value",
+    "@name",
+    "@src",
+    "@title",
+    "@dc-click",
+    "@dc-key",
+    "<div",
+    "<span",
+    "<p",
+    "<a",
+    "<li",
+    "<ul",
+    "<tr",
+    "<td",
+    "<th",
+    "<tbody",
+    "<table",
+    "<b",
+    "<i",
+    "<em",
+    "<strong",
+    "<button",
+    "<input",
+    "<label",
+    "<option",
+    "<img",
+];
 
 pub(super) fn write(lines: &[Line<'_>]) -> Vec<u8> {
     let mut out = vec![VERSION];
@@ -43,10 +82,13 @@ pub(super) fn write(lines: &[Line<'_>]) -> Vec<u8> {
 fn write_tagged(item: &Item<'_>, out: &mut Vec<u8>) {
     match item {
         Item::Number(number) => write_varint(u64::from(*number) << 2, out),
-        Item::Text(text) => {
-            write_varint((text.len() as u64) << 2 | 1, out);
-            out.extend_from_slice(text.as_bytes());
-        }
+        Item::Text(text) => match COMMON.iter().position(|common| common == text) {
+            Some(idx) => write_varint((idx as u64) << 2 | 3, out),
+            None => {
+                write_varint((text.len() as u64) << 2 | 1, out);
+                out.extend_from_slice(text.as_bytes());
+            }
+        },
         Item::Run(first, step, count) => {
             write_varint(u64::from(*first) << 2 | 2, out);
             write_varint((step << 1 ^ step >> 63) as u64, out);
@@ -121,7 +163,10 @@ impl<'a> Reader<'a> {
                 }
                 Item::Run(narrow(tagged >> 2)?, step, self.number()?)
             }
-            _ => return Err("there is no such tag"),
+            _ => {
+                let common = usize::try_from(tagged >> 2).ok().and_then(|idx| COMMON.get(idx));
+                Item::Text((*common.ok_or("there is no such entry in the table of tokens")?).into())
+            }
         })
     }
 
