@@ -132,17 +132,17 @@ impl Aligner<'_> {
     fn cuts(&self, old: &Range<usize>, new: &Range<usize>) -> Vec<(usize, usize)> {
         let mut seen: HashMap<u64, (usize, usize)> = HashMap::new();
         for old_idx in old.clone() {
-            let entry = seen.entry(self.walk.old_digests.get((self.old_at)(old_idx))).or_default();
+            let entry = seen.entry(self.walk.old.digest((self.old_at)(old_idx))).or_default();
             (entry.0, entry.1) = (entry.0 + 1, old_idx);
         }
         let mut n_new: HashMap<u64, usize> = HashMap::new();
         for new_idx in new.clone() {
-            *n_new.entry(self.walk.new_digests.get((self.new_at)(new_idx))).or_default() += 1;
+            *n_new.entry(self.walk.new.digest((self.new_at)(new_idx))).or_default() += 1;
         }
         let candidates: Vec<(usize, usize)> = new
             .clone()
             .filter_map(|new_idx| {
-                let digest = self.walk.new_digests.get((self.new_at)(new_idx));
+                let digest = self.walk.new.digest((self.new_at)(new_idx));
                 let &(n_old, old_idx) = seen.get(&digest)?;
                 (n_old == 1 && n_new[&digest] == 1).then_some((old_idx, new_idx))
             })

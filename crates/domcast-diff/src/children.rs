@@ -150,11 +150,11 @@ impl<'a> Siblings<'a> {
         }
         let mut seen: HashMap<u64, Once> = HashMap::new();
         for (old_idx, &old_id) in self.old_ids.iter().enumerate().filter(|&(old_idx, _)| !is_paired[old_idx]) {
-            seen.entry(walk.old_digests.get(old_id)).or_default().see_old(old_idx);
+            seen.entry(walk.old.digest(old_id)).or_default().see_old(old_idx);
         }
         for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
             if self.partners[new_idx].is_none()
-                && let Some(once) = seen.get_mut(&walk.new_digests.get(new_id))
+                && let Some(once) = seen.get_mut(&walk.new.digest(new_id))
             {
                 once.see_new(new_idx);
             }

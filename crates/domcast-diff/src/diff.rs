@@ -5,29 +5,19 @@
 //! walked. The walk keeps its own stack: depth costs memory, never the thread's stack.
 
 use crate::children;
-use crate::digest::Digests;
 use crate::element;
 use crate::patch::{Nodes, Patch, Patches, Token};
 use crate::tree::{NodeId, Tree, VNode};
-use std::hash::RandomState;
 
 /// Returns the patches that turn `old` into `new`; empty if and only if the trees are equal.
 ///
 /// `apply(old, diff(old, new)) == new` for every pair of trees. Children pair by key (the attribute `dc-key`, else
 /// `data-key`, else `id`), else by being equal, else by kind, and as few as possible of them move.
 ///
-/// `O(n log n)` time and `O(n)` space for `n` nodes in both trees.
+/// `O(n log n)` time and `O(n)` space for `n` nodes in both trees; subtrees that were compared before and are equal cost nothing.
 pub fn diff(old: &Tree, new: &Tree) -> Patches {
-    let keys = RandomState::new();
-    let mut walk = Walk {
-        old,
-        new,
-        old_digests: Digests::of(old, &keys),
-        new_digests: Digests::of(new, &keys),
-        next_id: old.next_id().0,
-        patches: Vec::new(),
-        pairs: vec![(NodeId::ROOT, NodeId::ROOT)],
-    };
+    let mut walk =
+        Walk { old, new, next_id: old.next_id().0, patches: Vec::new(), pairs: vec![(NodeId::ROOT, NodeId::ROOT)] };
     while let Some((old_id, new_id)) = walk.pairs.pop() {
         walk.pair(old_id, new_id);
     }
@@ -38,8 +28,6 @@ pub fn diff(old: &Tree, new: &Tree) -> Patches {
 pub(crate) struct Walk<'a> {
     pub(crate) old: &'a Tree,
     pub(crate) new: &'a Tree,
-    pub(crate) old_digests: Digests,
-    pub(crate) new_digests: Digests,
     /// The id that the next inserted node gets when the patches run.
     next_id: u32,
     pub(crate) patches: Vec<Patch>,
@@ -66,7 +54,7 @@ impl Walk<'_> {
     }
 
     pub(crate) fn is_equal(&self, old_id: NodeId, new_id: NodeId) -> bool {
-        self.old_digests.get(old_id) == self.new_digests.get(new_id)
+        self.old.digest(old_id) == self.new.digest(new_id)
     }
 
     /// Writes down new nodes for a patch and returns them with the id that the first of them will have.

@@ -8,6 +8,7 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
+use crate::digest::Digest;
 use crate::name::{Name, Str};
 use std::fmt;
 
@@ -128,6 +129,14 @@ struct Slot {
     next: u32,
     /// `None` is a hole: the node was removed.
     node: Option<VNode>,
+    digest: Digest,
+}
+
+impl Slot {
+    fn new(node: Option<VNode>) -> Slot {
+        let digest = Digest::UNKNOWN;
+        Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, node, digest }
+    }
 }
 
 /// A tree of nodes. Equality compares content and ignores ids.
@@ -185,6 +194,7 @@ impl Tree {
 
     /// Gives access to a node's content, for changes that keep its place.
     pub fn get_mut(&mut self, id: NodeId) -> Option<&mut VNode> {
+        self.forget_digests(id);
         self.slots.get_mut(id.idx())?.node.as_mut()
     }
 
@@ -247,8 +257,7 @@ impl Tree {
     /// Panics at 2^32 - 1 nodes.
     pub fn create(&mut self, node: VNode) -> NodeId {
         let id = u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
-        let node = Some(node);
-        self.slots.push(Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, node });
+        self.slots.push(Slot::new(Some(node)));
         NodeId(id)
     }
 
@@ -286,6 +295,7 @@ impl Tree {
             Some(next) => next.prev = id.0,
             None => self.slots[parent.idx()].last_child = id.0,
         }
+        self.forget_digests(parent);
     }
 
     /// Takes a node and all below it out of its place and keeps it for another.
@@ -304,6 +314,20 @@ impl Tree {
         }
         let slot = &mut self.slots[id.idx()];
         (slot.parent, slot.prev, slot.next) = (NONE, NONE, NONE);
+        self.forget_digests(NodeId(parent));
+    }
+
+    pub(crate) fn remembered(&self, id: NodeId) -> &Digest {
+        &self.slots[id.idx()].digest
+    }
+
+    /// Forgets the digests of a node and of all above it: it changed.
+    fn forget_digests(&mut self, id: NodeId) {
+        let mut at = id.0;
+        while let Some(slot) = self.slots.get_mut(at as usize).filter(|slot| slot.digest.is_known()) {
+            slot.digest.forget();
+            at = slot.parent;
+        }
     }
 
     /// Removes a node and all below it; their ids are not used again.
@@ -317,8 +341,7 @@ impl Tree {
         let mut doomed = vec![id];
         while let Some(id) = doomed.pop() {
             doomed.extend(self.children(id));
-            self.slots[id.idx()] =
-                Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, node: None };
+            self.slots[id.idx()] = Slot::new(None);
             self.n_holes += 1;
         }
     }
@@ -360,7 +383,7 @@ impl Tree {
             .iter()
             .map(|id| {
                 let slot = &mut old_slots[id.idx()];
-                Slot { node: slot.node.take(), ..*slot }
+                std::mem::replace(slot, Slot::new(None))
             })
             .collect();
         self.relink(&new_ids);
