@@ -1,7 +1,8 @@
 //! Runs a patch list on a tree: the reference for every client.
 
-use crate::name::{Name, Str};
+use crate::name::Name;
 use crate::patch::{Nodes, Patch, Patches, Splice, Token};
+use crate::text::Str;
 use crate::tree::{Attribute, Element, NodeId, Tree, VNode};
 use std::collections::HashSet;
 use std::fmt;

@@ -15,8 +15,8 @@
 use crate::align;
 use crate::diff::Walk;
 use crate::lis::longest_increasing;
-use crate::name::Str;
 use crate::patch::{Nodes, Patch};
+use crate::text::Str;
 use crate::tree::{Element, NodeId, Tree, VNode};
 use std::collections::HashMap;
 

@@ -67,7 +67,7 @@ impl Walk<'_> {
 }
 
 impl Nodes {
-    /// Copies subtrees of `tree` in the given order; also returns the number of nodes.
+    /// Copies subtrees of `tree` in the given order; also returns the number of nodes. No text keeps the source of `tree` in memory.
     pub(crate) fn copy(tree: &Tree, ids: &[NodeId]) -> (Nodes, u32) {
         let mut tokens = Vec::new();
         let mut n_nodes = 0;
@@ -82,13 +82,13 @@ impl Nodes {
                 n_nodes += 1;
                 match tree.get(id) {
                     Some(VNode::Element(element)) => {
-                        tokens.push(Token::Element(element.name.clone()));
+                        tokens.push(Token::Element(element.name.detached()));
                         let attributes = element.attributes.iter();
-                        tokens.extend(attributes.map(|a| Token::Attribute(a.name.clone(), a.value.clone())));
+                        tokens.extend(attributes.map(|a| Token::Attribute(a.name.detached(), a.value.detached())));
                         n_open += 1;
                     }
-                    Some(VNode::Text(text)) => tokens.push(Token::Text(text.clone())),
-                    Some(VNode::Comment(text)) => tokens.push(Token::Comment(text.clone())),
+                    Some(VNode::Text(text)) => tokens.push(Token::Text(text.detached())),
+                    Some(VNode::Comment(text)) => tokens.push(Token::Comment(text.detached())),
                     Some(VNode::Doctype(doctype)) => tokens.push(Token::Doctype(doctype.clone())),
                     Some(VNode::Root) | None => {}
                 }

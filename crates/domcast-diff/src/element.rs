@@ -16,29 +16,29 @@ pub(crate) fn attributes(id: NodeId, old: &Element, new: &Element, patches: &mut
     let (in_old, in_new) = (Lookup::of(old), Lookup::of(new));
     for Attribute { name, .. } in &old.attributes {
         if in_new.get(name).is_none() {
-            patches.push(Patch::RemoveAttribute { node: id, name: name.clone() });
+            patches.push(Patch::RemoveAttribute { node: id, name: name.detached() });
         }
     }
     for Attribute { name, value } in &new.attributes {
         match in_old.get(name) {
             Some(old) if old.value == *value => {}
             Some(old) => patches.push(match splice(&old.value, value) {
-                Some(splice) => Patch::SpliceAttribute { node: id, name: name.clone(), splice },
-                None => Patch::SetAttribute { node: id, name: name.clone(), value: value.clone() },
+                Some(splice) => Patch::SpliceAttribute { node: id, name: name.detached(), splice },
+                None => Patch::SetAttribute { node: id, name: name.detached(), value: value.detached() },
             }),
-            None => patches.push(Patch::SetAttribute { node: id, name: name.clone(), value: value.clone() }),
+            None => patches.push(Patch::SetAttribute { node: id, name: name.detached(), value: value.detached() }),
         }
     }
 }
 
 /// Emits the patch that turns the text `old` into `new`, if they differ.
-pub(crate) fn text(id: NodeId, old: &str, new: &crate::name::Str, patches: &mut Vec<Patch>) {
+pub(crate) fn text(id: NodeId, old: &str, new: &crate::text::Str, patches: &mut Vec<Patch>) {
     if *old == **new {
         return;
     }
     patches.push(match splice(old, new) {
         Some(splice) => Patch::SpliceText { node: id, splice },
-        None => Patch::SetText { node: id, text: new.clone() },
+        None => Patch::SetText { node: id, text: new.detached() },
     });
 }
 

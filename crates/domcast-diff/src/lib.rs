@@ -27,6 +27,7 @@
 //!
 //! No dependency, no runtime, no global state; nothing recurses over the depth of a tree.
 
+mod text; // immutable text
 mod name; // names and namespaces
 mod tree; // nodes and their places
 mod html; // tree to text
@@ -45,6 +46,7 @@ pub use apply::{ApplyError, apply};
 pub use diff::diff;
 pub use encoding::{DecodeError, MAX_EXPANDED};
 pub use html::{escape_attribute, escape_text};
-pub use name::{Name, Namespace, Str};
+pub use name::{Name, Namespace};
 pub use patch::{Nodes, Patch, Patches, Splice, Token};
+pub use text::Str;
 pub use tree::{Attribute, Doctype, Element, NodeId, Tree, VNode};

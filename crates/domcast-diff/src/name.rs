@@ -1,10 +1,7 @@
 //! Names of elements and attributes, with their namespaces.
 
+use crate::text::Str;
 use std::fmt;
-use std::sync::Arc;
-
-/// The text of names, values and nodes: cheap to clone, so a patch shares it with its tree.
-pub type Str = Arc<str>;
 
 /// The namespaces that an HTML parser can give to an element or an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +80,10 @@ impl Name {
     /// Whether this names the HTML element `local`.
     pub fn is_html(&self, local: &str) -> bool {
         self.namespace == Namespace::Html && &*self.local == local
+    }
+
+    pub(crate) fn detached(&self) -> Name {
+        Name { namespace: self.namespace, local: self.local.detached() }
     }
 
     /// Writes the name as patches do: alone in the `usual` namespace, else after its namespace and a space.

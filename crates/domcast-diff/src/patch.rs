@@ -1,6 +1,7 @@
 //! Patches: the operations of PROTOCOL.md, section 3, and their listing for people.
 
-use crate::name::{Name, Str};
+use crate::name::Name;
+use crate::text::Str;
 use crate::tree::{Doctype, NodeId};
 use std::fmt;
 

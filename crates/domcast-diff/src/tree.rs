@@ -9,7 +9,8 @@
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
 use crate::digest::Digest;
-use crate::name::{Name, Str};
+use crate::name::Name;
+use crate::text::Str;
 use std::fmt;
 
 /// The number of a node, unique within its tree. See PROTOCOL.md, section 1.

@@ -1,8 +1,9 @@
 //! Lines: the common form behind both encodings, one array of PROTOCOL.md each.
 
 use super::{DecodeError, MAX_EXPANDED, shapes};
-use crate::name::{Name, Namespace, Str};
+use crate::name::{Name, Namespace};
 use crate::patch::{Nodes, Patch, Patches, Splice, Token};
+use crate::text::Str;
 use crate::tree::{Doctype, NodeId};
 use std::borrow::Cow;
 
