@@ -12,7 +12,9 @@
 //! [`Tree`](domcast_diff::Tree) of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
 //! says what tree it makes. Input beyond the [`Limits`] is.
 
-mod sink; // html5ever's tree builder writes into a Tree
+mod fast; // regular markup, in one pass
+mod names; // elements with rules of their own
+mod sink; // everything else: html5ever's tree builder writes into a Tree
 mod outline; // the notation of html5lib-tests
 
 use domcast_diff::{Name, Namespace, Tree};
@@ -60,11 +62,13 @@ pub struct Limits {
     pub n_bytes: usize,
     /// Nodes in the tree.
     pub n_nodes: usize,
+    /// Attributes of one tag.
+    pub n_attributes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { n_bytes: 16 << 20, n_nodes: 2_000_000 }
+        Limits { n_bytes: 16 << 20, n_nodes: 2_000_000, n_attributes: 4096 }
     }
 }
 
@@ -84,6 +88,11 @@ pub enum ParseError {
         /// The limit.
         limit: usize,
     },
+    /// A tag has more attributes than [`Limits::n_attributes`].
+    TooManyAttributes {
+        /// The limit.
+        limit: usize,
+    },
     /// The context is neither a name nor one after `svg ` or `math `.
     BadContext(String),
 }
@@ -93,6 +102,7 @@ impl fmt::Display for ParseError {
         match self {
             ParseError::TooLong { n_bytes, limit } => write!(f, "HTML of {n_bytes} bytes exceeds the limit of {limit}"),
             ParseError::TooManyNodes { limit } => write!(f, "HTML makes more nodes than the limit of {limit}"),
+            ParseError::TooManyAttributes { limit } => write!(f, "a tag has more attributes than the limit of {limit}"),
             ParseError::BadContext(context) => {
                 write!(f, "context `{context}` is not an element (`div`, `tbody`, `svg path`, `math mi` …)")
             }
@@ -110,7 +120,10 @@ impl Parser {
     /// [`ParseError`] if the text exceeds the limits.
     pub fn document(&self, html: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
-        sink::document(self, html)
+        match fast::document(self, html)? {
+            Some(tree) => Ok(tree),
+            None => sink::document(self, html),
+        }
     }
 
     /// Parses HTML as the content of an element `context`.
@@ -120,7 +133,43 @@ impl Parser {
     /// [`ParseError`] if the text exceeds the limits or `context` is not a name.
     pub fn fragment(&self, html: &str, context: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
+        let context = context_name(context)?;
+        match fast::fragment(self, html, &context)? {
+            Some(tree) => Ok(tree),
+            None => sink::fragment(self, html, &context),
+        }
+    }
+
+    /// Parses a fragment by html5ever alone: the oracle of the fast path.
+    ///
+    /// # Errors
+    ///
+    /// As [`fragment`](Self::fragment).
+    pub fn fragment_by_html5ever(&self, html: &str, context: &str) -> Result<Tree, ParseError> {
+        self.check_length(html)?;
         sink::fragment(self, html, &context_name(context)?)
+    }
+
+    /// Parses a page by html5ever alone: the oracle of the fast path.
+    ///
+    /// # Errors
+    ///
+    /// As [`document`](Self::document).
+    pub fn document_by_html5ever(&self, html: &str) -> Result<Tree, ParseError> {
+        self.check_length(html)?;
+        sink::document(self, html)
+    }
+
+    /// Whether the fast path takes this text, for measuring how often it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`fragment`](Self::fragment).
+    pub fn is_regular(&self, html: &str, context: Option<&str>) -> Result<bool, ParseError> {
+        match context {
+            Some(context) => Ok(fast::fragment(self, html, &context_name(context)?)?.is_some()),
+            None => Ok(fast::document(self, html)?.is_some()),
+        }
     }
 
     fn check_length(&self, html: &str) -> Result<(), ParseError> {

@@ -1,0 +1,951 @@
+//! The fast path: regular markup straight into a tree, exactly as html5ever would have done it.
+//!
+//! One pass over the text, no tokens in between. It follows the tokenizer and the "in body" and table modes of the standard for
+//! markup in which every end tag closes the element that is open, or one that the standard lets it imply (`p`, `li`, `td`
+//! …). On anything else (misnesting, foster parenting, odd characters, elements with rules of their own) it gives up,
+//! and html5ever parses the whole text from the start: giving up is always right, going on must be.
+//!
+//! Why strict nesting is enough: then every active formatting element is an open element, so reconstructing them and the adoption
+//! agency have nothing to do, and scopes matter only for `p`, `a`, `button`, `select` and `form`, which are counted.
+//!
+//! A property and a fuzz target hold the result equal to html5ever's.
+
+use crate::names::{self, Tag};
+use crate::{ParseError, Parser};
+use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use memchr::{memchr, memchr2, memmem};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Elements nest this deep; what is deeper becomes a sibling, as in Chromium
+/// (`kMaximumHTMLParserDOMTreeDepth`, counted on the stack of open elements).
+pub(crate) const MAX_STACK: usize = 512;
+
+/// Up to this many attributes of a tag are searched for duplicates one by one.
+const MAX_SCANNED: usize = 32;
+
+/// Contexts in which a fragment is parsed "in body" and nothing of the context matters.
+const PLAIN_CONTEXTS: [&str; 14] =
+    ["div", "body", "main", "section", "article", "aside", "header", "footer", "nav", "span", "ul", "ol", "li", "td"];
+
+/// Parses a fragment; `Ok(None)` says that the markup is not regular.
+pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Option<Tree>, ParseError> {
+    let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.contains(&&*context.local);
+    if !is_plain || !parser.scripting || !has_plain_characters(html) {
+        return Ok(None);
+    }
+    let mut builder = Builder::new(parser, html);
+    finish(builder.content(), builder)
+}
+
+/// Parses a page that begins with `<!DOCTYPE html>` and writes out `html`, `head` and `body`; `Ok(None)` for any other.
+pub(crate) fn document(parser: &Parser, html: &str) -> Result<Option<Tree>, ParseError> {
+    if !parser.scripting || !has_plain_characters(html) {
+        return Ok(None);
+    }
+    let mut builder = Builder::new(parser, html);
+    finish(builder.document(), builder)
+}
+
+fn finish(outcome: Result<(), Stop>, builder: Builder<'_>) -> Result<Option<Tree>, ParseError> {
+    match outcome {
+        Ok(()) => Ok(Some(builder.tree)),
+        Err(Stop::Irregular) => Ok(None),
+        Err(Stop::Limit(error)) => Err(error),
+    }
+}
+
+/// The tokenizer changes carriage returns and NULs and drops a byte order mark.
+fn has_plain_characters(html: &str) -> bool {
+    memchr2(0, b'\r', html.as_bytes()).is_none() && !html.starts_with('\u{feff}')
+}
+
+enum Stop {
+    Irregular,
+    Limit(ParseError),
+}
+
+struct Open {
+    id: NodeId,
+    tag: Tag,
+}
+
+struct Builder<'a> {
+    parser: &'a Parser,
+    html: &'a str,
+    /// The same text, owned together with the tree's texts.
+    source: Arc<str>,
+    /// Where the next unread byte is.
+    at: usize,
+    tree: Tree,
+    /// The open elements, without the `html` element that a fragment has at the bottom.
+    open: Vec<Open>,
+    /// How many elements are on the standard's stack below `open`.
+    n_below: usize,
+    n_open_p: usize,
+    n_open_a: usize,
+    n_open_button: usize,
+    n_open_select: usize,
+    has_form: bool,
+    names: names::Cache<'a>,
+}
+
+/// A start tag as read.
+struct StartTag<'a> {
+    tag: Tag,
+    name: Name,
+    /// The name as it stands in the source, if that is in lower case.
+    local: Cow<'a, str>,
+    attributes: Vec<Attribute>,
+    is_self_closing: bool,
+}
+
+impl<'a> Builder<'a> {
+    fn new(parser: &'a Parser, html: &'a str) -> Builder<'a> {
+        Builder {
+            parser,
+            html,
+            source: Arc::from(html),
+            at: 0,
+            tree: Tree::new(),
+            open: Vec::with_capacity(32),
+            n_below: 1,
+            n_open_p: 0,
+            n_open_a: 0,
+            n_open_button: 0,
+            n_open_select: 0,
+            has_form: false,
+            names: names::Cache::new(),
+        }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.html.as_bytes()
+    }
+
+    fn peek(&self, ahead: usize) -> Option<u8> {
+        self.bytes().get(self.at + ahead).copied()
+    }
+
+    fn current(&self) -> Tag {
+        self.open.last().map_or(Tag::Other, |open| open.tag)
+    }
+
+    /// Reads content until the end of the text, or until the end tag of `body`.
+    fn content(&mut self) -> Result<(), Stop> {
+        while self.at < self.html.len() {
+            if self.peek(0) != Some(b'<') {
+                self.text()?;
+                continue;
+            }
+            match self.peek(1) {
+                Some(b'/') if self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) => {
+                    if self.end_tag()? {
+                        return Ok(());
+                    }
+                }
+                Some(b'!') => self.comment()?,
+                Some(byte) if byte.is_ascii_alphabetic() => self.start_tag()?,
+                Some(b'/' | b'?') => return Err(Stop::Irregular),
+                _ => self.text()?,
+            }
+        }
+        Ok(())
+    }
+
+    // --- Pages -----------------------------------------------------------------------------------------------------
+
+    fn document(&mut self) -> Result<(), Stop> {
+        self.n_below = 0;
+        self.skip_whitespace();
+        self.comments_before("<!doctype html>")?;
+        let html: Str = "html".into();
+        let doctype = Doctype { name: html, public_id: Str::default(), system_id: Str::default() };
+        self.append(VNode::Doctype(doctype))?;
+        self.skip_whitespace();
+        self.comments_before("<html")?;
+        self.expect_open(Tag::Html)?;
+        self.skip_whitespace();
+        self.comments_before("<head")?;
+        self.expect_open(Tag::Head)?;
+        self.head()?;
+        self.between_head_and_body()?;
+        self.expect_open(Tag::Body)?;
+        self.content()?;
+        self.after_body()
+    }
+
+    fn skip_whitespace(&mut self) {
+        let rest = &self.html[self.at..];
+        self.at = self.html.len() - rest.trim_start_matches(is_space).len();
+    }
+
+    /// Reads comments, and the whitespace that is dropped here, up to `tag`; the doctype is skipped too.
+    fn comments_before(&mut self, tag: &str) -> Result<(), Stop> {
+        loop {
+            let rest = &self.bytes()[self.at..];
+            if rest.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())) {
+                self.at += if tag.ends_with('>') { tag.len() } else { 0 };
+                return Ok(());
+            }
+            self.comment()?;
+            self.skip_whitespace();
+        }
+    }
+
+    fn expect_open(&mut self, tag: Tag) -> Result<(), Stop> {
+        let start = self.read_start_tag()?;
+        if start.tag != tag {
+            return Err(Stop::Irregular);
+        }
+        self.push(start)
+    }
+
+    fn head(&mut self) -> Result<(), Stop> {
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (Some(b'<'), Some(b'/')) => {
+                    self.expect_close("head")?;
+                    return Ok(());
+                }
+                (Some(b'<'), Some(b'!')) => self.comment()?,
+                (Some(b'<'), Some(_)) => {
+                    let start = self.read_start_tag()?;
+                    match start.tag {
+                        Tag::Meta => _ = self.insert(start)?,
+                        Tag::RawText | Tag::Title => self.raw(start)?,
+                        Tag::RawContent if &*start.local == "noscript" => self.raw(start)?,
+                        _ => return Err(Stop::Irregular),
+                    }
+                }
+                _ => self.whitespace()?,
+            }
+        }
+    }
+
+    fn between_head_and_body(&mut self) -> Result<(), Stop> {
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (Some(b'<'), Some(b'!')) => self.comment()?,
+                (Some(b'<'), _) => return Ok(()),
+                _ => self.whitespace()?,
+            }
+        }
+    }
+
+    fn expect_close(&mut self, local: &str) -> Result<(), Stop> {
+        let name = self.read_end_tag()?;
+        if name != local {
+            return Err(Stop::Irregular);
+        }
+        self.pop();
+        Ok(())
+    }
+
+    /// After `</body>` whitespace still goes into the body and comments after it.
+    fn after_body(&mut self) -> Result<(), Stop> {
+        if self.at == self.html.len() {
+            return Ok(());
+        }
+        let body = self.open.pop().ok_or(Stop::Irregular)?;
+        let mut is_after_html = false;
+        while self.at < self.html.len() {
+            match (self.peek(0), self.peek(1)) {
+                (Some(b'<'), Some(b'!')) => self.comment()?,
+                (Some(b'<'), Some(b'/')) if !is_after_html => {
+                    self.expect_close("html")?;
+                    is_after_html = true;
+                }
+                (Some(b'<'), _) => return Err(Stop::Irregular),
+                _ => {
+                    let start = self.at;
+                    self.skip_whitespace();
+                    if self.at == start {
+                        return Err(Stop::Irregular);
+                    }
+                    self.join_text(body.id, &Str::part(&self.source, start..self.at))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts the whitespace up to the next `<`.
+    fn whitespace(&mut self) -> Result<(), Stop> {
+        let start = self.at;
+        self.skip_whitespace();
+        if self.peek(0) != Some(b'<') || self.at == start {
+            return Err(Stop::Irregular);
+        }
+        self.append(VNode::Text(Str::part(&self.source, start..self.at)))?;
+        Ok(())
+    }
+
+    /// Appends text to `parent`, to the text that is there last if there is one.
+    fn join_text(&mut self, parent: NodeId, text: &Str) -> Result<(), Stop> {
+        let last = self.tree.last_child(parent);
+        if let Some(VNode::Text(present)) = last.and_then(|last| self.tree.get_mut(last)) {
+            *present = [&**present, text].concat().into();
+            return Ok(());
+        }
+        self.count_node()?;
+        self.tree.append(parent, VNode::Text(text.clone()));
+        Ok(())
+    }
+
+    // --- Text and comments -----------------------------------------------------------------------------------------
+
+    fn text(&mut self) -> Result<(), Stop> {
+        let start = self.at;
+        let mut end = start;
+        loop {
+            match memchr(b'<', &self.bytes()[end..]) {
+                None => end = self.html.len(),
+                Some(offset) => {
+                    end += offset;
+                    // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
+                    let next = self.bytes().get(end + 1).copied();
+                    if !next.is_some_and(|byte| byte.is_ascii_alphabetic() || b"/!?".contains(&byte)) {
+                        end += 1;
+                        continue;
+                    }
+                }
+            }
+            break;
+        }
+        self.at = end;
+        let text = self.decoded(start..end, false)?;
+        if is_in_table(self.current()) && !text.chars().all(is_space) {
+            return Err(Stop::Irregular);
+        }
+        if self.is_too_deep() {
+            // What was between two texts may have become a sibling of this element.
+            let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
+            return self.join_text(current, &text);
+        }
+        self.append(VNode::Text(text))?;
+        Ok(())
+    }
+
+    /// Returns a part of the source with character references decoded.
+    fn decoded(&self, range: std::ops::Range<usize>, in_attribute: bool) -> Result<Str, Stop> {
+        let raw = &self.html[range.clone()];
+        if memchr(b'&', raw.as_bytes()).is_none() {
+            return Ok(Str::part(&self.source, range));
+        }
+        decode(raw, in_attribute).map(Str::from)
+    }
+
+    fn comment(&mut self) -> Result<(), Stop> {
+        let rest = &self.html[self.at..];
+        let Some(content) = rest.strip_prefix("<!--") else { return Err(Stop::Irregular) };
+        let end = memmem::find(content.as_bytes(), b"-->").ok_or(Stop::Irregular)?;
+        let text = &content[..end];
+        // `<!-->`, `<!--->` and `--!>` end a comment too.
+        if text.starts_with('>') || text.starts_with("->") || text.contains("--!>") || content.starts_with("->") {
+            return Err(Stop::Irregular);
+        }
+        let start = self.at + 4;
+        self.at = start + end + 3;
+        self.append(VNode::Comment(Str::part(&self.source, start..start + end)))?;
+        Ok(())
+    }
+
+    // --- Tags ------------------------------------------------------------------------------------------------------
+
+    /// Reads a tag's name, which is at `self.at`.
+    fn read_name(&mut self) -> Result<Cow<'a, str>, Stop> {
+        let rest = &self.bytes()[self.at..];
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'.');
+        let length = rest.iter().take_while(|byte| is_name(byte)).count();
+        if !matches!(rest.get(length), Some(b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c')) {
+            return Err(Stop::Irregular);
+        }
+        let name = &self.html[self.at..self.at + length];
+        self.at += length;
+        Ok(lower_case(name))
+    }
+
+    fn read_start_tag(&mut self) -> Result<StartTag<'a>, Stop> {
+        if self.peek(0) != Some(b'<') || !self.peek(1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            return Err(Stop::Irregular);
+        }
+        self.at += 1;
+        let local = self.read_name()?;
+        let is_in_svg = matches!(self.current(), Tag::Svg | Tag::SvgChild);
+        let (tag, name) = if is_in_svg {
+            (Tag::SvgChild, self.svg_name(&local)?)
+        } else {
+            let (tag, text) = names::lookup(&local);
+            let text = text.unwrap_or_else(|| self.shared(&local));
+            (tag, Name::new(if tag == Tag::Svg { Namespace::Svg } else { Namespace::Html }, text))
+        };
+        let (attributes, is_self_closing) = self.read_attributes(tag)?;
+        Ok(StartTag { tag, name, local, attributes, is_self_closing })
+    }
+
+    fn svg_name(&mut self, local: &Cow<'a, str>) -> Result<Name, Stop> {
+        let name = names::svg_element(local).map_or_else(|| self.shared(local), Str::literal);
+        let is_odd = names::breaks_out_of_svg(local) || matches!(&*name, "foreignObject" | "desc" | "title" | "script");
+        if is_odd { Err(Stop::Irregular) } else { Ok(Name::new(Namespace::Svg, name)) }
+    }
+
+    fn shared(&mut self, name: &Cow<'a, str>) -> Str {
+        match name {
+            Cow::Borrowed(name) => self.names.text(name),
+            Cow::Owned(name) => Str::from(&**name),
+        }
+    }
+
+    /// Reads up to and with the `>`; also tells whether the tag closes itself.
+    fn read_attributes(&mut self, tag: Tag) -> Result<(Vec<Attribute>, bool), Stop> {
+        let is_svg = matches!(tag, Tag::Svg | Tag::SvgChild);
+        let mut attributes: Vec<Attribute> = Vec::new();
+        let mut seen: Option<HashSet<Name>> = None;
+        let mut n_read = 0;
+        loop {
+            let Some(byte) = self.peek(0) else { return Err(Stop::Irregular) };
+            match byte {
+                b' ' | b'\n' | b'\t' | b'\x0c' => self.at += 1,
+                b'>' => {
+                    self.at += 1;
+                    return Ok((attributes, false));
+                }
+                b'/' => {
+                    self.at += 1;
+                    if self.peek(0) == Some(b'>') {
+                        self.at += 1;
+                        return Ok((attributes, true));
+                    }
+                }
+                _ => {
+                    let (name, value) = self.read_attribute()?;
+                    let name = self.attribute_name(&name, is_svg);
+                    // Of attributes with one name the first counts.
+                    let is_new = match &mut seen {
+                        Some(seen) => seen.insert(name.clone()),
+                        None => attributes.iter().all(|present| present.name != name),
+                    };
+                    if is_new {
+                        attributes.push(Attribute { name, value });
+                    }
+                    n_read += 1;
+                    let limit = self.parser.limits.n_attributes;
+                    if n_read > limit {
+                        return Err(Stop::Limit(ParseError::TooManyAttributes { limit }));
+                    }
+                    if seen.is_none() && attributes.len() > MAX_SCANNED {
+                        seen = Some(attributes.iter().map(|present| present.name.clone()).collect());
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_attribute(&mut self) -> Result<(Cow<'a, str>, Str), Stop> {
+        let start = self.at;
+        let rest = &self.bytes()[start..];
+        let is_end = |byte: &u8| matches!(byte, b'=' | b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c');
+        let length = rest.iter().position(is_end).ok_or(Stop::Irregular)?;
+        let name = &self.html[start..start + length];
+        if length == 0 || name.bytes().any(|byte| matches!(byte, b'"' | b'\'' | b'<')) {
+            return Err(Stop::Irregular);
+        }
+        self.at += length;
+        let after_name = self.at;
+        self.skip_whitespace();
+        if self.peek(0) != Some(b'=') {
+            self.at = after_name;
+            return Ok((lower_case(name), Str::default()));
+        }
+        self.at += 1;
+        self.skip_whitespace();
+        let (start, end) = match self.peek(0) {
+            Some(quote @ (b'"' | b'\'')) => {
+                let start = self.at + 1;
+                let end = start + memchr(quote, &self.bytes()[start..]).ok_or(Stop::Irregular)?;
+                self.at = end + 1;
+                (start, end)
+            }
+            None | Some(b'>') => return Err(Stop::Irregular),
+            Some(_) => {
+                let is_end = |byte: &u8| matches!(byte, b'>' | b' ' | b'\n' | b'\t' | b'\x0c');
+                let length = self.bytes()[self.at..].iter().position(is_end).ok_or(Stop::Irregular)?;
+                let start = self.at;
+                self.at += length;
+                (start, self.at)
+            }
+        };
+        let value = if start == end { Str::default() } else { self.decoded(start..end, true)? };
+        Ok((lower_case(name), value))
+    }
+
+    fn attribute_name(&mut self, name: &Cow<'a, str>, is_svg: bool) -> Name {
+        if is_svg {
+            let foreign = match &**name {
+                "xmlns" => Some((Namespace::Xmlns, "xmlns")),
+                "xmlns:xlink" => Some((Namespace::Xmlns, "xlink")),
+                "xml:lang" => Some((Namespace::Xml, "lang")),
+                "xml:space" => Some((Namespace::Xml, "space")),
+                other => other.strip_prefix("xlink:").and_then(|local| {
+                    let known = ["actuate", "arcrole", "href", "role", "show", "title", "type"];
+                    known.into_iter().find(|&known| known == local).map(|local| (Namespace::XLink, local))
+                }),
+            };
+            if let Some((namespace, local)) = foreign {
+                return Name::new(namespace, Str::literal(local));
+            }
+            if let Some(local) = names::svg_attribute(name) {
+                return Name::attribute(Str::literal(local));
+            }
+        }
+        Name::attribute(names::attribute(name).unwrap_or_else(|| self.shared(name)))
+    }
+
+    fn start_tag(&mut self) -> Result<(), Stop> {
+        let start = self.read_start_tag()?;
+        if matches!(start.tag, Tag::Cell | Tag::Row | Tag::RowGroup) && !is_in_table(self.current()) {
+            // The cell that is open ends here.
+            self.close_cells(&[Tag::Cell])?;
+            if self.current() != Tag::Row {
+                return Err(Stop::Irregular);
+            }
+        }
+        if is_in_table(self.current()) {
+            return self.start_in_table(start);
+        }
+        match start.tag {
+            Tag::SvgChild | Tag::Svg if start.is_self_closing => _ = self.insert(start)?,
+            Tag::SvgChild | Tag::Svg | Tag::Other | Tag::Formatting => self.push(start)?,
+            Tag::Block => {
+                self.close_p()?;
+                self.push(start)?;
+            }
+            Tag::Pre => {
+                self.close_p()?;
+                self.push(start)?;
+                self.skip_newline()?;
+            }
+            Tag::P => {
+                self.close_p()?;
+                self.push(start)?;
+                self.n_open_p += 1;
+            }
+            Tag::Heading => {
+                self.close_p()?;
+                if self.current() == Tag::Heading {
+                    return Err(Stop::Irregular);
+                }
+                self.push(start)?;
+            }
+            Tag::Li => {
+                self.close_item(|tag| tag == Tag::Li)?;
+                self.close_p()?;
+                self.push(start)?;
+            }
+            Tag::Definition => {
+                self.close_item(|tag| tag == Tag::Definition)?;
+                self.close_p()?;
+                self.push(start)?;
+            }
+            Tag::Form => {
+                if self.has_form {
+                    return Err(Stop::Irregular);
+                }
+                self.close_p()?;
+                self.push(start)?;
+                self.has_form = true;
+            }
+            Tag::Button if self.n_open_button == 0 => {
+                self.push(start)?;
+                self.n_open_button += 1;
+            }
+            Tag::A if self.n_open_a == 0 => {
+                self.push(start)?;
+                self.n_open_a += 1;
+            }
+            Tag::Void | Tag::Meta => _ = self.insert(start)?,
+            Tag::Input if self.n_open_select == 0 => _ = self.insert(start)?,
+            Tag::Hr if self.n_open_select == 0 => {
+                self.close_p()?;
+                self.insert(start)?;
+            }
+            Tag::RawText | Tag::RawContent | Tag::Title | Tag::TextArea => {
+                if &*start.local == "xmp" {
+                    return Err(Stop::Irregular);
+                }
+                self.raw(start)?;
+            }
+            Tag::Select if self.n_open_select == 0 => {
+                self.push(start)?;
+                self.n_open_select += 1;
+            }
+            Tag::Option | Tag::OptGroup => self.start_option(start)?,
+            Tag::Table => {
+                self.close_p()?;
+                self.push(start)?;
+            }
+            _ => return Err(Stop::Irregular),
+        }
+        Ok(())
+    }
+
+    /// Options are regular directly inside `select` and `optgroup`; an open option ends before the next.
+    fn start_option(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+        if self.n_open_select == 0 {
+            return Err(Stop::Irregular);
+        }
+        if self.current() == Tag::Option {
+            self.pop();
+        }
+        if start.tag == Tag::OptGroup && self.current() == Tag::OptGroup {
+            self.pop();
+        }
+        if !matches!(self.current(), Tag::Select | Tag::OptGroup) {
+            return Err(Stop::Irregular);
+        }
+        self.push(start)
+    }
+
+    /// A block ends an open `p`; regular is only the `p` that is open last.
+    fn close_p(&mut self) -> Result<(), Stop> {
+        if self.n_open_p == 0 {
+            return Ok(());
+        }
+        if self.current() != Tag::P {
+            return Err(Stop::Irregular);
+        }
+        self.pop();
+        if self.n_open_p == 0 { Ok(()) } else { Err(Stop::Irregular) }
+    }
+
+    /// `<li>` ends an open `li` of the same list; a `p` in it ends too. `dd` and `dt` likewise.
+    fn close_item(&mut self, is_item: impl Fn(Tag) -> bool) -> Result<(), Stop> {
+        if self.current() == Tag::P {
+            self.close_p()?;
+        }
+        if is_item(self.current()) {
+            self.pop();
+            return Ok(());
+        }
+        // Above the nearest element that ends the search there may be no item.
+        for open in self.open.iter().rev() {
+            let local = || self.tree.element(open.id).map(|element| &*element.name.local);
+            let is_passed = match open.tag {
+                Tag::Other | Tag::Formatting | Tag::A | Tag::SvgChild | Tag::Svg | Tag::P => true,
+                Tag::Block => matches!(local(), Some("div" | "address" | "dialog" | "search")),
+                Tag::Option | Tag::OptGroup => true,
+                _ => false,
+            };
+            if is_item(open.tag) {
+                return Err(Stop::Irregular);
+            }
+            if !is_passed {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn start_in_table(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+        let current = self.current();
+        match start.tag {
+            Tag::RawText => return self.raw(start),
+            Tag::Caption | Tag::ColGroup if current == Tag::Table => {}
+            Tag::Col if current == Tag::ColGroup => {
+                self.insert(start)?;
+                return Ok(());
+            }
+            Tag::RowGroup => {
+                self.close_table_parts(&[Tag::Row, Tag::RowGroup])?;
+            }
+            Tag::Row => {
+                self.close_table_parts(&[Tag::Row])?;
+                if self.current() == Tag::Table {
+                    self.imply("tbody", Tag::RowGroup)?;
+                }
+            }
+            Tag::Cell => {
+                if self.current() == Tag::Table {
+                    self.imply("tbody", Tag::RowGroup)?;
+                }
+                if self.current() == Tag::RowGroup {
+                    self.imply("tr", Tag::Row)?;
+                }
+                if self.current() != Tag::Row {
+                    return Err(Stop::Irregular);
+                }
+            }
+            _ => return Err(Stop::Irregular),
+        }
+        self.push(start)
+    }
+
+    fn close_table_parts(&mut self, parts: &[Tag]) -> Result<(), Stop> {
+        while parts.contains(&self.current()) {
+            self.pop();
+        }
+        let is_place = matches!(self.current(), Tag::Table | Tag::RowGroup);
+        if is_place { Ok(()) } else { Err(Stop::Irregular) }
+    }
+
+    fn imply(&mut self, name: &'static str, tag: Tag) -> Result<(), Stop> {
+        let name = Name::html(Str::literal(name));
+        let local = Cow::Borrowed("");
+        self.push(StartTag { tag, name, local, attributes: Vec::new(), is_self_closing: false })
+    }
+
+    /// Reads an end tag and returns its name.
+    fn read_end_tag(&mut self) -> Result<Cow<'a, str>, Stop> {
+        if self.peek(1) != Some(b'/') || !self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            return Err(Stop::Irregular);
+        }
+        self.at += 2;
+        let name = self.read_name()?;
+        self.skip_whitespace();
+        if self.peek(0) != Some(b'>') {
+            return Err(Stop::Irregular);
+        }
+        self.at += 1;
+        Ok(name)
+    }
+
+    /// Closes what an end tag closes; true if it is that of `body`.
+    fn end_tag(&mut self) -> Result<bool, Stop> {
+        let name = self.read_end_tag()?;
+        if matches!(self.current(), Tag::Svg | Tag::SvgChild) {
+            let current = self.open.last().and_then(|open| self.tree.element(open.id));
+            if !current.is_some_and(|element| element.name.local.eq_ignore_ascii_case(&name)) {
+                return Err(Stop::Irregular);
+            }
+            self.pop();
+            return Ok(false);
+        }
+        let (tag, _) = names::lookup(&name);
+        match tag {
+            Tag::Block | Tag::Pre | Tag::Button | Tag::Select | Tag::Form => self.close_implied(&[])?,
+            Tag::Heading => self.close_implied(&[])?,
+            Tag::Li | Tag::Definition => self.close_implied(&[tag])?,
+            Tag::Table => self.close_cells(&[Tag::Cell, Tag::Row, Tag::RowGroup])?,
+            Tag::RowGroup => self.close_cells(&[Tag::Cell, Tag::Row])?,
+            Tag::Row => self.close_cells(&[Tag::Cell])?,
+            Tag::Cell | Tag::Caption => self.close_implied(&[])?,
+            Tag::OptGroup if self.current() == Tag::Option => self.pop(),
+            Tag::Body => return if self.current() == Tag::Body { Ok(true) } else { Err(Stop::Irregular) },
+            Tag::Html | Tag::Head | Tag::Special => return Err(Stop::Irregular),
+            _ => {}
+        }
+        let current = self.open.last().and_then(|open| self.tree.element(open.id));
+        if !current.is_some_and(|element| *element.name.local == *name) {
+            return Err(Stop::Irregular);
+        }
+        if tag == Tag::Form {
+            self.has_form = false;
+        }
+        self.pop();
+        Ok(false)
+    }
+
+    /// Ends the elements whose end tags the standard lets be left out, down to one of `except`.
+    /// <https://html.spec.whatwg.org/multipage/parsing.html#generate-implied-end-tags>
+    fn close_implied(&mut self, except: &[Tag]) -> Result<(), Stop> {
+        while matches!(self.current(), Tag::P | Tag::Li | Tag::Definition | Tag::Option | Tag::OptGroup)
+            && !except.contains(&self.current())
+        {
+            self.pop();
+        }
+        Ok(())
+    }
+
+    /// Ends open parts of a table; a cell may hold elements whose end is implied.
+    fn close_cells(&mut self, parts: &[Tag]) -> Result<(), Stop> {
+        self.close_implied(&[])?;
+        while parts.contains(&self.current()) {
+            self.pop();
+        }
+        Ok(())
+    }
+
+    /// Inserts an element whose content is text up to its end tag.
+    fn raw(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+        let has_references = matches!(start.tag, Tag::Title | Tag::TextArea);
+        let is_text_area = start.tag == Tag::TextArea;
+        let is_script = &*start.local == "script";
+        let local = start.local.clone();
+        let id = self.insert(start)?;
+        if is_text_area {
+            self.skip_newline()?;
+        }
+        let from = self.at;
+        let end = self.find_end_tag(&local).ok_or(Stop::Irregular)?;
+        let content = &self.html[from..end];
+        // In a script `<!--` changes what ends it.
+        if is_script && content.contains("<!--") {
+            return Err(Stop::Irregular);
+        }
+        if !content.is_empty() {
+            let text =
+                if has_references { self.decoded(from..end, false)? } else { Str::part(&self.source, from..end) };
+            self.count_node()?;
+            self.tree.append(id, VNode::Text(text));
+        }
+        self.at = end;
+        self.read_end_tag()?;
+        Ok(())
+    }
+
+    fn find_end_tag(&self, local: &str) -> Option<usize> {
+        let bytes = self.bytes();
+        let mut at = self.at;
+        loop {
+            at += memmem::find(&bytes[at..], b"</")?;
+            let name = bytes.get(at + 2..at + 2 + local.len())?;
+            let after = bytes.get(at + 2 + local.len())?;
+            if name.eq_ignore_ascii_case(local.as_bytes())
+                && matches!(after, b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c')
+            {
+                return Some(at);
+            }
+            at += 2;
+        }
+    }
+
+    /// A newline right after the start tag is dropped, also one that is written as a reference.
+    fn skip_newline(&mut self) -> Result<(), Stop> {
+        match self.peek(0) {
+            Some(b'\n') => self.at += 1,
+            Some(b'&') => return Err(Stop::Irregular),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    // --- The tree --------------------------------------------------------------------------------------------------
+
+    fn count_node(&self) -> Result<(), Stop> {
+        let limit = self.parser.limits.n_nodes;
+        if self.tree.n_nodes() >= limit {
+            return Err(Stop::Limit(ParseError::TooManyNodes { limit }));
+        }
+        Ok(())
+    }
+
+    /// Appends an element or comment to the open element; below the deepest level it becomes a sibling of that element.
+    fn append(&mut self, node: VNode) -> Result<NodeId, Stop> {
+        self.count_node()?;
+        let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
+        let parent = if self.is_too_deep() && !matches!(node, VNode::Text(_)) {
+            self.tree.parent(current).unwrap_or(current)
+        } else {
+            current
+        };
+        Ok(self.tree.append(parent, node))
+    }
+
+    fn is_too_deep(&self) -> bool {
+        self.open.len() + self.n_below > MAX_STACK
+    }
+
+    fn insert(&mut self, start: StartTag<'a>) -> Result<NodeId, Stop> {
+        self.append(VNode::Element(Element { name: start.name, attributes: start.attributes }))
+    }
+
+    fn push(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+        let tag = start.tag;
+        let id = self.insert(start)?;
+        self.open.push(Open { id, tag });
+        Ok(())
+    }
+
+    fn pop(&mut self) {
+        let Some(open) = self.open.pop() else { return };
+        match open.tag {
+            Tag::P => self.n_open_p -= 1,
+            Tag::A => self.n_open_a -= 1,
+            Tag::Button => self.n_open_button -= 1,
+            Tag::Select => self.n_open_select -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whether only parts of a table may stand here.
+fn is_in_table(tag: Tag) -> bool {
+    matches!(tag, Tag::Table | Tag::RowGroup | Tag::Row | Tag::ColGroup)
+}
+
+/// ASCII whitespace as the tokenizer sees it, once carriage returns are gone.
+fn is_space(char: char) -> bool {
+    matches!(char, ' ' | '\n' | '\t' | '\x0c')
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
+}
+
+/// Decodes character references. <https://html.spec.whatwg.org/multipage/parsing.html#character-reference-state>
+fn decode(raw: &str, in_attribute: bool) -> Result<String, Stop> {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr(b'&', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        match rest.as_bytes().first() {
+            Some(b'#') => {
+                let (char, length) = numeric(&rest[1..]).ok_or(Stop::Irregular)?;
+                out.push(char);
+                rest = &rest[1 + length..];
+            }
+            Some(byte) if byte.is_ascii_alphanumeric() => match named(rest, in_attribute) {
+                Some((chars, length)) => {
+                    out.extend(chars.into_iter().flatten());
+                    rest = &rest[length..];
+                }
+                None => out.push('&'),
+            },
+            _ => out.push('&'),
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Reads `38;` or `x26;`; `None` for what the standard replaces or calls an error.
+fn numeric(text: &str) -> Option<(char, usize)> {
+    let (digits, radix, prefix) = match text.strip_prefix(['x', 'X']) {
+        Some(digits) => (digits, 16, 1),
+        None => (text, 10, 0),
+    };
+    let length = digits.bytes().take_while(|byte| char::from(*byte).is_digit(radix)).count();
+    if digits.as_bytes().get(length) != Some(&b';') {
+        return None;
+    }
+    let code = u32::from_str_radix(&digits[..length], radix).ok()?;
+    let is_plain = matches!(code, 0x9 | 0xa | 0x20..=0x7e | 0xa0..);
+    let char = char::from_u32(code).filter(|_| is_plain)?;
+    Some((char, prefix + length + 1))
+}
+
+/// Finds the longest name of a reference that `text` begins with; its characters and its length.
+fn named(text: &str, in_attribute: bool) -> Option<([Option<char>; 2], usize)> {
+    let entities = &html5ever::data::NAMED_ENTITIES;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b';';
+    let n_name = text.bytes().take_while(|&byte| is_name(byte)).count();
+    let mut found = None;
+    for length in 1..=n_name {
+        // The table holds every prefix of a name, with 0 for what is no name itself.
+        let Some(&(first, second)) = entities.get(&text[..length]) else { break };
+        if first != 0 {
+            found = Some(((first, second), length));
+        }
+    }
+    let ((first, second), length) = found?;
+    let ends_itself = text.as_bytes()[length - 1] == b';';
+    let next = text.as_bytes().get(length);
+    if in_attribute && !ends_itself && next.is_some_and(|&byte| byte == b'=' || byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let char = |code: u32| char::from_u32(code).filter(|&char| char != '\0');
+    Some(([char(first), char(second)], length))
+}

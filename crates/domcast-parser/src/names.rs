@@ -1,0 +1,315 @@
+//! The element names that the standard treats specially, and texts for names without an allocation each.
+
+use domcast_diff::Str;
+
+/// What an element's name means to the tree builder. Elements without a rule of their own are [`Tag::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// Any element without a rule of its own; its end tag must close the open element.
+    Other,
+    /// `div`, `section`, `ul` …: closes a `p`, and its end tag implies those of `p`, `li` …
+    Block,
+    /// `pre`, `listing`: a block that drops a newline at its start.
+    Pre,
+    /// `h1` to `h6`.
+    Heading,
+    P,
+    Li,
+    /// `dd` and `dt`, which end each other.
+    Definition,
+    Form,
+    Button,
+    A,
+    /// `b`, `em`, `code` …: an active formatting element.
+    Formatting,
+    /// `br`, `img` …: no content.
+    Void,
+    Hr,
+    Input,
+    /// `link`, `meta`, `base` …: no content, allowed in `head`.
+    Meta,
+    /// `style`, `script`: text up to the end tag, allowed in `head` and in tables.
+    RawText,
+    /// `iframe`, `noscript`, `noembed`, `xmp`: text up to the end tag.
+    RawContent,
+    Title,
+    TextArea,
+    Select,
+    Option,
+    OptGroup,
+    Table,
+    /// `tbody`, `thead`, `tfoot`.
+    RowGroup,
+    Row,
+    /// `td`, `th`.
+    Cell,
+    Caption,
+    ColGroup,
+    Col,
+    Svg,
+    /// An SVG element inside `svg`.
+    SvgChild,
+    Html,
+    Head,
+    Body,
+    /// Elements whose rules are left to html5ever: `template`, `math`, `ruby` parts, frames …
+    Special,
+}
+
+/// Returns what a lower-case name means, and its text if it is well known.
+pub(crate) fn lookup(name: &str) -> (Tag, Option<Str>) {
+    macro_rules! table {
+        ($($tag:ident: $($name:literal)+;)+) => {
+            match name {
+                $($($name => (Tag::$tag, Some(const { Str::literal($name) })),)+)+
+                _ => (Tag::Other, None),
+            }
+        };
+    }
+    table! {
+        Block: "div" "ul" "ol" "section" "article" "header" "footer" "nav" "main" "aside" "figure" "figcaption" "address"
+            "blockquote" "center" "details" "dialog" "dir" "dl" "fieldset" "hgroup" "menu" "search" "summary";
+        Pre: "pre" "listing";
+        Heading: "h1" "h2" "h3" "h4" "h5" "h6";
+        P: "p";
+        Li: "li";
+        Definition: "dd" "dt";
+        Form: "form";
+        Button: "button";
+        A: "a";
+        Formatting: "b" "i" "em" "strong" "code" "small" "s" "u" "big" "font" "strike" "tt";
+        Void: "br" "img" "area" "embed" "keygen" "wbr" "param" "source" "track";
+        Hr: "hr";
+        Input: "input";
+        Meta: "link" "meta" "base" "basefont" "bgsound";
+        RawText: "script" "style";
+        RawContent: "iframe" "noscript" "noembed" "xmp";
+        Title: "title";
+        TextArea: "textarea";
+        Select: "select";
+        Option: "option";
+        OptGroup: "optgroup";
+        Table: "table";
+        RowGroup: "tbody" "thead" "tfoot";
+        Row: "tr";
+        Cell: "td" "th";
+        Caption: "caption";
+        ColGroup: "colgroup";
+        Col: "col";
+        Svg: "svg";
+        Html: "html";
+        Head: "head";
+        Body: "body";
+        Other: "span" "label" "abbr" "cite" "q" "sub" "sup" "time" "var" "samp" "kbd" "mark" "del" "ins" "dfn" "data"
+            "output" "progress" "meter" "video" "audio" "picture" "canvas" "legend" "slot" "bdi" "bdo" "map";
+        Special: "template" "math" "plaintext" "image" "nobr" "applet" "marquee" "object" "ruby" "rb" "rp" "rt" "rtc" "frame" "frameset"
+            "noframes" "isindex" "selectedcontent" "datalist";
+    }
+}
+
+/// Attribute names that need no allocation.
+pub(crate) fn attribute(name: &str) -> Option<Str> {
+    macro_rules! table {
+        ($($name:literal)+) => {
+            match name {
+                $($name => Some(const { Str::literal($name) }),)+
+                _ => None,
+            }
+        };
+    }
+    table! {
+        "class" "id" "href" "src" "style" "title" "type" "name" "value" "alt" "for" "rel" "role" "width" "height" "checked"
+        "disabled" "selected" "placeholder" "action" "method" "target" "colspan" "rowspan" "tabindex" "lang" "content"
+        "aria-hidden" "aria-label" "dc-key" "dc-click" "dc-payload" "data-id" "data-key"
+    }
+}
+
+/// Names that are not well known, so that equal ones share their text. A slot holds the last name that fell into it.
+pub(crate) struct Cache<'a> {
+    slots: Vec<Option<(&'a str, Str)>>,
+}
+
+const N_SLOTS: usize = 64;
+
+impl<'a> Cache<'a> {
+    pub(crate) fn new() -> Cache<'a> {
+        Cache { slots: vec![None; N_SLOTS] }
+    }
+
+    /// Returns the text of a name that stands in lower case in the source.
+    pub(crate) fn text(&mut self, name: &'a str) -> Str {
+        let bytes = name.as_bytes();
+        let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
+        let slot = (usize::from(first) * 31 + usize::from(last) * 7 + bytes.len()) % N_SLOTS;
+        match &self.slots[slot] {
+            Some((cached, text)) if *cached == name => text.clone(),
+            _ => {
+                let text = Str::from(name);
+                self.slots[slot] = Some((name, text.clone()));
+                text
+            }
+        }
+    }
+}
+
+/// Names inside `svg` that are written in lower case by the tokenizer but have capitals.
+/// <https://html.spec.whatwg.org/multipage/parsing.html#parsing-main-inforeign>
+pub(crate) fn svg_element(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 37] = [
+        "altGlyph",
+        "altGlyphDef",
+        "altGlyphItem",
+        "animateColor",
+        "animateMotion",
+        "animateTransform",
+        "clipPath",
+        "feBlend",
+        "feColorMatrix",
+        "feComponentTransfer",
+        "feComposite",
+        "feConvolveMatrix",
+        "feDiffuseLighting",
+        "feDisplacementMap",
+        "feDistantLight",
+        "feDropShadow",
+        "feFlood",
+        "feFuncA",
+        "feFuncB",
+        "feFuncG",
+        "feFuncR",
+        "feGaussianBlur",
+        "feImage",
+        "feMerge",
+        "feMergeNode",
+        "feMorphology",
+        "feOffset",
+        "fePointLight",
+        "feSpecularLighting",
+        "feSpotLight",
+        "feTile",
+        "feTurbulence",
+        "foreignObject",
+        "glyphRef",
+        "linearGradient",
+        "radialGradient",
+        "textPath",
+    ];
+    NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Attributes inside `svg` that have capitals; the rule is that of [`svg_element`].
+pub(crate) fn svg_attribute(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 58] = [
+        "attributeName",
+        "attributeType",
+        "baseFrequency",
+        "baseProfile",
+        "calcMode",
+        "clipPathUnits",
+        "diffuseConstant",
+        "edgeMode",
+        "filterUnits",
+        "glyphRef",
+        "gradientTransform",
+        "gradientUnits",
+        "kernelMatrix",
+        "kernelUnitLength",
+        "keyPoints",
+        "keySplines",
+        "keyTimes",
+        "lengthAdjust",
+        "limitingConeAngle",
+        "markerHeight",
+        "markerUnits",
+        "markerWidth",
+        "maskContentUnits",
+        "maskUnits",
+        "numOctaves",
+        "pathLength",
+        "patternContentUnits",
+        "patternTransform",
+        "patternUnits",
+        "pointsAtX",
+        "pointsAtY",
+        "pointsAtZ",
+        "preserveAlpha",
+        "preserveAspectRatio",
+        "primitiveUnits",
+        "refX",
+        "refY",
+        "repeatCount",
+        "repeatDur",
+        "requiredExtensions",
+        "requiredFeatures",
+        "specularConstant",
+        "specularExponent",
+        "spreadMethod",
+        "startOffset",
+        "stdDeviation",
+        "stitchTiles",
+        "surfaceScale",
+        "systemLanguage",
+        "tableValues",
+        "targetX",
+        "targetY",
+        "textLength",
+        "viewBox",
+        "viewTarget",
+        "xChannelSelector",
+        "yChannelSelector",
+        "zoomAndPan",
+    ];
+    NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// HTML elements that end foreign content where they begin; the rule is that of [`svg_element`].
+pub(crate) fn breaks_out_of_svg(name: &str) -> bool {
+    const NAMES: [&str; 45] = [
+        "b",
+        "big",
+        "blockquote",
+        "body",
+        "br",
+        "center",
+        "code",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "em",
+        "embed",
+        "font",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "head",
+        "hr",
+        "i",
+        "img",
+        "li",
+        "listing",
+        "menu",
+        "meta",
+        "nobr",
+        "ol",
+        "p",
+        "pre",
+        "ruby",
+        "s",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tt",
+        "u",
+        "ul",
+        "var",
+    ];
+    NAMES.contains(&name)
+}
