@@ -88,7 +88,10 @@ struct Builder<'a> {
     n_open_button: usize,
     n_open_select: usize,
     has_form: bool,
-    names: names::Cache<'a>,
+    elements: names::Cache<'a, (Tag, Str)>,
+    attributes: names::Cache<'a, Str>,
+    /// The attributes of the tag that is read, here to be reused.
+    read: Vec<Attribute>,
 }
 
 /// A start tag as read.
@@ -116,7 +119,9 @@ impl<'a> Builder<'a> {
             n_open_button: 0,
             n_open_select: 0,
             has_form: false,
-            names: names::Cache::new(),
+            elements: names::Cache::new(),
+            attributes: names::Cache::new(),
+            read: Vec::new(),
         }
     }
 
@@ -377,8 +382,7 @@ impl<'a> Builder<'a> {
         let (tag, name) = if is_in_svg {
             (Tag::SvgChild, self.svg_name(&local)?)
         } else {
-            let (tag, text) = names::lookup(&local);
-            let text = text.unwrap_or_else(|| self.shared(&local));
+            let (tag, text) = self.known(&local);
             (tag, Name::new(if tag == Tag::Svg { Namespace::Svg } else { Namespace::Html }, text))
         };
         let (attributes, is_self_closing) = self.read_attributes(tag)?;
@@ -386,22 +390,23 @@ impl<'a> Builder<'a> {
     }
 
     fn svg_name(&mut self, local: &Cow<'a, str>) -> Result<Name, Stop> {
-        let name = names::svg_element(local).map_or_else(|| self.shared(local), Str::literal);
+        let name = names::svg_element(local).map_or_else(|| self.known(local).1, Str::literal);
         let is_odd = names::breaks_out_of_svg(local) || matches!(&*name, "foreignObject" | "desc" | "title" | "script");
         if is_odd { Err(Stop::Irregular) } else { Ok(Name::new(Namespace::Svg, name)) }
     }
 
-    fn shared(&mut self, name: &Cow<'a, str>) -> Str {
+    fn known(&mut self, name: &Cow<'a, str>) -> (Tag, Str) {
         match name {
-            Cow::Borrowed(name) => self.names.text(name),
-            Cow::Owned(name) => Str::from(&**name),
+            Cow::Borrowed(name) => self.elements.get(name, names::element),
+            Cow::Owned(name) => names::element(name),
         }
     }
 
     /// Reads up to and with the `>`; also tells whether the tag closes itself.
     fn read_attributes(&mut self, tag: Tag) -> Result<(Vec<Attribute>, bool), Stop> {
         let is_svg = matches!(tag, Tag::Svg | Tag::SvgChild);
-        let mut attributes: Vec<Attribute> = Vec::new();
+        let mut attributes = std::mem::take(&mut self.read);
+        attributes.clear();
         let mut seen: Option<HashSet<Name>> = None;
         let mut n_read = 0;
         loop {
@@ -410,13 +415,13 @@ impl<'a> Builder<'a> {
                 b' ' | b'\n' | b'\t' | b'\x0c' => self.at += 1,
                 b'>' => {
                     self.at += 1;
-                    return Ok((attributes, false));
+                    return Ok((self.keep(attributes), false));
                 }
                 b'/' => {
                     self.at += 1;
                     if self.peek(0) == Some(b'>') {
                         self.at += 1;
-                        return Ok((attributes, true));
+                        return Ok((self.keep(attributes), true));
                     }
                 }
                 _ => {
@@ -441,6 +446,14 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+    }
+
+    /// Moves what was read into a list of just the right size.
+    fn keep(&mut self, mut read: Vec<Attribute>) -> Vec<Attribute> {
+        let mut attributes = Vec::with_capacity(read.len());
+        attributes.append(&mut read);
+        self.read = read;
+        attributes
     }
 
     fn read_attribute(&mut self) -> Result<(Cow<'a, str>, Str), Stop> {
@@ -500,7 +513,10 @@ impl<'a> Builder<'a> {
                 return Name::attribute(Str::literal(local));
             }
         }
-        Name::attribute(names::attribute(name).unwrap_or_else(|| self.shared(name)))
+        Name::attribute(match name {
+            Cow::Borrowed(name) => self.attributes.get(name, names::attribute),
+            Cow::Owned(name) => names::attribute(name),
+        })
     }
 
     fn start_tag(&mut self) -> Result<(), Stop> {
@@ -722,7 +738,7 @@ impl<'a> Builder<'a> {
             self.pop();
             return Ok(false);
         }
-        let (tag, _) = names::lookup(&name);
+        let (tag, _) = self.known(&name);
         match tag {
             Tag::Block | Tag::Pre | Tag::Button | Tag::Select | Tag::Form => self.close_implied(&[])?,
             Tag::Heading => self.close_implied(&[])?,

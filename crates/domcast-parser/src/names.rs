@@ -57,7 +57,7 @@ pub(crate) enum Tag {
 }
 
 /// Returns what a lower-case name means, and its text if it is well known.
-pub(crate) fn lookup(name: &str) -> (Tag, Option<Str>) {
+fn lookup(name: &str) -> (Tag, Option<Str>) {
     macro_rules! table {
         ($($tag:ident: $($name:literal)+;)+) => {
             match name {
@@ -108,7 +108,7 @@ pub(crate) fn lookup(name: &str) -> (Tag, Option<Str>) {
 }
 
 /// Attribute names that need no allocation.
-pub(crate) fn attribute(name: &str) -> Option<Str> {
+fn known_attribute(name: &str) -> Option<Str> {
     macro_rules! table {
         ($($name:literal)+) => {
             match name {
@@ -124,32 +124,43 @@ pub(crate) fn attribute(name: &str) -> Option<Str> {
     }
 }
 
-/// Names that are not well known, so that equal ones share their text. A slot holds the last name that fell into it.
-pub(crate) struct Cache<'a> {
-    slots: Vec<Option<(&'a str, Str)>>,
+/// What is known of the names met so far; a slot holds the last name that fell into it, which on a page is nearly always the same.
+pub(crate) struct Cache<'a, T> {
+    slots: Vec<Option<(&'a str, T)>>,
 }
 
-const N_SLOTS: usize = 64;
+const N_SLOTS: usize = 128;
 
-impl<'a> Cache<'a> {
-    pub(crate) fn new() -> Cache<'a> {
+impl<'a, T: Clone> Cache<'a, T> {
+    pub(crate) fn new() -> Cache<'a, T> {
         Cache { slots: vec![None; N_SLOTS] }
     }
 
-    /// Returns the text of a name that stands in lower case in the source.
-    pub(crate) fn text(&mut self, name: &'a str) -> Str {
+    /// Returns what was found for `name` before, or finds it.
+    pub(crate) fn get(&mut self, name: &'a str, find: impl FnOnce(&str) -> T) -> T {
         let bytes = name.as_bytes();
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
         let slot = (usize::from(first) * 31 + usize::from(last) * 7 + bytes.len()) % N_SLOTS;
         match &self.slots[slot] {
-            Some((cached, text)) if *cached == name => text.clone(),
+            Some((cached, found)) if *cached == name => found.clone(),
             _ => {
-                let text = Str::from(name);
-                self.slots[slot] = Some((name, text.clone()));
-                text
+                let found = find(name);
+                self.slots[slot] = Some((name, found.clone()));
+                found
             }
         }
     }
+}
+
+/// Returns what an element's name means, and its text.
+pub(crate) fn element(name: &str) -> (Tag, Str) {
+    let (tag, text) = lookup(name);
+    (tag, text.unwrap_or_else(|| name.into()))
+}
+
+/// Returns the text of an attribute's name.
+pub(crate) fn attribute(name: &str) -> Str {
+    known_attribute(name).unwrap_or_else(|| name.into())
 }
 
 /// Names inside `svg` that are written in lower case by the tokenizer but have capitals.
