@@ -135,13 +135,9 @@ const isOpen = (name: Name): boolean => name.namespace === null && name.local ==
 
 function writeAttribute(element: Element, name: Name, value: string): void {
   try {
-    return write(element, name, value);
+    write(element, name, trustedValue(element, name, value));
   } catch {
-    // Trusted Types want a typed value, or the name is one that only a parser can make.
-  }
-  try {
-    return write(element, name, trustedValue(element, name, value));
-  } catch {
+    // A name that only a parser can make.
     writeParsed(element, name, value);
   }
 }
@@ -187,8 +183,10 @@ const policy = ((): Policy => {
   }
 })();
 
+// Asked before, not after a refusal: a refusal is reported to the page's owner.
 function trustedValue(element: Element, { namespace, local }: Name, value: string): string {
-  switch (trustedTypes?.getAttributeType(dom.localName(element), local, dom.namespaceURI(element), namespace)) {
+  if (!trustedTypes || !/^(on|src|href|data|code)/.test(local)) return value;
+  switch (trustedTypes.getAttributeType(dom.localName(element), local, dom.namespaceURI(element), namespace)) {
     case 'TrustedHTML':
       return policy.createHTML(value);
     case 'TrustedScript':

@@ -79,13 +79,23 @@ export const documentElement = getter(doc, 'documentElement');
 
 export const queryDocument = method<ParentNode, [string], NodeListOf<Element>>(doc, 'querySelectorAll');
 
+export const queryFragment = method<ParentNode, [string], NodeListOf<Element>>(DocumentFragment.prototype, 'querySelectorAll');
+
 export const data = getter(CharacterData.prototype, 'data');
 export const setData = setter(CharacterData.prototype, 'data');
 export const replaceData = method<CharacterData, [number, number, string], void>(CharacterData.prototype, 'replaceData');
 
 export const templateContent = getter(HTMLTemplateElement.prototype, 'content');
 export const dispatchEvent = method<EventTarget, [Event], boolean>(EventTarget.prototype, 'dispatchEvent');
+const addListener = method<EventTarget, [string, (event: Event) => void, boolean], void>(EventTarget.prototype, 'addEventListener');
+export const readyState = getter(doc, 'readyState');
+export const visibilityState = getter(doc, 'visibilityState');
 export const focus = method<HTMLElement, [FocusOptions], void>(HTMLElement.prototype, 'focus');
+
+/** Listens at the document; `capture` hears events that do not bubble, and before the page does. */
+export function listen<K extends keyof DocumentEventMap>(type: K, heard: (event: DocumentEventMap[K]) => void, capture = false): void {
+  addListener(document, type, heard as (event: Event) => void, capture);
+}
 
 export const isElement = (target: Node): target is Element => nodeType(target) === ELEMENT;
 

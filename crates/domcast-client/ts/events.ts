@@ -97,8 +97,8 @@ export function listen(page: Page): void {
     }
   };
 
-  for (const kind of KINDS) document.addEventListener(kind, (event) => handle(kind, event));
-  document.addEventListener('focusout', ({ target }) => {
+  for (const kind of KINDS) dom.listen(kind, (event) => handle(kind, event));
+  dom.listen('focusout', ({ target }) => {
     for (const [element, { send }] of [...delayed]) if (send && dom.contains(element, target as Node)) flush(element);
   });
 }

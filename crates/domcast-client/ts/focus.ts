@@ -4,6 +4,8 @@
 
 import * as dom from './dom';
 
+const getSelection = dom.method<Document, [], Selection | null>(Document.prototype, 'getSelection');
+
 type Field = HTMLInputElement | HTMLTextAreaElement;
 
 interface Caret {
@@ -17,7 +19,7 @@ export function holdFocus(document: Document): () => void {
   const active = dom.activeElement(document);
   if (!active || active === dom.body(document)) return () => {};
   const caret = readCaret(active);
-  const selection = caret ? null : document.getSelection?.call(document) ?? null;
+  const selection = caret ? null : getSelection(document);
   const marks = selection && ([selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset] as const);
   return () => {
     if (dom.activeElement(document) === active || !dom.isConnected(active)) return;

@@ -56,18 +56,16 @@ export class FormState {
 
 let composing: Element | null = null;
 let afterComposition: (() => void) | null = null;
-for (const type of ['compositionstart', 'compositionend']) {
-  document.addEventListener(
-    type,
-    (event) => {
-      composing = type === 'compositionstart' ? (event.target as Element) : null;
-      if (composing) return;
-      afterComposition?.();
-      afterComposition = null;
-    },
-    true,
-  );
-}
+dom.listen('compositionstart', ({ target }) => void (composing = target as Element), true);
+dom.listen(
+  'compositionend',
+  () => {
+    composing = null;
+    afterComposition?.();
+    afterComposition = null;
+  },
+  true,
+);
 
 /** The control whose state depends on `node`. */
 function controlOf(node: Node): Element | null {
@@ -121,9 +119,11 @@ function markupValue(field: HTMLInputElement | HTMLTextAreaElement): string {
 
 function radiosWith(input: HTMLInputElement): HTMLInputElement[] {
   const name = dom.getAttribute(input, 'name');
-  const top = dom.getRootNode(input) as ParentNode;
+  const top = dom.getRootNode(input) as Node & ParentNode;
   if (!name) return [input];
-  const radios = [...(top.nodeType === dom.ELEMENT ? dom.querySelectorAll(top, 'input[type=radio i]') : top.querySelectorAll('input[type=radio i]'))];
+  const type = dom.nodeType(top);
+  const query = type === dom.ELEMENT ? dom.querySelectorAll : type === dom.DOCUMENT ? dom.queryDocument : dom.queryFragment;
+  const radios = [...query(top, 'input[type=radio i]')];
   const group = (radios as HTMLInputElement[]).filter((each) => dom.getAttribute(each, 'name') === name && inputForm(each) === inputForm(input));
   return group.includes(input) ? group : [input];
 }

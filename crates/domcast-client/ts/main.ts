@@ -41,5 +41,5 @@ const start = (): void => {
   page.mount(...dom.queryDocument(document, '[dc-view]'));
 };
 
-if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start);
+if (dom.readyState(document) === 'loading') dom.listen('DOMContentLoaded', start);
 else start();

@@ -26,7 +26,7 @@ export function morph(tree: Tree, tokens: readonly string[], ids: readonly numbe
     for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
       for (const [old, made] of morphChildren(tree, dom.container(pair[0]), pair[1])) {
         kept.set(made, old);
-        pairs.push([old, childrenOf(dom.container(made))]);
+        if (dom.isElement(old)) pairs.push([old, childrenOf(dom.container(made))]);
       }
     }
   } finally {
@@ -59,7 +59,7 @@ function morphChildren(tree: Tree, parent: Node, wanted: readonly Node[]): [old:
   for (const child of old) if (!staying.has(child)) dom.removeChild(parent, child);
   arrange(parent, order, tree.document);
   for (const [partner, made] of pairs) morphNode(tree, partner, made);
-  return pairs.filter(([partner]) => dom.isElement(partner));
+  return pairs;
 }
 
 function childrenOf(parent: Node): Node[] {

@@ -8,6 +8,7 @@
  * The attempts are counted anew once `settled` is called, not merely once a connection opens.
  */
 
+import * as dom from './dom';
 import { CLOSE_MALFORMED, CLOSE_OTHER_VERSION, CLOSE_TOO_LARGE, type ClientFrame, type ServerFrame } from './protocol';
 
 const PING_EVERY_MS = 20_000;
@@ -37,8 +38,8 @@ export class Socket {
     this.#url = url;
     this.#listener = listener;
     for (const type of ['online', 'pageshow']) addEventListener(type, () => this.check());
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.check();
+    dom.listen('visibilitychange', () => {
+      if (dom.visibilityState(document) === 'visible') this.check();
     });
   }
 
