@@ -6,7 +6,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core';
 
 export const CHROMIUM = process.env['DOMCAST_CHROMIUM'] ?? '/usr/bin/chromium';
@@ -46,12 +46,14 @@ export function useBrowser(): Chromium {
     }
     browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
   });
+  afterEach(async () => void (await Promise.all(browser?.contexts().map((each) => each.close()) ?? [])));
   after(() => browser?.close());
   const context = (options?: BrowserContextOptions): Promise<BrowserContext> => browser!.newContext(options);
   return {
     context,
     async page(options) {
       const page = await (await context(options)).newPage();
+      page.setDefaultTimeout(5_000);
       // tsx wraps functions in a helper that does not travel into the page with them.
       await page.addInitScript('globalThis.__name = (value) => value');
       const problems: string[] = [];
@@ -68,5 +70,5 @@ export function useBrowser(): Chromium {
 
 /** A test that needs Chromium. */
 export function browserTest(name: string, body: () => Promise<void>): void {
-  test(name, { skip: LEFT_OUT ? 'LEFT OUT: there is no Chromium here and DOMCAST_WITHOUT_CHROMIUM is 1' : false, timeout: 60_000 }, body);
+  test(name, { skip: LEFT_OUT ? 'LEFT OUT: there is no Chromium here and DOMCAST_WITHOUT_CHROMIUM is 1' : false, timeout: 30_000 }, body);
 }
