@@ -30,6 +30,13 @@ browserTest('every patch case of the corpus ends as the browser parses its targe
   assert.deepEqual(wrong, []);
 });
 
+browserTest('the judge sees every kind of difference', async () => {
+  const page = await judgePage();
+  const pairs = [['<b></b>', '<i></i>'], ['<b></b>', '<svg><b>'], ['<p a=1>', '<p a=2>'], ['<p>', '<p a>'], ['a', 'a '], ['<!--a-->', 'a'], ['<template>a</template>', '<template>b</template>'], ['<svg a:href=x>', '<svg xlink:href=x>'], ['', 'a']];
+  const unseen = await page.evaluate((pairs) => pairs.filter(([old, next]) => judge.check(old!, next!, []) === null), pairs);
+  assert.deepEqual(unseen, []);
+});
+
 test('a case ends at the next line that starts with a hash and a space', () => {
   assert.deepEqual(readCases('f', '# one\n--- old\na\n\n--- new\n#b\n--- patches\n["r",1]\n["r",2]\n# two\n--- old\n\n--- new\n--- patches\n'), [
     { file: 'f', name: 'one', old: 'a\n', new: '#b', patches: [['r', 1], ['r', 2]] },
