@@ -1,0 +1,159 @@
+/**
+ * What the user typed, chose or checked.
+ *
+ * A control follows the server until the user makes it differ. So before a change touches a
+ * control, `note` remembers whether its live state is the default that the markup gives it;
+ * after the whole patch list `settle` lets a control that was at its default follow the new
+ * default, and puts back what the user had in one that was not. `dc-force` on a control makes the
+ * server win. Nothing is set in a field while an input method composes in it.
+ */
+
+import * as dom from './dom';
+import { getValue, setValueKeepingCaret } from './focus';
+
+type Settle = (force: boolean) => void;
+
+const STATEFUL = new Set(['value', 'checked', 'selected', 'type', 'multiple']);
+
+export class FormState {
+  #noted = new Map<Element, Settle>();
+
+  /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
+  note(node: Node, attribute?: string): void {
+    if (attribute !== undefined && !STATEFUL.has(attribute)) return;
+    const control = controlOf(node);
+    if (!control || this.#noted.has(control)) return;
+    if (dom.isHtml(control, 'select')) this.#noted.set(control, noteSelect(control as HTMLSelectElement));
+    else if (dom.isHtml(control, 'textarea')) this.#noted.set(control, noteText(control as HTMLTextAreaElement));
+    else if (attribute !== undefined) this.#noteInput(control as HTMLInputElement);
+  }
+
+  /** Call once the changes are made. */
+  settle(): void {
+    for (const [control, settle] of this.#noted) {
+      if (control !== composing) settle(dom.hasAttribute(control, 'dc-force'));
+      else if (dom.hasAttribute(control, 'dc-force')) afterComposition = () => settle(true);
+    }
+    this.#noted.clear();
+  }
+
+  #noteInput(input: HTMLInputElement): void {
+    const type = inputType(input);
+    if (type === 'file') return;
+    if (type !== 'checkbox' && type !== 'radio') return void this.#noted.set(input, noteText(input));
+    // One radio's state is its whole group's: checking one unchecks the others.
+    const group = type === 'radio' ? radiosWith(input) : [input];
+    const live = group.map(checked);
+    const isUsers = group.some((each, idx) => live[idx] !== defaultChecked(each));
+    group.forEach((each, idx) => {
+      this.#noted.set(each, (force) => {
+        const wanted = isUsers && !force ? live[idx]! : defaultChecked(each);
+        if (checked(each) !== wanted) setChecked(each, wanted);
+      });
+    });
+  }
+}
+
+let composing: Element | null = null;
+let afterComposition: (() => void) | null = null;
+dom.listen('compositionstart', ({ target }) => void (composing = target as Element), true);
+dom.listen(
+  'compositionend',
+  () => {
+    composing = null;
+    afterComposition?.();
+    afterComposition = null;
+  },
+  true,
+);
+
+/** The control whose state depends on `node`. */
+function controlOf(node: Node): Element | null {
+  if (!dom.isElement(node) || dom.namespaceURI(node) !== dom.HTML) return null;
+  switch (dom.localName(node)) {
+    case 'input':
+    case 'textarea':
+    case 'select':
+      return node;
+    case 'option':
+    case 'optgroup':
+      return dom.closest(node, 'select');
+    default:
+      return null;
+  }
+}
+
+const inputType = dom.getter(HTMLInputElement.prototype, 'type');
+const checked = dom.getter(HTMLInputElement.prototype, 'checked');
+const setChecked = dom.setter(HTMLInputElement.prototype, 'checked');
+const defaultChecked = dom.getter(HTMLInputElement.prototype, 'defaultChecked');
+const inputForm = dom.getter(HTMLInputElement.prototype, 'form');
+const areaDefault = dom.getter(HTMLTextAreaElement.prototype, 'defaultValue');
+const options = dom.getter(HTMLSelectElement.prototype, 'options');
+const multiple = dom.getter(HTMLSelectElement.prototype, 'multiple');
+const displaySize = dom.getter(HTMLSelectElement.prototype, 'size');
+const selected = dom.getter(HTMLOptionElement.prototype, 'selected');
+const setSelected = dom.setter(HTMLOptionElement.prototype, 'selected');
+const defaultSelected = dom.getter(HTMLOptionElement.prototype, 'defaultSelected');
+const inputDefault = dom.getter(HTMLInputElement.prototype, 'value');
+
+function noteText(field: HTMLInputElement | HTMLTextAreaElement): Settle {
+  const isUsers = getValue(field) !== markupValue(field);
+  return (force) => {
+    if (isUsers && !force) return;
+    const wanted = markupValue(field);
+    if (getValue(field) !== wanted) setValueKeepingCaret(field, wanted);
+  };
+}
+
+/** The value that a fresh parse of the markup would show: a range without a value shows 50. */
+function markupValue(field: HTMLInputElement | HTMLTextAreaElement): string {
+  if (dom.isHtml(field, 'textarea')) return areaDefault(field as HTMLTextAreaElement).replace(/\r\n?/g, '\n');
+  const probe = dom.createElement(document, 'input') as HTMLInputElement;
+  for (const name of ['type', 'min', 'max', 'step', 'multiple', 'value']) {
+    const value = dom.getAttribute(field, name);
+    if (value !== null) dom.setAttribute(probe, name, value);
+  }
+  return inputDefault(probe);
+}
+
+function radiosWith(input: HTMLInputElement): HTMLInputElement[] {
+  const name = dom.getAttribute(input, 'name');
+  const top = dom.getRootNode(input) as Node & ParentNode;
+  if (!name) return [input];
+  const type = dom.nodeType(top);
+  const query = type === dom.ELEMENT ? dom.querySelectorAll : type === dom.DOCUMENT ? dom.queryDocument : dom.queryFragment;
+  const radios = [...query(top, 'input[type=radio i]')];
+  const group = (radios as HTMLInputElement[]).filter((each) => dom.getAttribute(each, 'name') === name && inputForm(each) === inputForm(input));
+  return group.includes(input) ? group : [input];
+}
+
+function noteSelect(select: HTMLSelectElement): Settle {
+  const before = [...options(select)];
+  const live = before.map(selected);
+  const defaults = defaultChoice(select);
+  const isUsers = before.some((option, idx) => live[idx] !== defaults.has(option));
+  return (force) => {
+    const now = [...options(select)];
+    const wanted = defaultChoice(select);
+    if (isUsers && !force) {
+      const chosen = before.filter((option, idx) => live[idx] && now.includes(option));
+      if (multiple(select)) {
+        before.forEach((option, idx) => (live[idx] ? wanted.add(option) : wanted.delete(option)));
+      } else if (chosen.length) {
+        wanted.clear();
+        wanted.add(chosen[0]!);
+      }
+    }
+    for (const option of now) if (selected(option) !== wanted.has(option)) setSelected(option, wanted.has(option));
+  };
+}
+
+/** The options that a fresh parse of the markup would select. */
+function defaultChoice(select: HTMLSelectElement): Set<HTMLOptionElement> {
+  const all = [...options(select)];
+  const marked = all.filter(defaultSelected);
+  if (multiple(select)) return new Set(marked);
+  const only = marked.pop() ?? (displaySize(select) <= 1 ? all.find((option) => !dom.hasAttribute(option, 'disabled')) : undefined);
+  return new Set(only ? [only] : []);
+}

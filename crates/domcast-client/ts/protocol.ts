@@ -1,0 +1,83 @@
+/**
+ * What travels, in the order of PROTOCOL.md: tokens, patches, frames.
+ *
+ * These are types of well-formed data. Frames come from a network, so the code that reads them
+ * still checks every id and string it uses.
+ */
+
+export const PROTOCOL_VERSION = 1;
+
+/** Section 2: a token, or `0` for a hole of a shape. */
+export type Token = string | 0;
+
+/** Tokens, among them instances of shapes: the number of the shape, a count, and the strings for the holes. */
+export type Content = readonly (string | number)[];
+
+/** Where any number of ids may stand: an id, or the ids `first`, `first + step`, … (`count` of them). */
+export type Ids = number | readonly [first: number, step: number, count: number];
+
+export type Patch =
+  | readonly ['i', parent: number, before: number, ...content: Content]
+  | readonly ['s', ...tokens: Token[]]
+  | readonly ['o', parent: number, ...content: Content]
+  | readonly ['c', parent: number]
+  | readonly ['r', ...ids: Ids[]]
+  | readonly ['m', before: number, ...ids: Ids[]]
+  | readonly ['p', parent: number, ...order: Ids[]]
+  | readonly ['t', id: number, text: string]
+  | readonly ['x', id: number, at: number, remove: number, text: string]
+  | readonly ['a', id: number, name: string, value: string]
+  | readonly ['y', id: number, name: string, at: number, remove: number, text: string]
+  | readonly ['d', id: number, name: string]
+  | readonly ['n', count: number];
+
+/** Section 4. Where a view stands: `epoch:version`. */
+export interface Position {
+  readonly epoch: string;
+  readonly version: number;
+}
+
+export type Payload = { readonly [name: string]: unknown };
+
+export type ClientFrame =
+  | readonly ['hello', typeof PROTOCOL_VERSION, readonly (readonly [view: string, position: string | null])[]]
+  | readonly ['event', n: number, document: number, handler: string, payload: Payload]
+  | readonly ['resync', document: number]
+  | readonly ['ping'];
+
+export type ServerFrame =
+  | readonly ['mounted', view: string, document: number, position: string]
+  | readonly ['p', document: number, version: number, patches: readonly Patch[]]
+  | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
+  | readonly ['ack', n: number]
+  | readonly ['refused', n: number, message: string]
+  | readonly ['unknown', view: string]
+  | readonly ['fault', document: number, fault: Fault | null]
+  | readonly ['pong'];
+
+export interface Fault {
+  readonly message: string;
+  readonly template?: string | null;
+  readonly line?: number | null;
+  readonly excerpt?: string | null;
+}
+
+/** Close codes after which a client does not come back by itself. */
+export const CLOSE_TOO_LARGE = 1009;
+export const CLOSE_MALFORMED = 4400;
+export const CLOSE_OTHER_VERSION = 4426;
+
+/** Reads `epoch:version`; `null` if it is not one. */
+export function readPosition(text: string | null): Position | null {
+  const match = text === null ? null : /^(.*):(\d+)$/.exec(text);
+  return match ? { epoch: match[1]!, version: Number(match[2]) } : null;
+}
+
+export function writePosition(position: Position | null): string | null {
+  return position && `${position.epoch}:${position.version}`;
+}
+
+/** A patch list, a snapshot or a token list that cannot be followed on this tree. */
+export class Unfollowable extends Error {
+  override name = 'Unfollowable';
+}
