@@ -43,7 +43,8 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
             break;
         }
         tail.push((old_id, new_id));
-        (old_ids.pop(), new_ids.pop());
+        old_ids.pop();
+        new_ids.pop();
     }
 
     let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);

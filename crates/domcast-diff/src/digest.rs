@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) struct Digest(AtomicU64);
 
 impl Digest {
-    pub(crate) const UNKNOWN: Digest = Digest(AtomicU64::new(0));
+    pub(crate) const fn unknown() -> Digest {
+        Digest(AtomicU64::new(0))
+    }
 
     pub(crate) fn is_known(&self) -> bool {
         self.0.load(Relaxed) != 0

@@ -135,7 +135,7 @@ struct Slot {
 
 impl Slot {
     fn new(node: Option<VNode>) -> Slot {
-        let digest = Digest::UNKNOWN;
+        let digest = Digest::unknown();
         Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, node, digest }
     }
 }

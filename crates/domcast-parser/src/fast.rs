@@ -11,6 +11,7 @@
 //! A property and a fuzz target hold the result equal to html5ever's.
 
 use crate::names::{self, Tag};
+use crate::references::decode;
 use crate::{ParseError, Parser};
 use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
 use memchr::{memchr, memchr2, memmem};
@@ -56,9 +57,9 @@ fn finish(outcome: Result<(), Stop>, builder: Builder<'_>) -> Result<Option<Tree
     }
 }
 
-/// The tokenizer changes carriage returns and NULs and drops a byte order mark.
+/// The tokenizer changes carriage returns and NULs.
 fn has_plain_characters(html: &str) -> bool {
-    memchr2(0, b'\r', html.as_bytes()).is_none() && !html.starts_with('\u{feff}')
+    memchr2(0, b'\r', html.as_bytes()).is_none()
 }
 
 enum Stop {
@@ -320,7 +321,7 @@ impl<'a> Builder<'a> {
             break;
         }
         self.at = end;
-        let text = self.decoded(start..end, false)?;
+        let text = self.decoded(start..end, false);
         if is_in_table(self.current()) && !text.chars().all(is_space) {
             return Err(Stop::Irregular);
         }
@@ -334,12 +335,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns a part of the source with character references decoded.
-    fn decoded(&self, range: std::ops::Range<usize>, in_attribute: bool) -> Result<Str, Stop> {
+    fn decoded(&self, range: std::ops::Range<usize>, in_attribute: bool) -> Str {
         let raw = &self.html[range.clone()];
-        if memchr(b'&', raw.as_bytes()).is_none() {
-            return Ok(Str::part(&self.source, range));
+        match decode(raw, in_attribute) {
+            Cow::Borrowed(_) => Str::part(&self.source, range),
+            Cow::Owned(text) => Str::from(text),
         }
-        decode(raw, in_attribute).map(Str::from)
     }
 
     fn comment(&mut self) -> Result<(), Stop> {
@@ -490,7 +491,7 @@ impl<'a> Builder<'a> {
                 (start, self.at)
             }
         };
-        let value = if start == end { Str::default() } else { self.decoded(start..end, true)? };
+        let value = if start == end { Str::default() } else { self.decoded(start..end, true) };
         Ok((lower_case(name), value))
     }
 
@@ -801,8 +802,7 @@ impl<'a> Builder<'a> {
             return Err(Stop::Irregular);
         }
         if !content.is_empty() {
-            let text =
-                if has_references { self.decoded(from..end, false)? } else { Str::part(&self.source, from..end) };
+            let text = if has_references { self.decoded(from..end, false) } else { Str::part(&self.source, from..end) };
             self.count_node()?;
             self.tree.append(id, VNode::Text(text));
         }
@@ -898,70 +898,4 @@ fn is_space(char: char) -> bool {
 
 fn lower_case(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
-}
-
-/// Decodes character references. <https://html.spec.whatwg.org/multipage/parsing.html#character-reference-state>
-fn decode(raw: &str, in_attribute: bool) -> Result<String, Stop> {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = memchr(b'&', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        match rest.as_bytes().first() {
-            Some(b'#') => {
-                let (char, length) = numeric(&rest[1..]).ok_or(Stop::Irregular)?;
-                out.push(char);
-                rest = &rest[1 + length..];
-            }
-            Some(byte) if byte.is_ascii_alphanumeric() => match named(rest, in_attribute) {
-                Some((chars, length)) => {
-                    out.extend(chars.into_iter().flatten());
-                    rest = &rest[length..];
-                }
-                None => out.push('&'),
-            },
-            _ => out.push('&'),
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// Reads `38;` or `x26;`; `None` for what the standard replaces or calls an error.
-fn numeric(text: &str) -> Option<(char, usize)> {
-    let (digits, radix, prefix) = match text.strip_prefix(['x', 'X']) {
-        Some(digits) => (digits, 16, 1),
-        None => (text, 10, 0),
-    };
-    let length = digits.bytes().take_while(|byte| char::from(*byte).is_digit(radix)).count();
-    if digits.as_bytes().get(length) != Some(&b';') {
-        return None;
-    }
-    let code = u32::from_str_radix(&digits[..length], radix).ok()?;
-    let is_plain = matches!(code, 0x9 | 0xa | 0x20..=0x7e | 0xa0..);
-    let char = char::from_u32(code).filter(|_| is_plain)?;
-    Some((char, prefix + length + 1))
-}
-
-/// Finds the longest name of a reference that `text` begins with; its characters and its length.
-fn named(text: &str, in_attribute: bool) -> Option<([Option<char>; 2], usize)> {
-    let entities = &html5ever::data::NAMED_ENTITIES;
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b';';
-    let n_name = text.bytes().take_while(|&byte| is_name(byte)).count();
-    let mut found = None;
-    for length in 1..=n_name {
-        // The table holds every prefix of a name, with 0 for what is no name itself.
-        let Some(&(first, second)) = entities.get(&text[..length]) else { break };
-        if first != 0 {
-            found = Some(((first, second), length));
-        }
-    }
-    let ((first, second), length) = found?;
-    let ends_itself = text.as_bytes()[length - 1] == b';';
-    let next = text.as_bytes().get(length);
-    if in_attribute && !ends_itself && next.is_some_and(|&byte| byte == b'=' || byte.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let char = |code: u32| char::from_u32(code).filter(|&char| char != '\0');
-    Some(([char(first), char(second)], length))
 }

@@ -10,11 +10,14 @@
 //!
 //! The text goes through html5ever, which follows the HTML standard; the nodes go straight into a
 //! [`Tree`](domcast_diff::Tree) of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
-//! says what tree it makes. Input beyond the [`Limits`] is.
+//! says what tree it makes. Input beyond the [`Limits`] is. A byte order mark is a character like any other, as in `innerHTML`:
+//! dropping it belongs to decoding bytes.
 
 mod fast; // regular markup, in one pass
 mod names; // elements with rules of their own
-mod sink; // everything else: html5ever's tree builder writes into a Tree
+mod references; // `&amp;` and its kin
+mod tokens; // everything else: text to tokens …
+mod sink; // … which html5ever's tree builder turns into a tree
 mod outline; // the notation of html5lib-tests
 
 use domcast_diff::{Name, Namespace, Tree};
@@ -64,11 +67,14 @@ pub struct Limits {
     pub n_nodes: usize,
     /// Attributes of one tag.
     pub n_attributes: usize,
+    /// Levels that irregular markup opens. A tree is never deeper than 512 elements: like a browser the parser makes siblings of what
+    /// nests deeper. But html5ever takes quadratic time for the levels themselves; regular markup has no such limit.
+    pub n_levels: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { n_bytes: 16 << 20, n_nodes: 2_000_000, n_attributes: 4096 }
+        Limits { n_bytes: 16 << 20, n_nodes: 2_000_000, n_attributes: 4096, n_levels: 4096 }
     }
 }
 
@@ -93,6 +99,11 @@ pub enum ParseError {
         /// The limit.
         limit: usize,
     },
+    /// Irregular markup nests deeper than [`Limits::n_levels`].
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
     /// The context is neither a name nor one after `svg ` or `math `.
     BadContext(String),
 }
@@ -103,6 +114,7 @@ impl fmt::Display for ParseError {
             ParseError::TooLong { n_bytes, limit } => write!(f, "HTML of {n_bytes} bytes exceeds the limit of {limit}"),
             ParseError::TooManyNodes { limit } => write!(f, "HTML makes more nodes than the limit of {limit}"),
             ParseError::TooManyAttributes { limit } => write!(f, "a tag has more attributes than the limit of {limit}"),
+            ParseError::TooDeep { limit } => write!(f, "elements nest deeper than the limit of {limit}"),
             ParseError::BadContext(context) => {
                 write!(f, "context `{context}` is not an element (`div`, `tbody`, `svg path`, `math mi` …)")
             }

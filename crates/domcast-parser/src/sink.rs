@@ -1,32 +1,35 @@
-//! html5ever's tree builder writes straight into a [`Tree`].
+//! html5ever's tree builder writes straight into a [`Tree`], from the tokens of [`tokens`](crate::tokens).
 //!
 //! Handles carry the element's name, because the tree builder asks for it all the time and the tree is being written.
 //! Text is collected in strings and put into the tree at the end: it arrives in pieces, and a node's text
 //! is immutable.
 
+use crate::fast::MAX_STACK;
+use crate::tokens::{Progress, tokenize};
 use crate::{ParseError, Parser};
 use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
 use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
-use html5ever::tendril::{StrTendril, TendrilSink};
-use html5ever::tree_builder::TreeBuilderOpts;
-use html5ever::{LocalName, ParseOpts, QualName, ns};
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::states::State;
+use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
+use html5ever::{LocalName, QualName, ns};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// html5ever is fed in pieces, so that a tree that grows too large stops the work early.
-const PIECE_BYTES: usize = 64 << 10;
-
 pub(crate) fn document(parser: &Parser, html: &str) -> Result<Tree, ParseError> {
-    feed(parser, html5ever::parse_document(Sink::default(), options(parser)), html)
+    let tree_builder = TreeBuilder::new(Sink::default(), options(parser));
+    feed(parser, tree_builder, State::Data, html)
 }
 
 pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Tree, ParseError> {
-    let context = QualName::new(None, to_namespace(context.namespace), LocalName::from(&*context.local));
-    let html5ever_parser =
-        html5ever::parse_fragment(Sink::default(), options(parser), context, Vec::new(), parser.scripting);
-    let mut tree = feed(parser, html5ever_parser, html)?;
+    let sink = Sink::default();
+    let name = QualName::new(None, to_namespace(context.namespace), LocalName::from(&*context.local));
+    let context = html5ever::interface::create_element(&sink, name, Vec::new());
+    let tree_builder = TreeBuilder::new_for_fragment(sink, context, None, options(parser));
+    let state = tree_builder.tokenizer_state_for_context_elem(parser.scripting);
+    let mut tree = feed(parser, tree_builder, state, html)?;
     // The standard parses a fragment into an `html` element below a new document; its children are the fragment.
     let html = tree.children(NodeId::ROOT).find(|&child| tree.element(child).is_some());
     if let Some(html) = html {
@@ -40,41 +43,50 @@ pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Tr
     Ok(tree)
 }
 
-fn options(parser: &Parser) -> ParseOpts {
-    let tree_builder = TreeBuilderOpts { scripting_enabled: parser.scripting, ..TreeBuilderOpts::default() };
-    ParseOpts { tree_builder, ..ParseOpts::default() }
+fn options(parser: &Parser) -> TreeBuilderOpts {
+    TreeBuilderOpts { scripting_enabled: parser.scripting, ..TreeBuilderOpts::default() }
 }
 
-fn feed(parser: &Parser, mut html5ever_parser: html5ever::Parser<Sink>, html: &str) -> Result<Tree, ParseError> {
-    let limit = parser.limits.n_nodes;
-    let mut rest = html;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(PIECE_BYTES);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
+fn feed(
+    parser: &Parser,
+    tree_builder: TreeBuilder<Handle, Sink>,
+    state: State,
+    html: &str,
+) -> Result<Tree, ParseError> {
+    let limits = parser.limits;
+    let check = |progress| {
+        let state = tree_builder.sink.state.borrow();
+        if progress == Progress::TooManyAttributes {
+            return Err(ParseError::TooManyAttributes { limit: limits.n_attributes });
         }
-        let (piece, after) = rest.split_at(end);
-        rest = after;
-        html5ever_parser.process(StrTendril::from_slice(piece));
-        if html5ever_parser.tokenizer.sink.sink.state.borrow().tree.n_nodes() > limit {
-            return Err(ParseError::TooManyNodes { limit });
+        if state.tree.n_nodes() > limits.n_nodes {
+            return Err(ParseError::TooManyNodes { limit: limits.n_nodes });
         }
-    }
-    Ok(html5ever_parser.finish())
+        if state.n_levels > limits.n_levels {
+            return Err(ParseError::TooDeep { limit: limits.n_levels });
+        }
+        Ok(())
+    };
+    tokenize(html, state, &tree_builder, limits.n_attributes, check)?;
+    Ok(tree_builder.sink.finish())
 }
 
 #[derive(Default)]
 struct Sink {
-    state: RefCell<State>,
+    state: RefCell<Nodes>,
 }
 
 #[derive(Default)]
-struct State {
+struct Nodes {
     tree: Tree,
     /// The text of text nodes, until the end.
     texts: HashMap<NodeId, String>,
     /// Every name in use, so that equal names share their text.
     names: HashMap<LocalName, Str>,
+    /// How deep each node was on the stack of open elements, by id.
+    levels: Vec<usize>,
+    /// The deepest of them.
+    n_levels: usize,
 }
 
 /// A node, with its name if it is an element.
@@ -90,7 +102,7 @@ struct ElementName {
     is_html_integration_point: bool,
 }
 
-impl State {
+impl Nodes {
     fn name(&mut self, name: &QualName) -> Name {
         let local = self.names.entry(name.local.clone()).or_insert_with(|| Str::from(&*name.local));
         Name { namespace: from_namespace(&name.ns), local: local.clone() }
@@ -100,11 +112,23 @@ impl State {
         Attribute { name: self.name(&attribute.name), value: Str::from(&*attribute.value) }
     }
 
+    fn level(&self, id: NodeId) -> usize {
+        self.levels.get(id.0 as usize).copied().unwrap_or(0)
+    }
+
     /// Puts a node or text before `before`, or at the end of `parent`; text joins text that it touches.
-    fn insert(&mut self, parent: NodeId, before: Option<NodeId>, child: NodeOrText<Handle>) {
+    fn insert(&mut self, mut parent: NodeId, before: Option<NodeId>, child: NodeOrText<Handle>) {
         let id = match child {
             NodeOrText::AppendNode(node) => {
                 self.tree.detach(node.id);
+                let level = self.level(parent);
+                self.levels.resize(self.levels.len().max(node.id.0 as usize + 1), 0);
+                self.levels[node.id.0 as usize] = level + 1;
+                self.n_levels = self.n_levels.max(level + 1);
+                // Below the deepest level it becomes a sibling, as in Chromium.
+                if before.is_none() && level > MAX_STACK {
+                    parent = self.tree.parent(parent).unwrap_or(parent);
+                }
                 node.id
             }
             NodeOrText::AppendText(text) => {
@@ -131,7 +155,7 @@ impl TreeSink for Sink {
     type ElemName<'a> = &'a QualName;
 
     fn finish(self) -> Tree {
-        let State { mut tree, texts, .. } = self.state.into_inner();
+        let Nodes { mut tree, texts, .. } = self.state.into_inner();
         for (id, text) in texts {
             if let Some(node) = tree.get_mut(id) {
                 *node = VNode::Text(text.into());

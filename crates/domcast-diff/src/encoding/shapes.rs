@@ -290,7 +290,7 @@ impl Reader {
         while let Some(item) = items.next() {
             match item {
                 Item::Text(text) => {
-                    tokens.push(line::read_token(text, items, &mut |items| items.text().map(Into::into))?)
+                    tokens.push(line::read_token(text, items, &mut |items| items.text().map(Into::into))?);
                 }
                 Item::Number(number) => self.expand(*number, items, &mut tokens)?,
                 Item::Run(..) => return Err(items.error("a token was expected, found a run")),
