@@ -1,1 +1,44 @@
 //! HTTP and WebSocket around a domcast hub, as an axum router.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use domcast_axum::{Domcast, Edits, DeclaredView, Hub, Templates};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new(Templates::from_sources([
+//!     ("page.html", "<!doctype html><title>Count</title>{{ script() }}{{ view('counter') }}"),
+//!     ("counter.html", "<button dc-click=increment>{{ count }}</button>"),
+//! ]));
+//! let counter = DeclaredView::new("counter.html").state("count", 0);
+//! hub.register_declared("counter", counter.handler("increment", Edits::new().set("count", "count + 1")))?;
+//!
+//! let domcast = Domcast::new(hub);
+//! let app = domcast.router().route("/", get(async move || domcast.page("page.html", ())));
+//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | route | what it is |
+//! |---|---|
+//! | `GET /_domcast/ws` | the WebSocket of PROTOCOL.md |
+//! | `GET /_domcast/client.js`, `/_domcast/client-HASH.js` | the browser's half; the second may be cached for ever |
+//! | `GET /views/NAME` | a page with this view and nothing else |
+//! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
+//! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
+//! | `POST /push` | a push as JSON (see [`PushAccess`]) |
+//! | `GET /healthz` | `ok` |
+
+mod domcast; // configuration and router
+mod api; // pushes over HTTP
+mod page; // views in pages
+mod socket; // sessions over WebSocket
+mod origin; // who may connect
+mod bind; // where it is safe to listen
+
+pub use bind::{BindError, check_bind};
+pub use domcast::{Config, Domcast, Limits, PushAccess};
+pub use domcast_push::template::{TemplateError, Templates};
+pub use domcast_push::{
+    DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
+};

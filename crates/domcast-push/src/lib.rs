@@ -1,1 +1,64 @@
 //! Views that stay live: state, handlers and ticks in, numbered patches out.
+//!
+//! ```
+//! use domcast_push::{Empty, Handlers, Hub, Push, View};
+//! use domcast_template::Templates;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct Counter {
+//!     count: i64,
+//! }
+//!
+//! impl View for Counter {
+//!     const TEMPLATE: &'static str = "counter.html";
+//!
+//!     fn handlers(handlers: &mut Handlers<Self>) {
+//!         handlers.on("increment", |view: &mut Self, _: Empty| {
+//!             view.count += 1;
+//!             Ok(())
+//!         });
+//!     }
+//! }
+//!
+//! let templates = Templates::from_sources([("counter.html", "<b>{{ count }}</b>")]);
+//! let hub = Hub::new(templates);
+//! hub.register("counter", Counter { count: 2 })?;
+//!
+//! let receipt = hub.push_blocking(Push::handler("counter", "increment", serde_json::json!({})))?;
+//! assert_eq!(receipt.version(), 1);
+//! assert!(hub.html("counter")?.ends_with("<b>3</b></div>"));
+//! # Ok::<(), domcast_push::PushError>(())
+//! ```
+//!
+//! This crate opens no socket, spawns no task and logs nothing: it turns pushes, events and frames of clients into frames
+//! for clients (PROTOCOL.md). Adapters such as `domcast-axum` carry them.
+
+mod push; // what backends send
+mod view; // Rust views
+mod declared; // views without Rust code
+mod source; // one face for all kinds of views
+mod turn; // many inputs, one rendering
+mod document; // the tree and its numbered updates
+mod position; // epoch and version
+mod frame; // messages as text
+mod mailbox; // what waits for one connection
+mod session; // one client
+mod hub; // all views
+mod ticks; // what changes by itself
+mod channel; // pushes from other processes
+mod error; // why something was refused
+
+pub use channel::{BadCursor, ChannelLayer, Cursor, MemoryLayer, Message, Relayed, relay};
+pub use declared::{DeclaredHandler, DeclaredTick, DeclaredView, Edits};
+pub use document::HistoryLimits;
+pub use domcast_template as template;
+pub use error::PushError;
+pub use frame::{FrameError, PROTOCOL_VERSION};
+pub use hub::{Hub, Options, ViewInfo};
+pub use mailbox::MailboxLimits;
+pub use position::{BadPosition, Position};
+pub use push::{Change, Push, Receipt};
+pub use session::{Session, Work};
+pub use ticks::Tick;
+pub use view::{Empty, HandlerResult, Handlers, View};

@@ -1,1 +1,27 @@
 //! Name and state to HTML text, with Jinja templates.
+//!
+//! ```
+//! use domcast_template::Templates;
+//!
+//! let templates = Templates::from_sources([("greeting.html", "<p>Hello {{ name }}!</p>")]);
+//! let state = std::collections::BTreeMap::from([("name", "Ada & Bob")]);
+//! assert_eq!(templates.render("greeting.html", &state)?, "<p>Hello Ada &amp; Bob!</p>");
+//! # Ok::<(), domcast_template::TemplateError>(())
+//! ```
+//!
+//! The engine is [minijinja]: inheritance, includes, macros and filters are those of Jinja2. What this crate adds is
+//! limits, errors that show the place in the template, reloading, and expressions over a state.
+//!
+//! - **Escaping goes by file name**: templates named `.html`, `.htm`, `.xml` and `.svg` (a further `.j2`, `.jinja` or `.jinja2`
+//!   does not count) have what they print escaped, all others have nothing escaped. It knows no contexts: a value
+//!   inside `<script>` or in an unquoted attribute is the author's care.
+//! - **Undefined names** behave as in Jinja2: one prints nothing and is false, but reading an attribute of one is an
+//!   error. Choose another behaviour with [`Templates::configure`].
+//! - **Templates are trusted code.** The limits catch accidents; they bound neither run time nor all memory.
+
+mod templates; // names and state to text
+mod error; // what went wrong, and where
+
+pub use error::TemplateError;
+pub use minijinja;
+pub use templates::{Limits, Templates};

@@ -1,0 +1,183 @@
+//! A hub on the web: what is configured, and the routes.
+
+use crate::{api, page, socket};
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use domcast_client::{CLIENT_HASH, CLIENT_JS};
+use domcast_push::Hub;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// A hub and how it is reached. Clones share both.
+#[derive(Clone)]
+pub struct Domcast {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    hub: Hub,
+    config: Config,
+    has_ticks: AtomicBool,
+}
+
+/// How a hub is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Who may push over HTTP.
+    pub push: PushAccess,
+    /// Origins of pages that may connect and push besides those on the server's own host, as `https://example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Where the router is nested, as `/live`; empty if it is merged.
+    pub path: String,
+    /// What is too much, or too long.
+    pub limits: Limits,
+}
+
+/// Who may push over HTTP.
+#[derive(Clone, Default)]
+pub enum PushAccess {
+    /// Nobody: there are other ways to push.
+    #[default]
+    Off,
+    /// Who sends `Authorization: Bearer` and this token.
+    Token(String),
+    /// Whoever reaches the server. Safe on a loopback address only: see [`check_bind`](crate::check_bind).
+    Open,
+}
+
+/// What is too much, or too long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a push.
+    pub push_bytes: usize,
+    /// Bytes of posted HTML.
+    pub html_bytes: usize,
+    /// Bytes of a frame of a client.
+    pub frame_bytes: usize,
+    /// Bytes that wait to be written to one WebSocket; at least the largest snapshot.
+    pub write_buffer_bytes: usize,
+    /// Events of one client that wait for their turns; beyond it the connection is not read.
+    pub n_events: usize,
+    /// How long a client may take to say hello.
+    pub hello: Duration,
+    /// How long a client may be silent. Clients of PROTOCOL.md ping more often than this.
+    pub idle: Duration,
+    /// How long a client may take to read a frame.
+    pub write: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            push_bytes: 1 << 20,
+            html_bytes: 16 << 20,
+            frame_bytes: 64 << 10,
+            write_buffer_bytes: 64 << 20,
+            n_events: 32,
+            hello: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Domcast {
+    /// A hub that nobody can push to over HTTP.
+    pub fn new(hub: Hub) -> Domcast {
+        Domcast::with_config(hub, Config::default())
+    }
+
+    /// A hub, configured.
+    pub fn with_config(hub: Hub, config: Config) -> Domcast {
+        // Handlers and templates take as long as they take: the thread's other tasks move elsewhere meanwhile.
+        hub.run_turns(|turn| match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
+            _ => turn(),
+        });
+        Domcast { shared: Arc::new(Shared { hub, config, has_ticks: AtomicBool::new(false) }) }
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.shared.hub
+    }
+
+    /// How it is reached.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    pub fn router(&self) -> Router {
+        self.start_ticks();
+        let client_forever = format!("/_domcast/client-{CLIENT_HASH}.js");
+        Router::new()
+            .route("/_domcast/ws", get(socket::upgrade))
+            .route("/_domcast/client.js", get(client))
+            .route(&client_forever, get(client_forever_js))
+            .route("/push", post(api::push))
+            .route("/views/{name}", get(page::view_page))
+            .route("/views/{name}/html", get(page::view_html).put(api::put_html))
+            .route("/healthz", get(async || "ok"))
+            .with_state(self.clone())
+    }
+
+    fn start_ticks(&self) {
+        if self.shared.has_ticks.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let hub = self.hub().clone();
+        let spawn = |tick: domcast_push::Tick| {
+            tokio::spawn(async move {
+                let view = tick.view().clone();
+                if let Err(error) = tick.run().await {
+                    tracing::warn!(%view, %error, "tick failed");
+                }
+            });
+        };
+        tokio::spawn(async move { hub.run_ticks(spawn).await });
+    }
+}
+
+impl fmt::Debug for Domcast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Domcast").field("hub", self.hub()).field("config", self.config()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PushAccess {
+    /// Keeps the token to itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PushAccess::Off => "Off",
+            PushAccess::Token(_) => "Token(…)",
+            PushAccess::Open => "Open",
+        })
+    }
+}
+
+const JAVASCRIPT: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/javascript; charset=utf-8");
+
+async fn client(headers: HeaderMap) -> Response {
+    let entity_tag = format!("\"{CLIENT_HASH}\"");
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == entity_tag || tag.trim() == "*");
+    let caching = [(header::ETAG, entity_tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
+    match is_known {
+        true => (StatusCode::NOT_MODIFIED, caching).into_response(),
+        false => (caching, [JAVASCRIPT], CLIENT_JS).into_response(),
+    }
+}
+
+async fn client_forever_js() -> Response {
+    ([(header::CACHE_CONTROL, "public, max-age=31536000, immutable")], [JAVASCRIPT], CLIENT_JS).into_response()
+}

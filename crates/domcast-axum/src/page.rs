@@ -1,0 +1,73 @@
+//! Views in pages: pages from templates, and the plain page of one view.
+
+use crate::api::Refusal;
+use crate::domcast::Domcast;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use domcast_client::CLIENT_HASH;
+use domcast_push::template::TemplateError;
+use domcast_push::template::minijinja::value::{Serde, Value, merge_maps};
+use domcast_push::template::minijinja::{Error, ErrorKind};
+use serde::Serialize;
+
+/// A page holds positions, which age: ask before showing a stored one.
+const CACHING: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];
+
+impl Domcast {
+    /// Renders a page, with the hub's templates, over `state`.
+    ///
+    /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. An error
+    /// is logged and answered with status 500; in development the answer says what is wrong.
+    pub fn page(&self, template: &str, state: impl Serialize) -> Response {
+        match self.render_page(template, state) {
+            Ok(html) => (CACHING, Html(html)).into_response(),
+            Err(error) => {
+                tracing::error!(template, %error, "page cannot be rendered");
+                let mut text = "this page cannot be shown\n".to_owned();
+                if self.hub().options().development {
+                    text = format!("{error}\n\n{}", error.excerpt().unwrap_or_default());
+                }
+                (StatusCode::INTERNAL_SERVER_ERROR, CACHING, text).into_response()
+            }
+        }
+    }
+
+    /// Renders a page as [`page`](Self::page) does, to text.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`], also for a view that does not exist.
+    pub fn render_page(&self, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
+        let hub = self.hub().clone();
+        let view = Value::from_function(move |name: &str| match hub.html(name) {
+            Ok(html) => Ok(Value::from_safe_string(html.to_string())),
+            Err(error) => Err(Error::new(ErrorKind::InvalidOperation, error.to_string())),
+        });
+        let script_tag = self.script_tag();
+        let script = Value::from_function(move || Value::from_safe_string(script_tag.clone()));
+        let functions = Value::from_iter([("view", view), ("script", script)]);
+        self.hub().templates().render_value(template, merge_maps([functions, Value::from(Serde(state))]))
+    }
+
+    /// Returns the tag that loads the client, for pages made in another way.
+    pub fn script_tag(&self) -> String {
+        format!("<script src=\"{}/_domcast/client-{CLIENT_HASH}.js\" defer></script>", self.config().path)
+    }
+}
+
+pub(crate) async fn view_html(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
+    let html = domcast.hub().html(&view)?;
+    Ok((CACHING, Html(html.to_string())).into_response())
+}
+
+pub(crate) async fn view_page(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
+    let html = domcast.hub().html(&view)?;
+    // A view's name needs no escaping.
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{view}</title>\n{}\n{html}\n",
+        domcast.script_tag()
+    );
+    Ok((CACHING, Html(page)).into_response())
+}

@@ -1,0 +1,227 @@
+//! Documents: the tree that every subscriber of a view has, its position, and the updates that led there.
+//!
+//! A document is a value that turns a newly parsed tree into one numbered frame; it opens nothing and awaits nothing.
+//! Frames are encoded once and kept, so a client that comes back gets the very bytes that it missed.
+//!
+//! Ids are assigned by applying the patches to the document's own tree, never by a second rule, so the server counts as
+//! every client does.
+//!
+//! Invariants: the history holds the updates up to the present version without a gap; applying them to the tree
+//! of an older position gives the present one; the cached texts are those of the present version.
+
+use crate::frame;
+use crate::position::Position;
+use bytes::Bytes;
+use domcast_diff::{Patch, Tree, apply, diff, escape_attribute};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The tree of a view and its numbered updates.
+#[derive(Debug)]
+pub(crate) struct Document {
+    view: Arc<str>,
+    number: u32,
+    tree: Tree,
+    position: Position,
+    history: History,
+    /// How many lives this document had after its first.
+    n_restarts: u64,
+    fault: Option<Fault>,
+    container: Option<Arc<str>>,
+    snapshot: Option<Bytes>,
+}
+
+/// How many updates a document keeps for clients that come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLimits {
+    /// Updates.
+    pub n_updates: usize,
+    /// Bytes of all updates together.
+    pub n_bytes: usize,
+}
+
+impl Default for HistoryLimits {
+    fn default() -> HistoryLimits {
+        HistoryLimits { n_updates: 256, n_bytes: 1 << 20 }
+    }
+}
+
+/// Why a view cannot be rendered, as a page shows it in development.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) template: Option<String>,
+    pub(crate) line: Option<usize>,
+    pub(crate) excerpt: Option<String>,
+}
+
+/// What an update did to a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Update {
+    /// The page looks the same: nothing to send.
+    Same,
+    /// The frame that leads every subscriber to the new version.
+    Frame(Bytes),
+    /// The document began anew; every subscriber needs a snapshot.
+    Restart,
+}
+
+/// What a client at an older position needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CatchUp {
+    /// These frames in order; none if nothing was missed.
+    Frames(Vec<Bytes>),
+    /// A snapshot, and nothing else.
+    Snapshot,
+}
+
+impl Document {
+    pub(crate) fn new(view: Arc<str>, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
+        Document {
+            view,
+            number,
+            tree,
+            position: Position { epoch, version: 0 },
+            history: History { limits, frames: VecDeque::new(), n_bytes: 0 },
+            n_restarts: 0,
+            fault: None,
+            container: None,
+            snapshot: None,
+        }
+    }
+
+    pub(crate) fn view(&self) -> &Arc<str> {
+        &self.view
+    }
+
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
+    pub(crate) fn update(&mut self, new_tree: Tree) -> Update {
+        let mut patches = diff(&self.tree, &new_tree);
+        if patches.is_empty() {
+            return Update::Same;
+        }
+        (self.container, self.snapshot) = (None, None);
+        if apply(&mut self.tree, &patches).is_err() {
+            debug_assert!(false, "the patches of a diff can be applied to its old tree");
+            self.restart(new_tree);
+            return Update::Restart;
+        }
+        if self.tree.is_sparse() {
+            self.tree.compact();
+            patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
+        }
+        self.position.version += 1;
+        let frame = frame::patches(self.number, self.position.version, &patches);
+        self.history.push(frame.clone());
+        Update::Frame(frame)
+    }
+
+    /// A tree that cannot be patched is replaced as a whole: with a new epoch no client takes it for the old one.
+    fn restart(&mut self, tree: Tree) {
+        self.n_restarts += 1;
+        let first_epoch = self.position.epoch.split('-').next().unwrap_or_default();
+        let epoch = format!("{first_epoch}-{}", self.n_restarts).into();
+        self.tree = tree;
+        self.position = Position { epoch, version: 0 };
+        self.history.clear();
+    }
+
+    /// Returns what leads a client from `position` to the present one. `None` is a client without a tree.
+    pub(crate) fn catch_up(&self, position: Option<&Position>) -> CatchUp {
+        let known = position.filter(|position| position.epoch == self.position.epoch);
+        let n_missed = known.and_then(|known| self.position.version.checked_sub(known.version));
+        match n_missed.and_then(|n_missed| self.history.last(n_missed)) {
+            Some(frames) => CatchUp::Frames(frames),
+            None => CatchUp::Snapshot,
+        }
+    }
+
+    /// Sets or clears the fault; returns the frame that tells of it, if it is news.
+    pub(crate) fn set_fault(&mut self, fault: Option<Fault>) -> Option<Bytes> {
+        if self.fault == fault {
+            return None;
+        }
+        self.fault = fault;
+        Some(frame::fault(self.number, self.fault.as_ref()))
+    }
+
+    /// Returns the frame that tells of the present fault, if there is one.
+    pub(crate) fn fault(&self) -> Option<Bytes> {
+        self.fault.as_ref().map(|fault| frame::fault(self.number, Some(fault)))
+    }
+
+    /// Returns the snapshot frame of the present version, encoded once per version.
+    pub(crate) fn snapshot(&mut self) -> Bytes {
+        let encode = || frame::snapshot(self.number, &self.position, &self.tree);
+        self.snapshot.get_or_insert_with(encode).clone()
+    }
+
+    /// Returns the element that holds the view in a page (PROTOCOL.md, section 4), written once per version.
+    pub(crate) fn container(&mut self) -> Arc<str> {
+        let write = || container(&self.view, &self.position, &self.tree).into();
+        self.container.get_or_insert_with(write).clone()
+    }
+}
+
+fn container(view: &str, position: &Position, tree: &Tree) -> String {
+    let mut html = String::from("<div dc-view=\"");
+    escape_attribute(view, &mut html);
+    // Writing to a String cannot fail.
+    _ = write!(html, "\" dc-at=\"{position}\" dc-sum=\"{}\"", tree.checksum());
+    let runs = tree.numbering();
+    if !runs.is_empty() {
+        html.push_str(" dc-ids=\"");
+        for (idx, (first, count)) in runs.iter().enumerate() {
+            _ = write!(html, "{}{} {count}", if idx == 0 { "" } else { " " }, first.0);
+        }
+        html.push('"');
+    }
+    let next_id = tree.next_id().0;
+    if next_id as usize != tree.n_nodes() {
+        _ = write!(html, " dc-next=\"{next_id}\"");
+    }
+    html.push('>');
+    html.push_str(&tree.to_html());
+    html.push_str("</div>");
+    html
+}
+
+/// The newest updates, oldest first.
+#[derive(Debug)]
+struct History {
+    limits: HistoryLimits,
+    frames: VecDeque<Bytes>,
+    n_bytes: usize,
+}
+
+impl History {
+    fn push(&mut self, frame: Bytes) {
+        self.n_bytes += frame.len();
+        self.frames.push_back(frame);
+        while self.frames.len() > self.limits.n_updates || self.n_bytes > self.limits.n_bytes {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.n_bytes -= oldest.len();
+        }
+    }
+
+    /// Returns the last `n_frames` frames, or `None` if they are not all kept.
+    fn last(&self, n_frames: u64) -> Option<Vec<Bytes>> {
+        let first = self.frames.len().checked_sub(usize::try_from(n_frames).ok()?)?;
+        Some(self.frames.range(first..).cloned().collect())
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.n_bytes = 0;
+    }
+}

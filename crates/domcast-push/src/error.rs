@@ -1,0 +1,229 @@
+//! Why a push, an event or a registration was refused. Whatever is refused changed nothing.
+
+use domcast_parser::ParseError;
+use domcast_template::TemplateError;
+use std::fmt;
+
+/// A push, an event, a tick or a registration that was refused; the view is as it was before.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PushError {
+    /// No view has this name.
+    UnknownView {
+        /// The name.
+        view: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// A state push names a key that the view does not declare.
+    UndeclaredKey {
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+        /// The keys that the view declares.
+        declared: Vec<String>,
+    },
+    /// A value is not of the type that its key takes.
+    TypeMismatch {
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// The view declares no such handler, or none that this sender may call.
+    UnknownHandler {
+        /// The view.
+        view: String,
+        /// The handler's name.
+        handler: String,
+        /// The handlers that the sender may call.
+        declared: Vec<String>,
+    },
+    /// The payload is not what the handler takes.
+    BadPayload {
+        /// The view.
+        view: String,
+        /// The handler's name.
+        handler: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// The handler (or `handle_tick`) returned an error or panicked.
+    HandlerFailed {
+        /// The view.
+        view: String,
+        /// The handler's name.
+        handler: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The view could not be rendered from the new state.
+    Template {
+        /// The view.
+        view: String,
+        /// What is wrong, and where in which template.
+        error: Box<TemplateError>,
+    },
+    /// Something that the template called panicked.
+    RenderPanicked {
+        /// The view.
+        view: String,
+        /// The panic's message.
+        reason: String,
+    },
+    /// The HTML is beyond the limits.
+    Html {
+        /// The view.
+        view: String,
+        /// The limit.
+        error: ParseError,
+    },
+    /// The view does not take this kind of push: state for posted HTML, or HTML for a template.
+    WrongSource {
+        /// The view.
+        view: String,
+        /// Where the view's HTML comes from.
+        source: &'static str,
+        /// What was pushed.
+        pushed: &'static str,
+    },
+    /// The push was lost because the engine itself panicked: a bug.
+    Lost {
+        /// The view.
+        view: String,
+    },
+    /// A view of this name is registered already.
+    NameTaken {
+        /// The name.
+        view: String,
+    },
+    /// This cannot name a view.
+    BadName {
+        /// The name.
+        view: String,
+    },
+    /// The state of a Rust view is not a struct with named fields, or cannot be written as JSON.
+    BadState {
+        /// The view.
+        view: String,
+        /// What it is.
+        reason: String,
+    },
+    /// A declared state edit cannot be read.
+    BadEdit {
+        /// The view.
+        view: String,
+        /// The handler, or `handle_tick`.
+        handler: String,
+        /// What is wrong.
+        error: Box<TemplateError>,
+    },
+}
+
+impl PushError {
+    /// The text for the browser whose event was refused.
+    ///
+    /// Outside development it names nothing and repeats nothing that a handler or template said: that may be secret.
+    pub fn for_browser(&self, development: bool) -> String {
+        if development {
+            return self.to_string();
+        }
+        let text = match self {
+            PushError::UnknownHandler { .. } => "there is no such handler",
+            PushError::BadPayload { .. } => "the payload does not fit the handler",
+            _ => "the event could not be handled",
+        };
+        text.into()
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PushError::UnknownView { view, known } => {
+                write!(f, "there is no view `{}` ({})", Shown(view), List("views", known))
+            }
+            PushError::UndeclaredKey { view, key, declared } => {
+                write!(f, "view `{view}` has no state key `{}` ({})", Shown(key), List("declared", declared))
+            }
+            PushError::TypeMismatch { view, key, reason } => {
+                write!(f, "state key `{key}` of view `{view}` does not take this value: {reason}")
+            }
+            PushError::UnknownHandler { view, handler, declared } => {
+                write!(f, "view `{view}` has no handler `{}` ({})", Shown(handler), List("declared", declared))
+            }
+            PushError::BadPayload { view, handler, reason } => {
+                write!(f, "handler `{handler}` of view `{view}` does not take this payload: {reason}")
+            }
+            PushError::HandlerFailed { view, handler, reason } => {
+                write!(f, "handler `{handler}` of view `{view}` failed: {reason}")
+            }
+            PushError::Template { view, error } => write!(f, "view `{view}` cannot be rendered: {error}"),
+            PushError::RenderPanicked { view, reason } => {
+                write!(f, "view `{view}` cannot be rendered: a panic: {reason}")
+            }
+            PushError::Html { view, error } => write!(f, "view `{view}` cannot be shown: {error}"),
+            PushError::WrongSource { view, source, pushed } => {
+                write!(f, "view `{view}` is {source} and takes no {pushed}")
+            }
+            PushError::Lost { view } => write!(f, "the push to view `{view}` was lost in a panic of the engine"),
+            PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),
+            PushError::BadName { view } => {
+                write!(f, "`{}` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)", Shown(view))
+            }
+            PushError::BadState { view, reason } => {
+                write!(f, "the state of view `{view}` is no struct with named fields: {reason}")
+            }
+            PushError::BadEdit { view, handler, error } => {
+                write!(f, "handler `{handler}` of view `{view}` cannot be declared: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PushError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The texts above hold the text of the cause, so the chain goes on behind it.
+        match self {
+            PushError::Template { error, .. } | PushError::BadEdit { error, .. } => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// A name that somebody sent: shortened and without control characters, so that it cannot flood or forge a log line.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_CHARS: usize = 64;
+        let mut chars = self.0.chars();
+        for char in chars.by_ref().take(MAX_CHARS) {
+            write!(f, "{}", if char.is_control() || char == '`' { '\u{fffd}' } else { char })?;
+        }
+        if chars.next().is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+struct List<'a>(&'a str, &'a [String]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_NAMES: usize = 12;
+        let List(title, names) = self;
+        write!(f, "{title}: ")?;
+        if names.is_empty() {
+            return f.write_str("none");
+        }
+        for (idx, name) in names.iter().take(MAX_NAMES).enumerate() {
+            write!(f, "{}`{name}`", if idx == 0 { "" } else { ", " })?;
+        }
+        match names.len().saturating_sub(MAX_NAMES) {
+            0 => Ok(()),
+            n_more => write!(f, " and {n_more} more"),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Frames: the messages of PROTOCOL.md, section 4, as text.
+
+use crate::document::Fault;
+use crate::position::Position;
+use bytes::Bytes;
+use domcast_diff::{Patches, Tree};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u64 = 1;
+
+pub(crate) fn mounted(view: &str, document: u32, position: &Position) -> Bytes {
+    json!(["mounted", view, document, position.to_string()]).to_string().into()
+}
+
+pub(crate) fn patches(document: u32, version: u64, patches: &Patches) -> Bytes {
+    format!("[\"p\",{document},{version},{}]", patches.to_json()).into()
+}
+
+pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes {
+    let next_id = tree.next_id().0;
+    let ids: Vec<u32> = tree.numbering().into_iter().flat_map(|(first, count)| [first.0, count]).collect();
+    let (ids, tokens) = (json!(ids), tree.to_tokens_json());
+    format!("[\"snapshot\",{document},\"{position}\",{next_id},{ids},{tokens}]").into()
+}
+
+pub(crate) fn ack(n: u64) -> Bytes {
+    format!("[\"ack\",{n}]").into()
+}
+
+pub(crate) fn refused(n: u64, message: &str) -> Bytes {
+    json!(["refused", n, message]).to_string().into()
+}
+
+pub(crate) fn unknown(view: &str) -> Bytes {
+    json!(["unknown", view]).to_string().into()
+}
+
+pub(crate) fn fault(document: u32, fault: Option<&Fault>) -> Bytes {
+    json!(["fault", document, fault]).to_string().into()
+}
+
+pub(crate) fn pong() -> Bytes {
+    Bytes::from_static(b"[\"pong\"]")
+}
+
+/// What a client says.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ClientFrame {
+    /// The views of the page, each with the position of its HTML; one that cannot be read counts as none.
+    Hello(Vec<(String, Option<Position>)>),
+    Event {
+        n: u64,
+        document: u32,
+        handler: String,
+        payload: Value,
+    },
+    Resync {
+        document: u32,
+    },
+    Ping,
+}
+
+/// A frame of a client that ends its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The frame is not one of the protocol, or comes out of turn.
+    Malformed(String),
+    /// The client speaks another version of the protocol.
+    OtherVersion(String),
+}
+
+impl FrameError {
+    /// The code that a WebSocket is closed with.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            FrameError::Malformed(_) => 4400,
+            FrameError::OtherVersion(_) => 4426,
+        }
+    }
+
+    pub(crate) fn malformed(reason: impl Into<String>) -> FrameError {
+        FrameError::Malformed(reason.into())
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::Malformed(reason) => write!(f, "malformed frame: {reason}"),
+            FrameError::OtherVersion(found) => {
+                write!(f, "protocol version {found} is not spoken here, {PROTOCOL_VERSION} is")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl ClientFrame {
+    pub(crate) fn parse(text: &str) -> Result<ClientFrame, FrameError> {
+        let frame: Vec<Value> =
+            serde_json::from_str(text).map_err(|error| FrameError::malformed(format!("no JSON array: {error}")))?;
+        let wrong = |form: &str| FrameError::malformed(format!("it is not of the form `{form}`"));
+        let kind = frame.first().and_then(Value::as_str).unwrap_or_default();
+        match (kind, &frame[..]) {
+            ("hello", [_, version, ..]) if version.as_u64() != Some(PROTOCOL_VERSION) => {
+                Err(FrameError::OtherVersion(version.to_string().chars().take(20).collect()))
+            }
+            ("hello", [_, _, Value::Array(views)]) => {
+                let views: Option<Vec<_>> = views.iter().map(view_and_position).collect();
+                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position], ...]]"#))
+            }
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position], ...]]"#)),
+            ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
+            ("resync", [_, document]) => match document_number(document) {
+                Some(document) => Ok(ClientFrame::Resync { document }),
+                None => Err(wrong(r#"["resync", document]"#)),
+            },
+            ("ping", [_]) => Ok(ClientFrame::Ping),
+            _ => Err(FrameError::malformed("it is none of `hello`, `event`, `resync`, `ping`")),
+        }
+    }
+}
+
+fn view_and_position(entry: &Value) -> Option<(String, Option<Position>)> {
+    match entry.as_array()?.as_slice() {
+        [Value::String(view), Value::Null] => Some((view.clone(), None)),
+        [Value::String(view), Value::String(position)] => Some((view.clone(), position.parse().ok())),
+        _ => None,
+    }
+}
+
+fn event(frame: Vec<Value>) -> Option<ClientFrame> {
+    let [_, n, document, Value::String(handler), payload @ Value::Object(_)] = <[Value; 5]>::try_from(frame).ok()?
+    else {
+        return None;
+    };
+    Some(ClientFrame::Event { n: n.as_u64()?, document: document_number(&document)?, handler, payload })
+}
+
+fn document_number(value: &Value) -> Option<u32> {
+    value.as_u64()?.try_into().ok()
+}

@@ -1,0 +1,94 @@
+//! Where a document's HTML comes from: one face for Rust views, declared views and posted HTML.
+//!
+//! A source is a value. A change makes a new one and leaves the old one alone, so a change that fails, or whose
+//! rendering fails, is undone by dropping it.
+
+use crate::error::PushError;
+use crate::push::Change;
+use domcast_template::Templates;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who wants a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A backend that may push: every declared handler.
+    Push,
+    /// A browser: only handlers declared for it, and nothing else.
+    Browser,
+}
+
+pub(crate) trait Source: Send {
+    /// Returns the source with the change made.
+    fn changed(&self, change: &Change, sender: Sender, templates: &Templates) -> Result<Box<dyn Source>, PushError>;
+
+    /// Returns the source after a tick.
+    fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError>;
+
+    /// How long it is from tick to tick, if there are ticks.
+    fn tick_interval(&self) -> Option<Duration>;
+
+    /// Renders the HTML.
+    fn render(&self, templates: &Templates) -> Result<String, PushError>;
+}
+
+/// A view whose HTML is rendered elsewhere and pushed as it is.
+pub(crate) struct PostedHtml {
+    pub(crate) view: Arc<str>,
+    pub(crate) html: String,
+}
+
+impl Source for PostedHtml {
+    fn changed(&self, change: &Change, _: Sender, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+        let pushed = match change {
+            Change::Html(html) => {
+                return Ok(Box::new(PostedHtml { view: Arc::clone(&self.view), html: html.clone() }));
+            }
+            Change::State(_) => "state",
+            Change::Handler { .. } => "handler call",
+        };
+        Err(PushError::WrongSource { view: self.view.to_string(), source: "posted as HTML", pushed })
+    }
+
+    fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+        Ok(Box::new(PostedHtml { view: Arc::clone(&self.view), html: self.html.clone() }))
+    }
+
+    fn tick_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    fn render(&self, _: &Templates) -> Result<String, PushError> {
+        Ok(self.html.clone())
+    }
+}
+
+/// Runs code of a view's author; a panic in it becomes its message.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    // What the code was working on is dropped with the panic, so nobody sees it half changed.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+/// The name of a tick where an error names a handler.
+pub(crate) const HANDLE_TICK: &str = "handle_tick";
+
+/// Renders a template over a state, its panics caught.
+pub(crate) fn render(
+    view: &str,
+    template: &str,
+    state: &impl serde::Serialize,
+    templates: &Templates,
+) -> Result<String, PushError> {
+    match guarded(|| templates.render(template, state)) {
+        Ok(Ok(html)) => Ok(html),
+        Ok(Err(error)) => Err(PushError::Template { view: view.into(), error: Box::new(error) }),
+        Err(reason) => Err(PushError::RenderPanicked { view: view.into(), reason }),
+    }
+}

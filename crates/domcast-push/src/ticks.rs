@@ -1,0 +1,120 @@
+//! Ticks: one per view and interval while somebody looks on.
+//!
+//! One future watches the clock for all views. Ticks that are due are handed out, so a slow one delays no other view. A
+//! view whose tick is still under way at the next one skips it, and ticks missed by a late wake-up are not made up for.
+
+use crate::error::PushError;
+use crate::hub::{Hub, Slot};
+use crate::push::Receipt;
+use crate::turn::Input;
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Intervals shorter than this count as this long.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A tick that is due: run it.
+pub struct Tick {
+    hub: Hub,
+    slot: Arc<Slot>,
+    view: Arc<str>,
+}
+
+impl Hub {
+    /// Hands out ticks as they are due, for ever.
+    ///
+    /// An adapter spawns this, and passes a function that spawns each tick in turn:
+    ///
+    /// ```
+    /// # async fn run(hub: domcast_push::Hub) {
+    /// hub.run_ticks(|tick| {
+    ///     tokio::spawn(async move {
+    ///         let view = tick.view().clone();
+    ///         if let Err(error) = tick.run().await {
+    ///             eprintln!("tick of view {view}: {error}");
+    ///         }
+    ///     });
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    pub async fn run_ticks(&self, spawn: impl Fn(Tick)) {
+        let mut due: HashMap<u32, Instant> = HashMap::new();
+        loop {
+            let mut changed = pin!(self.ticks_changed().notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let now = Instant::now();
+            for slot in self.slots() {
+                self.schedule(slot, now, &mut due, &spawn);
+            }
+            match due.values().min() {
+                Some(&next) => first_of(sleep_until(next), changed).await,
+                None => changed.await,
+            }
+        }
+    }
+
+    fn schedule(&self, slot: Arc<Slot>, now: Instant, due: &mut HashMap<u32, Instant>, spawn: &impl Fn(Tick)) {
+        let (number, view, interval) = {
+            let shown = slot.shown();
+            let interval = shown.tick_interval.filter(|_| !shown.subscribers.is_empty());
+            (shown.document.number(), Arc::clone(shown.document.view()), interval)
+        };
+        let Some(interval) = interval.map(|interval| interval.max(MIN_INTERVAL)) else {
+            due.remove(&number);
+            return;
+        };
+        let at = due.entry(number).or_insert(now + interval);
+        if *at > now {
+            return;
+        }
+        let n_missed = now.duration_since(*at).as_nanos() / interval.as_nanos();
+        *at += interval * u32::try_from(n_missed + 1).unwrap_or(u32::MAX);
+        if !slot.is_ticking.swap(true, Ordering::AcqRel) {
+            spawn(Tick { hub: self.clone(), slot, view });
+        }
+    }
+}
+
+impl Tick {
+    /// The name of the view.
+    pub fn view(&self) -> &Arc<str> {
+        &self.view
+    }
+
+    /// Runs the tick, in a turn with whatever else waits, and shows what it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]; the view is then as it was.
+    pub async fn run(self) -> Result<Receipt, PushError> {
+        self.hub.start(Arc::clone(&self.slot), Input::Tick).await
+    }
+}
+
+impl Drop for Tick {
+    fn drop(&mut self) {
+        self.slot.is_ticking.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Tick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tick").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    std::future::poll_fn(|cx| match one.as_mut().poll(cx) {
+        std::task::Poll::Pending => other.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await;
+}

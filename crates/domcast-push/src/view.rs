@@ -1,0 +1,294 @@
+//! Rust views: state in a struct, a template by name, handlers by closure.
+
+use crate::error::PushError;
+use crate::push::Change;
+use crate::source::{self, HANDLE_TICK, Sender, Source, guarded};
+use domcast_template::Templates;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a handler returns. Text becomes an error by `.into()`, any error by `?`.
+pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// A piece of a page that stays live, its state owned by Rust.
+///
+/// The fields that serde writes are the state: the template reads them by name, and a state push replaces them by name.
+/// Fields that serde skips are set to their default by a state push.
+///
+/// ```
+/// use domcast_push::{Handlers, View};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Counter {
+///     count: i64,
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct By {
+///     by: i64,
+/// }
+///
+/// impl View for Counter {
+///     const TEMPLATE: &'static str = "counter.html";
+///
+///     fn handlers(handlers: &mut Handlers<Self>) {
+///         handlers.on("increment", |view: &mut Self, By { by }: By| {
+///             view.count += by;
+///             Ok(())
+///         });
+///     }
+/// }
+/// ```
+pub trait View: Clone + Serialize + DeserializeOwned + Send + 'static {
+    /// The name of the template that renders the view.
+    const TEMPLATE: &'static str;
+
+    /// Runs once, when the view is registered and before it is first rendered.
+    fn mount(&mut self) {}
+
+    /// Declares the handlers. Nothing else of the view can be called from outside.
+    fn handlers(handlers: &mut Handlers<Self>) {
+        _ = handlers;
+    }
+
+    /// How long it is from tick to tick; `None` is never. Asked again after every change.
+    fn tick_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Runs once per interval, however many look on, and never while nobody does.
+    fn handle_tick(&mut self) {}
+}
+
+/// The handlers of a [`View`], by name.
+///
+/// A handler runs on a copy of the view, which replaces the view if the handler succeeds and the result can be rendered.
+/// Should one of several pushes that are rendered together fail to render, each is tried again alone: keep
+/// what a handler does outside its view harmless to repeat.
+pub struct Handlers<V> {
+    by_name: BTreeMap<&'static str, Handler<V>>,
+}
+
+struct Handler<V> {
+    run: Box<dyn Fn(&mut V, &Value) -> Result<(), Failure> + Send + Sync>,
+    is_for_browsers: bool,
+}
+
+enum Failure {
+    BadPayload(String),
+    Failed(String),
+}
+
+/// The payload of a handler that needs none; takes every JSON object.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Empty {}
+
+impl<V> Handlers<V> {
+    /// Declares a handler that browsers and pushes may call. `P` is what its payload must fit.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the view has a handler of this name already.
+    pub fn on<P: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
+    ) {
+        self.declare(name, true, handler);
+    }
+
+    /// Declares a handler that only pushes may call.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the view has a handler of this name already.
+    pub fn on_push<P: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
+    ) {
+        self.declare(name, false, handler);
+    }
+
+    fn declare<P: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        is_for_browsers: bool,
+        handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
+    ) {
+        let run = Box::new(move |view: &mut V, payload: &Value| {
+            let payload = P::deserialize(payload).map_err(|error| Failure::BadPayload(error.to_string()))?;
+            handler(view, payload).map_err(|error| Failure::Failed(error.to_string()))
+        });
+        let other = self.by_name.insert(name, Handler { run, is_for_browsers });
+        assert!(other.is_none(), "handler `{name}` is declared twice");
+    }
+
+    fn get(&self, view: &str, name: &str, sender: Sender) -> Result<&Handler<V>, PushError> {
+        let may_call = |handler: &Handler<V>| sender == Sender::Push || handler.is_for_browsers;
+        self.by_name.get(name).filter(|handler| may_call(handler)).ok_or_else(|| {
+            let declared = self.by_name.iter().filter(|(_, handler)| may_call(handler));
+            PushError::UnknownHandler {
+                view: view.into(),
+                handler: name.into(),
+                declared: declared.map(|(name, _)| (*name).to_owned()).collect(),
+            }
+        })
+    }
+}
+
+impl<V> fmt::Debug for Handlers<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+/// A Rust view as a [`Source`].
+pub(crate) struct RustView<V> {
+    name: Arc<str>,
+    view: V,
+    handlers: Arc<Handlers<V>>,
+}
+
+impl<V: View> RustView<V> {
+    /// Mounts the view.
+    pub(crate) fn new(name: Arc<str>, mut view: V) -> Result<RustView<V>, PushError> {
+        let mut handlers = Handlers { by_name: BTreeMap::new() };
+        V::handlers(&mut handlers);
+        let mounted = guarded(|| {
+            view.mount();
+            view
+        });
+        let view = mounted.map_err(|reason| failed(&name, "mount", format!("it panicked: {reason}")))?;
+        let source = RustView { name, view, handlers: Arc::new(handlers) };
+        source.state()?;
+        Ok(source)
+    }
+
+    fn with(&self, view: V) -> Box<dyn Source> {
+        Box::new(RustView { name: Arc::clone(&self.name), view, handlers: Arc::clone(&self.handlers) })
+    }
+
+    fn state(&self) -> Result<Map<String, Value>, PushError> {
+        let bad = |reason: String| PushError::BadState { view: self.name.to_string(), reason };
+        match guarded(|| serde_json::to_value(&self.view)) {
+            Ok(Ok(Value::Object(state))) => Ok(state),
+            Ok(Ok(other)) => Err(bad(format!("it is written as {}", kind(&other)))),
+            Ok(Err(error)) => Err(bad(error.to_string())),
+            Err(reason) => Err(bad(format!("a panic: {reason}"))),
+        }
+    }
+
+    fn with_state(&self, changes: &Map<String, Value>) -> Result<Box<dyn Source>, PushError> {
+        let mut state = self.state()?;
+        let old_state = state.clone();
+        replace_keys(&self.name, &mut state, changes)?;
+        let read = |state| guarded(|| V::deserialize(Value::Object(state)));
+        let reason = match read(state) {
+            Ok(Ok(view)) => return Ok(self.with(view)),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("a panic: {panic}"),
+        };
+        // Which key was it? The first that alone does not fit; else they do not fit each other.
+        let alone = |(key, value): (&String, &Value)| {
+            let mut state = old_state.clone();
+            state.insert(key.clone(), value.clone());
+            match read(state) {
+                Ok(Err(error)) => Some((key.clone(), error.to_string())),
+                _ => None,
+            }
+        };
+        let (key, reason) = changes.iter().find_map(alone).unwrap_or_else(|| {
+            let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
+            (keys.join("`, `"), reason)
+        });
+        Err(PushError::TypeMismatch { view: self.name.to_string(), key, reason })
+    }
+
+    fn handled(&self, name: &str, payload: &Value, sender: Sender) -> Result<Box<dyn Source>, PushError> {
+        let handler = self.handlers.get(&self.name, name, sender)?;
+        let run = guarded(|| {
+            let mut view = self.view.clone();
+            (handler.run)(&mut view, payload).map(|()| view)
+        });
+        match run {
+            Ok(Ok(view)) => Ok(self.with(view)),
+            Ok(Err(Failure::BadPayload(reason))) => {
+                Err(PushError::BadPayload { view: self.name.to_string(), handler: name.into(), reason })
+            }
+            Ok(Err(Failure::Failed(reason))) => Err(failed(&self.name, name, reason)),
+            Err(reason) => Err(failed(&self.name, name, format!("it panicked: {reason}"))),
+        }
+    }
+}
+
+impl<V: View> Source for RustView<V> {
+    fn changed(&self, change: &Change, sender: Sender, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+        match change {
+            Change::State(changes) => self.with_state(changes),
+            Change::Handler { handler, payload } => self.handled(handler, payload, sender),
+            Change::Html(_) => Err(takes_no_html(&self.name)),
+        }
+    }
+
+    fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+        let ticked = guarded(|| {
+            let mut view = self.view.clone();
+            view.handle_tick();
+            view
+        });
+        match ticked {
+            Ok(view) => Ok(self.with(view)),
+            Err(reason) => Err(failed(&self.name, HANDLE_TICK, format!("it panicked: {reason}"))),
+        }
+    }
+
+    fn tick_interval(&self) -> Option<Duration> {
+        guarded(|| self.view.tick_interval()).unwrap_or(None)
+    }
+
+    fn render(&self, templates: &Templates) -> Result<String, PushError> {
+        source::render(&self.name, V::TEMPLATE, &self.view, templates)
+    }
+}
+
+/// Replaces the values of keys that exist already.
+pub(crate) fn replace_keys(
+    view: &str,
+    state: &mut Map<String, Value>,
+    changes: &Map<String, Value>,
+) -> Result<(), PushError> {
+    if let Some(key) = changes.keys().find(|key| !state.contains_key(*key)) {
+        let declared = state.keys().cloned().collect();
+        return Err(PushError::UndeclaredKey { view: view.into(), key: key.clone(), declared });
+    }
+    state.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
+    Ok(())
+}
+
+pub(crate) fn takes_no_html(view: &str) -> PushError {
+    PushError::WrongSource { view: view.into(), source: "rendered from a template", pushed: "HTML" }
+}
+
+pub(crate) fn failed(view: &str, handler: &str, reason: String) -> PushError {
+    PushError::HandlerFailed { view: view.into(), handler: handler.into(), reason }
+}
+
+/// Says what kind of JSON value this is.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

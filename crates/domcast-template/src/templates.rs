@@ -1,0 +1,210 @@
+//! A set of templates, and how they are rendered.
+//!
+//! Templates are loaded when they are first named and kept compiled. The environment that holds them is shared as a
+//! whole and replaced as a whole ([`Templates::reload`]), so no lock is held while a template runs and one
+//! rendering never sees two versions of a template.
+
+use crate::error::TemplateError;
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Templates by name. Clones share the templates.
+#[derive(Clone)]
+pub struct Templates {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    environment: RwLock<Arc<Environment<'static>>>,
+    limits: Limits,
+    folder: Option<PathBuf>,
+}
+
+/// The largest templates and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one template's source.
+    pub source_bytes: usize,
+    /// Bytes of one rendered text.
+    pub output_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { source_bytes: 256 << 10, output_bytes: 8 << 20 }
+    }
+}
+
+impl Templates {
+    /// Templates in a folder; a name is a path below it, with `/`.
+    ///
+    /// A name that leaves the folder, or has a part that begins with a dot, names nothing.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Templates {
+        Templates::from_folder_with(folder, Limits::default())
+    }
+
+    /// Templates in a folder, with other limits.
+    pub fn from_folder_with(folder: impl AsRef<Path>, limits: Limits) -> Templates {
+        let folder = folder.as_ref().to_path_buf();
+        let load = minijinja::path_loader(folder.clone());
+        let load = move |name: &str| Ok(load(name)?.map(|source| source.source().to_owned()));
+        Templates::new(load, limits, Some(folder))
+    }
+
+    /// Templates by name and source.
+    pub fn from_sources<N: Into<String>, S: Into<String>>(sources: impl IntoIterator<Item = (N, S)>) -> Templates {
+        let sources: HashMap<String, String> =
+            sources.into_iter().map(|(name, source)| (name.into(), source.into())).collect();
+        Templates::new(move |name: &str| Ok(sources.get(name).cloned()), Limits::default(), None)
+    }
+
+    fn new(
+        load: impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static,
+        limits: Limits,
+        folder: Option<PathBuf>,
+    ) -> Templates {
+        let mut environment = Environment::new();
+        environment.set_loader(move |name| {
+            let source = load(name)?;
+            match source.as_ref().map(String::len) {
+                Some(n_bytes) if n_bytes > limits.source_bytes => Err(too_long(name, n_bytes, limits.source_bytes)),
+                _ => Ok(source),
+            }
+        });
+        environment.set_auto_escape_callback(auto_escape);
+        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        // With it an error knows its place in the source; a template costs nothing more while it runs.
+        environment.set_debug(true);
+        let environment = RwLock::new(Arc::new(environment));
+        Templates { shared: Arc::new(Shared { environment, limits, folder }) }
+    }
+
+    /// Changes the engine: adds functions and filters, or sets what undefined names do.
+    ///
+    /// Renderings under way finish with the engine as it was.
+    pub fn configure(&self, change: impl FnOnce(&mut Environment<'static>)) {
+        let mut shared = self.shared.environment.write().unwrap_or_else(PoisonError::into_inner);
+        let mut environment = Environment::clone(&shared);
+        change(&mut environment);
+        *shared = Arc::new(environment);
+    }
+
+    /// Drops what was loaded, so that edited templates are read anew.
+    pub fn reload(&self) {
+        self.configure(Environment::clear_templates);
+    }
+
+    /// The folder that the templates come from, if they do.
+    pub fn folder(&self) -> Option<&Path> {
+        self.shared.folder.as_deref()
+    }
+
+    /// Renders a template over `state`, whose keys are the template's names.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the template is missing, wrong or too long, failed while it ran, or wrote more than
+    /// [`Limits::output_bytes`]; nothing of its output is kept then.
+    pub fn render(&self, name: &str, state: &impl Serialize) -> Result<String, TemplateError> {
+        self.render_value(name, Value::from(Serde(state)))
+    }
+
+    /// Renders a template over a value of the engine, which can hold functions too.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Self::render).
+    pub fn render_value(&self, name: &str, state: Value) -> Result<String, TemplateError> {
+        let environment = self.environment();
+        let limit_bytes = self.shared.limits.output_bytes;
+        let mut output = Output { text: Vec::new(), limit_bytes, is_full: false };
+        let rendered = environment
+            .get_template(name)
+            .and_then(|template| template.render_captured_to(state, &mut output).map(|_| ()));
+        if output.is_full {
+            return Err(TemplateError::output_too_long(name, limit_bytes));
+        }
+        rendered.map_err(|error| TemplateError::new(name, error, self.folder()))?;
+        Ok(String::from_utf8(output.text).expect("the engine writes text"))
+    }
+
+    /// Evaluates an expression such as `count + payload.by` over `state`.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the expression is wrong, failed, or its value is not a `T`.
+    pub fn evaluate<T: DeserializeOwned>(&self, expression: &str, state: &impl Serialize) -> Result<T, TemplateError> {
+        let environment = self.environment();
+        let value = environment
+            .compile_expression(expression)
+            .and_then(|compiled| compiled.eval(Value::from(Serde(state))))
+            .and_then(|value| match value.is_undefined() {
+                true => Err(Error::new(ErrorKind::UndefinedError, "the expression has no value")),
+                false => T::deserialize(value),
+            });
+        value.map_err(|error| TemplateError::expression(expression, error))
+    }
+
+    /// Checks that an expression can be read, without evaluating it.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the expression is wrong.
+    pub fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
+        let checked = self.environment().compile_expression(expression).map(|_| ());
+        checked.map_err(|error| TemplateError::expression(expression, error))
+    }
+
+    fn environment(&self) -> Arc<Environment<'static>> {
+        Arc::clone(&self.shared.environment.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { environment: _, limits, folder } = &*self.shared;
+        f.debug_struct("Templates").field("folder", folder).field("limits", limits).finish_non_exhaustive()
+    }
+}
+
+fn auto_escape(name: &str) -> AutoEscape {
+    let name = [".j2", ".jinja2", ".jinja"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    match name.rsplit_once('.') {
+        Some((_, "html" | "htm" | "xml" | "svg")) => AutoEscape::Html,
+        _ => AutoEscape::None,
+    }
+}
+
+fn too_long(name: &str, n_bytes: usize, limit: usize) -> Error {
+    let message = format!("template `{name}` of {n_bytes} bytes exceeds the limit of {limit}");
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Takes what a template writes, up to a limit.
+struct Output {
+    text: Vec<u8>,
+    limit_bytes: usize,
+    is_full: bool,
+}
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.text.len() + bytes.len() > self.limit_bytes {
+            self.is_full = true;
+            return Err(io::Error::other("output limit"));
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
