@@ -13,8 +13,20 @@ mod line;
 mod serde;
 mod shapes;
 
-use crate::patch::Patches;
+use crate::patch::{Nodes, Patches};
+use crate::tree::{NodeId, Tree};
 use std::fmt;
+
+impl Tree {
+    /// Writes all that is in the root as JSON: the flat list of tokens of PROTOCOL.md, section 2. Linear in the output.
+    pub fn to_tokens_json(&self) -> String {
+        let children: Vec<NodeId> = self.children(NodeId::ROOT).collect();
+        let (nodes, _) = Nodes::copy(self, &children);
+        let mut items = Vec::with_capacity(2 * nodes.0.len());
+        nodes.0.iter().for_each(|token| line::write_token(token, &mut items));
+        json::write_items(&items)
+    }
+}
 
 impl Patches {
     /// Writes the patch list as JSON: `[["r",3],["t",7,"tea"]]`. Linear in the output.

@@ -19,6 +19,18 @@ pub(super) fn write(lines: &[Line<'_>]) -> String {
     out
 }
 
+pub(super) fn write_items(items: &[Item<'_>]) -> String {
+    let mut out = String::from("[");
+    for (idx, item) in items.iter().enumerate() {
+        if idx > 0 {
+            out.push(',');
+        }
+        write_item(item, &mut out);
+    }
+    out.push(']');
+    out
+}
+
 fn write_item(item: &Item<'_>, out: &mut String) {
     match item {
         Item::Text(text) => write_string(text, out),
