@@ -1,6 +1,6 @@
 //! Tests across the crates: one binary, because it links once.
 
-//mod arrows; // who may depend on whom
+mod arrows; // who may depend on whom
 mod cases; // our own corpus, shared with the client
 mod corpus; // other people's pages
 mod html5lib; // the parser against the standard's test suite
