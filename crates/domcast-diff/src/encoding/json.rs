@@ -50,6 +50,8 @@ pub(crate) fn write_string(text: &str, out: &mut String) {
         let escape = match byte {
             b'"' => "\\\"",
             b'\\' => "\\\\",
+            0x08 => "\\b",
+            0x0c => "\\f",
             b'\n' => "\\n",
             b'\r' => "\\r",
             b'\t' => "\\t",

@@ -1,0 +1,31 @@
+//! Law 4: any text parses to the tree that html5ever and markup5ever_rcdom make, as a document and in any context.
+//!
+//! The first byte picks the context, and whether the rest is the text itself or makes text of tags.
+
+#![no_main]
+
+use arbitrary::{Result, Unstructured};
+use domcast_parser::{parse_document, parse_fragment};
+use domcast_tests::{laws, markup, oracle};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    _ = compare(&mut Unstructured::new(bytes));
+});
+
+fn compare(u: &mut Unstructured<'_>) -> Result<()> {
+    let context_idx = u.int_in_range(0..=2 * markup::CONTEXTS.len())?;
+    let context = markup::CONTEXTS.get(context_idx / 2);
+    let html = match context_idx % 2 {
+        0 => markup::markup(u, 60)?,
+        _ => String::from_utf8_lossy(u.bytes(u.len())?).into_owned(),
+    };
+    let (tree, expected) = match context {
+        Some(context) => (parse_fragment(&html, context), oracle::fragment(&html, context)),
+        None => (parse_document(&html), oracle::document(&html)),
+    };
+    let tree = tree.expect("the text is short and the context a name");
+    assert_eq!(tree, expected, "{html:?} in {context:?}");
+    assert_eq!(laws::sound(&tree), Ok(()));
+    Ok(())
+}

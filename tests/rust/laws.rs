@@ -1,0 +1,160 @@
+//! The laws on generated trees, texts and patch lists.
+//!
+//! `PROPTEST_CASES` sets the number of cases of each property. The same properties are fuzz targets (`fuzz/`), which search
+//! longer and by coverage.
+
+use arbitrary::Unstructured;
+use domcast_diff::{Patches, Tree};
+use domcast_parser::{parse_document, parse_fragment};
+use domcast_tests::laws::{self, LiveTree};
+use domcast_tests::{markup, oracle, programs, trees};
+use proptest::prelude::*;
+
+fn cases(n_cases: u32) -> ProptestConfig {
+    // A failure becomes a named case in `tests/corpus`, not a file of seeds.
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig { cases: n_cases, ..config },
+    }
+}
+
+fn bytes(n_bytes: usize) -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..n_bytes).prop_map(Bytes)
+}
+
+/// What generators read; shown on one line.
+#[derive(Clone)]
+struct Bytes(Vec<u8>);
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+fn ok<T>(result: Result<T, String>) -> Result<T, TestCaseError> {
+    result.map_err(TestCaseError::fail)
+}
+
+proptest! {
+    #![proptest_config(cases(3_000))]
+
+    #[test]
+    fn a_changed_tree_is_reached(bytes in bytes(600)) {
+        let u = &mut Unstructured::new(&bytes);
+        let old = trees::tree(u, 60)?;
+        let new = trees::changed(u, &old, 8)?;
+        ok(laws::update(&old, &new))?;
+        ok(laws::update(&new, &old))?;
+    }
+
+    #[test]
+    fn any_tree_is_reached_from_any_other(one in bytes(400), other in bytes(400)) {
+        let old = trees::tree(&mut Unstructured::new(&one), 50)?;
+        let new = trees::tree(&mut Unstructured::new(&other), 50)?;
+        ok(laws::update(&old, &new))?;
+    }
+
+    #[test]
+    fn no_patch_list_harms_a_tree(bytes in bytes(600)) {
+        let u = &mut Unstructured::new(&bytes);
+        let mut tree = trees::tree(u, 40)?;
+        let patches = programs::patches(u, &tree)?;
+        ok(laws::no_harm(&mut tree, &patches))?;
+    }
+
+    #[test]
+    fn patch_lists_that_make_nodes_come_back_from_both_encodings(bytes in bytes(600)) {
+        let u = &mut Unstructured::new(&bytes);
+        let tree = trees::tree(u, 40)?;
+        let mut patches = programs::patches(u, &tree)?;
+        patches.0.retain(programs::makes_nodes);
+        ok(laws::round_trip(&patches))?;
+    }
+
+    #[test]
+    fn any_bytes_decode_or_are_refused(bytes in bytes(300)) {
+        let mut binary = vec![1];
+        binary.extend(bytes.iter());
+        if let Ok(patches) = Patches::from_binary(&binary) {
+            prop_assert_eq!(&Patches::from_binary(&patches.to_binary()).expect("what was written is read"), &patches);
+        }
+        _ = Patches::from_binary(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_patch_list_decodes_or_is_refused(bytes in bytes(400), places in prop::collection::vec(any::<(u16, u8)>(), 1..4)) {
+        let u = &mut Unstructured::new(&bytes);
+        let tree = trees::tree(u, 40)?;
+        let patches = programs::patches(u, &tree)?;
+        let (mut binary, mut json) = (patches.to_binary(), patches.to_json().into_bytes());
+        for (place, byte) in places {
+            for encoded in [&mut binary, &mut json] {
+                let idx = usize::from(place) % encoded.len();
+                encoded[idx] = byte;
+            }
+        }
+        _ = Patches::from_binary(&binary);
+        _ = serde_json::from_slice::<Patches>(&json);
+    }
+
+    #[test]
+    fn documents_parse_as_html5ever_does(bytes in bytes(300)) {
+        let html = markup::markup(&mut Unstructured::new(&bytes), 40)?;
+        let tree = parse_document(&html).expect("the text is short");
+        prop_assert_eq!(&tree, &oracle::document(&html), "{:?}", html);
+        ok(laws::sound(&tree))?;
+    }
+
+    #[test]
+    fn fragments_parse_as_html5ever_does(bytes in bytes(300)) {
+        let u = &mut Unstructured::new(&bytes);
+        let context = *u.choose(&markup::CONTEXTS)?;
+        let html = markup::markup(u, 40)?;
+        let tree = parse_fragment(&html, context).expect("the text is short and the context a name");
+        prop_assert_eq!(&tree, &oracle::fragment(&html, context), "{:?} in {}", html, context);
+        ok(laws::sound(&tree))?;
+    }
+
+    #[test]
+    fn any_text_parses_as_html5ever_does(html in "\\PC{0,60}", context in prop::sample::select(&markup::CONTEXTS[..])) {
+        prop_assert_eq!(&parse_document(&html).expect("the text is short"), &oracle::document(&html));
+        let tree = parse_fragment(&html, context).expect("the text is short and the context a name");
+        prop_assert_eq!(&tree, &oracle::fragment(&html, context));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn one_tree_follows_a_page_for_50_updates(bytes in bytes(4_000)) {
+        let u = &mut Unstructured::new(&bytes);
+        let mut live = LiveTree::new(&trees::tree(u, 40)?);
+        for _ in 0..50 {
+            let new = trees::changed(u, live.tree(), 5)?;
+            ok(live.update(&new))?;
+        }
+    }
+
+    #[test]
+    fn one_tree_follows_parsed_pages(bytes in bytes(3_000)) {
+        let u = &mut Unstructured::new(&bytes);
+        let mut page = || -> Result<Tree, arbitrary::Error> {
+            Ok(parse_fragment(&markup::markup(u, 60)?, "div").expect("the text is short"))
+        };
+        let mut live = LiveTree::new(&page()?);
+        for _ in 0..10 {
+            ok(live.update(&page()?))?;
+        }
+    }
+}

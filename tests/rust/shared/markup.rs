@@ -1,0 +1,200 @@
+//! Text that looks like HTML and mostly is not.
+
+use crate::trees::chance;
+use arbitrary::{Result, Unstructured};
+
+/// Elements that the standard's tree construction has rules for, and a few that it has none for.
+const TAGS: [&str; 78] = [
+    "a",
+    "address",
+    "annotation-xml",
+    "applet",
+    "b",
+    "base",
+    "body",
+    "br",
+    "button",
+    "caption",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "desc",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "fieldset",
+    "font",
+    "foreignObject",
+    "form",
+    "frame",
+    "frameset",
+    "h1",
+    "h2",
+    "head",
+    "hr",
+    "html",
+    "i",
+    "iframe",
+    "image",
+    "img",
+    "input",
+    "keygen",
+    "li",
+    "link",
+    "listing",
+    "math",
+    "menuitem",
+    "meta",
+    "mglyph",
+    "mi",
+    "mtext",
+    "nobr",
+    "noframes",
+    "noscript",
+    "optgroup",
+    "option",
+    "p",
+    "param",
+    "plaintext",
+    "pre",
+    "rb",
+    "rp",
+    "rt",
+    "rtc",
+    "ruby",
+    "script",
+    "select",
+    "span",
+    "style",
+    "svg",
+    "table",
+    "tbody",
+    "td",
+    "template",
+    "textarea",
+    "tfoot",
+    "th",
+    "thead",
+    "title",
+    "tr",
+    "ul",
+    "x-thing",
+    "xmp",
+];
+
+const ATTRIBUTES: [&str; 14] = [
+    " class=a",
+    " id='b'",
+    " type=hidden",
+    " dc-key=\"k\"",
+    " =x",
+    " a<b",
+    " a",
+    " a=1 a=2",
+    " xlink:href=#x",
+    " xml:lang=en",
+    " xmlns=x",
+    " encoding=text/html",
+    " DEFINITIONURL=u viewbox=1",
+    " color=red",
+];
+
+const BITS: [&str; 24] = [
+    "tea",
+    " ",
+    "\n",
+    "\t\u{c}",
+    "&amp;",
+    "&notin",
+    "&#x0;",
+    "&#128;",
+    "&",
+    "<",
+    ">",
+    "</",
+    "<!",
+    "<?php ?>",
+    "\u{0}",
+    "\r\n",
+    "\r",
+    "😀",
+    "\u{a0}",
+    "\"'",
+    "]]>",
+    "<![CDATA[x]]>",
+    "</ >",
+    "\u{feff}",
+];
+
+const COMMENTS: [&str; 8] = ["<!--x-->", "<!---->", "<!-->", "<!--x--!>", "<!--<!--x-->", "<!-", "<!--x", "<!--->"];
+
+const DOCTYPES: [&str; 5] = [
+    "<!DOCTYPE html>",
+    "<!doctype>",
+    "<!DOCTYPE html PUBLIC \"a\" 'b'>",
+    "<!DOCTYPE HTML SYSTEM \"about:legacy-compat\">",
+    "<!DOCTYPE html PUBLIC \"-//W3C//DTD HTML 3.2//EN\">",
+];
+
+/// The context elements for fragments; see `domcast_parser::parse_fragment`.
+pub const CONTEXTS: [&str; 28] = [
+    "div",
+    "body",
+    "html",
+    "head",
+    "table",
+    "tbody",
+    "tr",
+    "td",
+    "th",
+    "caption",
+    "colgroup",
+    "select",
+    "option",
+    "template",
+    "textarea",
+    "title",
+    "style",
+    "script",
+    "noscript",
+    "plaintext",
+    "frameset",
+    "form",
+    "svg svg",
+    "svg path",
+    "svg foreignObject",
+    "math math",
+    "math mi",
+    "math annotation-xml",
+];
+
+/// Makes a text of up to `n_pieces` tags, texts and what passes for them.
+///
+/// # Errors
+///
+/// Never in practice: bytes that run out are zeros.
+pub fn markup(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
+    let mut html = String::new();
+    for _ in 0..u.int_in_range(0..=n_pieces)? {
+        match u.int_in_range(0..=15)? {
+            0..=5 => {
+                html.push('<');
+                html.push_str(u.choose(&TAGS)?);
+                while chance(u, 1, 4)? {
+                    html.push_str(u.choose(&ATTRIBUTES)?);
+                }
+                html.push_str(if chance(u, 1, 12)? { "/>" } else { ">" });
+            }
+            6..=8 => html.extend(["</", *u.choose(&TAGS)?, ">"]),
+            9..=11 => html.push_str(u.choose(&BITS)?),
+            12 => html.push_str(u.choose(&COMMENTS)?),
+            13 if chance(u, 1, 4)? => html.push_str(u.choose(&DOCTYPES)?),
+            14 => html.push_str(u.arbitrary::<&str>()?),
+            _ => html.push_str("tea"),
+        }
+    }
+    Ok(html)
+}
