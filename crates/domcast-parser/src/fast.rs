@@ -62,6 +62,9 @@ fn has_plain_characters(html: &str) -> bool {
     memchr2(0, b'\r', html.as_bytes()).is_none()
 }
 
+/// A name: a part of the source, or lower-cased.
+type Text<'a> = Cow<'a, str>;
+
 enum Stop {
     Irregular,
     Limit(ParseError),
@@ -390,13 +393,13 @@ impl<'a> Builder<'a> {
         Ok(StartTag { tag, name, local, attributes, is_self_closing })
     }
 
-    fn svg_name(&mut self, local: &Cow<'a, str>) -> Result<Name, Stop> {
+    fn svg_name(&mut self, local: &Text<'a>) -> Result<Name, Stop> {
         let name = names::svg_element(local).map_or_else(|| self.known(local).1, Str::literal);
         let is_odd = names::breaks_out_of_svg(local) || matches!(&*name, "foreignObject" | "desc" | "title" | "script");
         if is_odd { Err(Stop::Irregular) } else { Ok(Name::new(Namespace::Svg, name)) }
     }
 
-    fn known(&mut self, name: &Cow<'a, str>) -> (Tag, Str) {
+    fn known(&mut self, name: &Text<'a>) -> (Tag, Str) {
         match name {
             Cow::Borrowed(name) => self.elements.get(name, names::element),
             Cow::Owned(name) => names::element(name),
@@ -495,7 +498,7 @@ impl<'a> Builder<'a> {
         Ok((lower_case(name), value))
     }
 
-    fn attribute_name(&mut self, name: &Cow<'a, str>, is_svg: bool) -> Name {
+    fn attribute_name(&mut self, name: &Text<'a>, is_svg: bool) -> Name {
         if is_svg {
             let foreign = match &**name {
                 "xmlns" => Some((Namespace::Xmlns, "xmlns")),
@@ -754,7 +757,7 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         let current = self.open.last().and_then(|open| self.tree.element(open.id));
-        if !current.is_some_and(|element| *element.name.local == *name) {
+        if current.is_none_or(|element| *element.name.local != *name) {
             return Err(Stop::Irregular);
         }
         if tag == Tag::Form {

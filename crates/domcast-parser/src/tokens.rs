@@ -395,8 +395,8 @@ impl<'a, S: TokenSink> Tokenizer<'a, S> {
     }
 }
 
-fn lower_case<'a>(name: &'a Cow<'_, str>) -> Cow<'a, str> {
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { (&**name).into() }
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
 
 /// Returns the length of a comment's text and of all that was read, of what follows `<!--`.
