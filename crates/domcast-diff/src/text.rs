@@ -29,6 +29,7 @@ impl Str {
     /// # Panics
     ///
     /// Panics if `range` is not within `owner`, or `owner` is longer than 4 GiB.
+    #[inline]
     pub fn part(owner: &Arc<str>, range: Range<usize>) -> Str {
         assert!(owner.get(range.clone()).is_some(), "{range:?} is no part of a text of {} bytes", owner.len());
         let [start, end] = [range.start, range.end].map(|at| u32::try_from(at).expect("a text of at most 4 GiB"));
@@ -47,6 +48,7 @@ impl Str {
 impl Deref for Str {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         match &self.0 {
             Repr::Literal(text) => text,

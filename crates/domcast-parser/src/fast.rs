@@ -65,6 +65,15 @@ fn has_plain_characters(html: &str) -> bool {
 /// A name: a part of the source, or lower-cased.
 type Text<'a> = Cow<'a, str>;
 
+/// What a byte is to a name that is read.
+#[derive(Clone, Copy)]
+enum Class {
+    Name,
+    Capital,
+    End,
+    Odd,
+}
+
 enum Stop {
     Irregular,
     Limit(ParseError),
@@ -99,11 +108,9 @@ struct Builder<'a> {
 }
 
 /// A start tag as read.
-struct StartTag<'a> {
+struct StartTag {
     tag: Tag,
     name: Name,
-    /// The name as it stands in the source, if that is in lower case.
-    local: Cow<'a, str>,
     attributes: Vec<Attribute>,
     is_self_closing: bool,
 }
@@ -186,8 +193,9 @@ impl<'a> Builder<'a> {
     }
 
     fn skip_whitespace(&mut self) {
-        let rest = &self.html[self.at..];
-        self.at = self.html.len() - rest.trim_start_matches(is_space).len();
+        while matches!(self.peek(0), Some(b' ' | b'\n' | b'\t' | b'\x0c')) {
+            self.at += 1;
+        }
     }
 
     /// Reads comments, and the whitespace that is dropped here, up to `tag`; the doctype is skipped too.
@@ -224,7 +232,7 @@ impl<'a> Builder<'a> {
                     match start.tag {
                         Tag::Meta => _ = self.insert(start)?,
                         Tag::RawText | Tag::Title => self.raw(start)?,
-                        Tag::RawContent if &*start.local == "noscript" => self.raw(start)?,
+                        Tag::RawContent if &*start.name.local == "noscript" => self.raw(start)?,
                         _ => return Err(Stop::Irregular),
                     }
                 }
@@ -364,19 +372,36 @@ impl<'a> Builder<'a> {
     // --- Tags ------------------------------------------------------------------------------------------------------
 
     /// Reads a tag's name, which is at `self.at`.
-    fn read_name(&mut self) -> Result<Cow<'a, str>, Stop> {
-        let rest = &self.bytes()[self.at..];
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'.');
-        let length = rest.iter().take_while(|byte| is_name(byte)).count();
-        if !matches!(rest.get(length), Some(b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c')) {
-            return Err(Stop::Irregular);
-        }
-        let name = &self.html[self.at..self.at + length];
-        self.at += length;
-        Ok(lower_case(name))
+    fn read_name(&mut self) -> Result<Text<'a>, Stop> {
+        self.read_while(|byte| match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b':' | b'.' => Class::Name,
+            b'A'..=b'Z' => Class::Capital,
+            b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c' => Class::End,
+            _ => Class::Odd,
+        })
     }
 
-    fn read_start_tag(&mut self) -> Result<StartTag<'a>, Stop> {
+    /// Reads a name up to its end, in lower case.
+    #[inline(always)]
+    fn read_while(&mut self, class: impl Fn(u8) -> Class) -> Result<Text<'a>, Stop> {
+        let start = self.at;
+        let mut has_capitals = false;
+        for (length, &byte) in self.bytes()[start..].iter().enumerate() {
+            match class(byte) {
+                Class::Name => {}
+                Class::Capital => has_capitals = true,
+                Class::End => {
+                    self.at = start + length;
+                    let name = &self.html[start..self.at];
+                    return Ok(if has_capitals { name.to_ascii_lowercase().into() } else { name.into() });
+                }
+                Class::Odd => break,
+            }
+        }
+        Err(Stop::Irregular)
+    }
+
+    fn read_start_tag(&mut self) -> Result<StartTag, Stop> {
         if self.peek(0) != Some(b'<') || !self.peek(1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
             return Err(Stop::Irregular);
         }
@@ -390,7 +415,7 @@ impl<'a> Builder<'a> {
             (tag, Name::new(if tag == Tag::Svg { Namespace::Svg } else { Namespace::Html }, text))
         };
         let (attributes, is_self_closing) = self.read_attributes(tag)?;
-        Ok(StartTag { tag, name, local, attributes, is_self_closing })
+        Ok(StartTag { tag, name, attributes, is_self_closing })
     }
 
     fn svg_name(&mut self, local: &Text<'a>) -> Result<Name, Stop> {
@@ -460,21 +485,21 @@ impl<'a> Builder<'a> {
         attributes
     }
 
-    fn read_attribute(&mut self) -> Result<(Cow<'a, str>, Str), Stop> {
-        let start = self.at;
-        let rest = &self.bytes()[start..];
-        let is_end = |byte: &u8| matches!(byte, b'=' | b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c');
-        let length = rest.iter().position(is_end).ok_or(Stop::Irregular)?;
-        let name = &self.html[start..start + length];
-        if length == 0 || name.bytes().any(|byte| matches!(byte, b'"' | b'\'' | b'<')) {
+    fn read_attribute(&mut self) -> Result<(Text<'a>, Str), Stop> {
+        let name = self.read_while(|byte| match byte {
+            b'=' | b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c' => Class::End,
+            b'"' | b'\'' | b'<' => Class::Odd,
+            b'A'..=b'Z' => Class::Capital,
+            _ => Class::Name,
+        })?;
+        if name.is_empty() {
             return Err(Stop::Irregular);
         }
-        self.at += length;
         let after_name = self.at;
         self.skip_whitespace();
         if self.peek(0) != Some(b'=') {
             self.at = after_name;
-            return Ok((lower_case(name), Str::default()));
+            return Ok((name, Str::default()));
         }
         self.at += 1;
         self.skip_whitespace();
@@ -495,7 +520,7 @@ impl<'a> Builder<'a> {
             }
         };
         let value = if start == end { Str::default() } else { self.decoded(start..end, true) };
-        Ok((lower_case(name), value))
+        Ok((name, value))
     }
 
     fn attribute_name(&mut self, name: &Text<'a>, is_svg: bool) -> Name {
@@ -592,7 +617,7 @@ impl<'a> Builder<'a> {
                 self.insert(start)?;
             }
             Tag::RawText | Tag::RawContent | Tag::Title | Tag::TextArea => {
-                if &*start.local == "xmp" {
+                if &*start.name.local == "xmp" {
                     return Err(Stop::Irregular);
                 }
                 self.raw(start)?;
@@ -612,7 +637,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Options are regular directly inside `select` and `optgroup`; an open option ends before the next.
-    fn start_option(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+    fn start_option(&mut self, start: StartTag) -> Result<(), Stop> {
         if self.n_open_select == 0 {
             return Err(Stop::Irregular);
         }
@@ -668,7 +693,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn start_in_table(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+    fn start_in_table(&mut self, start: StartTag) -> Result<(), Stop> {
         let current = self.current();
         match start.tag {
             Tag::RawText => return self.raw(start),
@@ -712,12 +737,11 @@ impl<'a> Builder<'a> {
 
     fn imply(&mut self, name: &'static str, tag: Tag) -> Result<(), Stop> {
         let name = Name::html(Str::literal(name));
-        let local = Cow::Borrowed("");
-        self.push(StartTag { tag, name, local, attributes: Vec::new(), is_self_closing: false })
+        self.push(StartTag { tag, name, attributes: Vec::new(), is_self_closing: false })
     }
 
     /// Reads an end tag and returns its name.
-    fn read_end_tag(&mut self) -> Result<Cow<'a, str>, Stop> {
+    fn read_end_tag(&mut self) -> Result<Text<'a>, Stop> {
         if self.peek(1) != Some(b'/') || !self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) {
             return Err(Stop::Irregular);
         }
@@ -788,11 +812,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Inserts an element whose content is text up to its end tag.
-    fn raw(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+    fn raw(&mut self, start: StartTag) -> Result<(), Stop> {
         let has_references = matches!(start.tag, Tag::Title | Tag::TextArea);
         let is_text_area = start.tag == Tag::TextArea;
-        let is_script = &*start.local == "script";
-        let local = start.local.clone();
+        let is_script = &*start.name.local == "script";
+        let local = start.name.local.clone();
         let id = self.insert(start)?;
         if is_text_area {
             self.skip_newline()?;
@@ -866,11 +890,11 @@ impl<'a> Builder<'a> {
         self.open.len() + self.n_below > MAX_STACK
     }
 
-    fn insert(&mut self, start: StartTag<'a>) -> Result<NodeId, Stop> {
+    fn insert(&mut self, start: StartTag) -> Result<NodeId, Stop> {
         self.append(VNode::Element(Element { name: start.name, attributes: start.attributes }))
     }
 
-    fn push(&mut self, start: StartTag<'a>) -> Result<(), Stop> {
+    fn push(&mut self, start: StartTag) -> Result<(), Stop> {
         let tag = start.tag;
         let id = self.insert(start)?;
         self.open.push(Open { id, tag });
@@ -897,8 +921,4 @@ fn is_in_table(tag: Tag) -> bool {
 /// ASCII whitespace as the tokenizer sees it, once carriage returns are gone.
 fn is_space(char: char) -> bool {
     matches!(char, ' ' | '\n' | '\t' | '\x0c')
-}
-
-fn lower_case(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
