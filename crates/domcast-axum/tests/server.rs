@@ -195,7 +195,8 @@ async fn browsers_reach_only_handlers_declared_for_them_and_learn_no_secrets() {
     let server = start(open()).await;
     let mut client = server.connect().await;
     client.say(json!(["hello", 1, [["counter", null]]])).await;
-    (client.hear().await, client.hear().await);
+    client.hear().await;
+    client.hear().await;
     for (n, handler) in ["add", "handle_tick", "mount", "nothing"].into_iter().enumerate() {
         client.say(json!(["event", n, 0, handler, {"by": 1}])).await;
         assert_eq!(client.hear().await, json!(["refused", n, "there is no such handler"]), "{handler}");
@@ -209,7 +210,8 @@ async fn in_development_a_refusal_says_why() {
     let server = start_with(open(), Options { development: true, ..Options::default() }).await;
     let mut client = server.connect().await;
     client.say(json!(["hello", 1, [["counter", null]]])).await;
-    (client.hear().await, client.hear().await);
+    client.hear().await;
+    client.hear().await;
     client.say(json!(["event", 1, 0, "fail", {}])).await;
     let text = "handler `fail` of view `counter` failed: the password is hunter2";
     assert_eq!(client.hear().await, json!(["refused", 1, text]));

@@ -88,7 +88,8 @@ fn a_slow_reader_gets_one_snapshot_of_the_newest_state() {
     let mailbox = MailboxLimits { n_frames: 4, ..MailboxLimits::default() };
     let hub = hub(Options { mailbox, ..Options::default() });
     let (mut slow, mut quick) = (Page::load(&hub, "panel"), Page::load(&hub, "panel"));
-    (slow.connect(&hub), quick.connect(&hub));
+    slow.connect(&hub);
+    quick.connect(&hub);
     for n in 1..=100 {
         push(&hub, &format!("<p>{n}</p>"));
         quick.read(usize::MAX);

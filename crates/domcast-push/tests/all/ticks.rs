@@ -66,7 +66,8 @@ async fn a_tick_never_overlaps_itself_and_delays_no_other_view() {
         _ => spawn(tick),
     });
     let (mut slow, mut other) = (Page::load(&hub, "quick"), Page::load(&hub, "second"));
-    (slow.connect(&hub), other.connect(&hub));
+    slow.connect(&hub);
+    other.connect(&hub);
     sleep(Duration::from_millis(3500)).await;
     assert_eq!(held.lock().unwrap().len(), 1);
     assert_eq!(content(&hub, "second"), "3");
