@@ -7,15 +7,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use domcast_client::CLIENT_HASH;
 use domcast_push::template::TemplateError;
-use domcast_push::template::minijinja::value::{Serde, Value, merge_maps};
-use domcast_push::template::minijinja::{Error, ErrorKind};
+use domcast_push::template::minijinja::value::{Serde, Value, ValueKind, merge_maps};
+use domcast_push::template::minijinja::{Error, ErrorKind, context};
 use serde::Serialize;
 
 /// A page holds positions, which age: ask before showing a stored one.
 const CACHING: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];
 
 impl Domcast {
-    /// Renders a page, with the hub's templates, over `state`.
+    /// Renders a page, with the hub's templates, over `state`; `()` is none.
     ///
     /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. An error
     /// is logged and answered with status 500; in development the answer says what is wrong.
@@ -46,8 +46,12 @@ impl Domcast {
         });
         let script_tag = self.script_tag();
         let script = Value::from_function(move || Value::from_safe_string(script_tag.clone()));
-        let functions = Value::from_iter([("view", view), ("script", script)]);
-        self.hub().templates().render_value(template, merge_maps([functions, Value::from(Serde(state))]))
+        let functions = context! { view, script };
+        let scope = match Value::from(Serde(state)) {
+            state if state.kind() == ValueKind::Map => merge_maps([functions, state]),
+            _ => functions,
+        };
+        self.hub().templates().render_value(template, scope)
     }
 
     /// Returns the tag that loads the client, for pages made in another way.

@@ -77,9 +77,11 @@ pub struct Handlers<V> {
 }
 
 struct Handler<V> {
-    run: Box<dyn Fn(&mut V, &Value) -> Result<(), Failure> + Send + Sync>,
+    run: Box<Run<V>>,
     is_for_browsers: bool,
 }
+
+type Run<V> = dyn Fn(&mut V, &Value) -> Result<(), Failure> + Send + Sync;
 
 enum Failure {
     BadPayload(String),

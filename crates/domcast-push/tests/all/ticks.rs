@@ -1,0 +1,77 @@
+//! What changes by itself. Time is tokio's, paused: it moves when everything waits.
+
+use crate::client::{Page, content};
+use domcast_push::template::Templates;
+use domcast_push::{DeclaredView, Edits, Hub, Tick};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::sleep;
+
+fn hub() -> Hub {
+    let hub = Hub::new(Templates::from_sources([("n.html", "{{ n }}")]));
+    for (name, every) in [("second", 1000), ("quick", 100)] {
+        let view = DeclaredView::new("n.html").state("n", 0);
+        hub.register_declared(name, view.tick(Duration::from_millis(every), Edits::new().set("n", "n + 1"))).unwrap();
+    }
+    hub
+}
+
+fn run(hub: &Hub, spawn: impl Fn(Tick) + Send + 'static) {
+    let hub = hub.clone();
+    tokio::spawn(async move { hub.run_ticks(spawn).await });
+}
+
+fn spawn(tick: Tick) {
+    tokio::spawn(async { tick.run().await.unwrap() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_ticks_once_per_interval_however_many_look_on() {
+    let hub = hub();
+    run(&hub, spawn);
+    let mut pages: Vec<Page> = (0..10).map(|_| Page::load(&hub, "second")).collect();
+    pages.iter_mut().for_each(|page| page.connect(&hub));
+    sleep(Duration::from_millis(5500)).await;
+    for page in &mut pages {
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), "5");
+    }
+    assert_eq!(content(&hub, "quick"), "0", "nobody looks at this one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_ticks_while_nobody_looks_on() {
+    let hub = hub();
+    run(&hub, spawn);
+    sleep(Duration::from_secs(100)).await;
+    let mut page = Page::load(&hub, "second");
+    page.connect(&hub);
+    sleep(Duration::from_millis(2500)).await;
+    page.disconnect();
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(content(&hub, "second"), "2");
+    page.connect(&hub);
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(content(&hub, "second"), "3", "missed ticks are not made up for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_never_overlaps_itself_and_delays_no_other_view() {
+    let hub = hub();
+    let held: Arc<Mutex<Vec<Tick>>> = Arc::default();
+    let keep = Arc::clone(&held);
+    // Ticks of one view never end.
+    run(&hub, move |tick| match &**tick.view() {
+        "quick" => keep.lock().unwrap().push(tick),
+        _ => spawn(tick),
+    });
+    let (mut slow, mut other) = (Page::load(&hub, "quick"), Page::load(&hub, "second"));
+    slow.connect(&hub);
+    other.connect(&hub);
+    sleep(Duration::from_millis(3500)).await;
+    assert_eq!(held.lock().unwrap().len(), 1);
+    assert_eq!(content(&hub, "second"), "3");
+    held.lock().unwrap().clear();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(held.lock().unwrap().len(), 1);
+}
