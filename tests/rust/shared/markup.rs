@@ -239,7 +239,7 @@ pub fn regular(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
                     html.extend(["</", tag, ">"]);
                 }
             }
-            7 => html.push_str(*u.choose(&["\n  ", " ", "label 1", "a &lt; b", "&nbsp;", "&#39;", "x\ny"])?),
+            7 => html.push_str(u.choose(&["\n  ", " ", "label 1", "a &lt; b", "&nbsp;", "&#39;", "x\ny"])?),
             8 if chance(u, 1, 4)? => html.push_str(&markup(u, 2)?),
             _ => html.push_str("tea"),
         }
