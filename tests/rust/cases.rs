@@ -94,23 +94,17 @@ fn files() -> Vec<PathBuf> {
 
 fn read(text: &str) -> Result<Vec<Case<'_>>, String> {
     let mut cases = Vec::new();
-    let mut rest = text.trim_start_matches('\n');
-    while !rest.is_empty() {
-        let after_name = rest.strip_prefix("# ").ok_or_else(|| format!("no case begins with {:.40?}", rest))?;
-        let (name, after) = after_name.split_once("\n--- old\n").ok_or(format!("no `--- old` in {after_name:.40?}"))?;
-        // The line end belongs to the marker, so an empty text is an empty line.
+    let mut rest = text;
+    while let Some(start) = rest.strip_prefix("# ") {
+        let (case, next) = start.split_at(start.find("\n# ").map_or(start.len(), |end| end + 1));
+        let (name, after) = case.split_once("\n--- old\n").ok_or(format!("no `--- old` in {case:.60?}"))?;
+        // The line end before a marker belongs to the marker, so an empty text is an empty line.
         let (old, after) = after.split_once("\n--- new\n").ok_or(format!("no `--- new` in `{name}`"))?;
-        let (new, after) = after.split_once("\n--- patches\n").ok_or(format!("no `--- patches` in `{name}`"))?;
-        let (patches, next) = match after.find("\n# ") {
-            Some(end) => after.split_at(end + 1),
-            None if after.starts_with("# ") => ("", after),
-            None => (after, ""),
-        };
-        let (patches, next) = if after.starts_with("# ") { ("", after) } else { (patches, next) };
+        let (new, patches) = after.split_once("\n--- patches\n").ok_or(format!("no `--- patches` in `{name}`"))?;
         cases.push(Case { name, old, new, patches: patches.lines().filter(|line| !line.is_empty()).collect() });
         rest = next;
     }
-    Ok(cases)
+    if rest.is_empty() { Ok(cases) } else { Err(format!("no case begins with {rest:.60?}")) }
 }
 
 /// Cuts a JSON patch list into its patches, as they are written.

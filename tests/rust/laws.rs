@@ -126,6 +126,18 @@ proptest! {
     }
 
     #[test]
+    fn templates_parse_as_html5ever_does(bytes in bytes(400)) {
+        let u = &mut Unstructured::new(&bytes);
+        let context = *u.choose(&markup::CONTEXTS)?;
+        let html = markup::regular(u, 60)?;
+        let tree = parse_fragment(&html, context).expect("the text is short and the context a name");
+        prop_assert_eq!(&tree, &oracle::fragment(&html, context), "{:?} in {}", html, context);
+        let page = format!("<!DOCTYPE html><html><head><title>t</title></head><body>{html}</body></html>");
+        prop_assert_eq!(&parse_document(&page).expect("the text is short"), &oracle::document(&page), "{:?}", page);
+        ok(laws::sound(&tree))?;
+    }
+
+    #[test]
     fn any_text_parses_as_html5ever_does(html in "\\PC{0,60}", context in prop::sample::select(&markup::CONTEXTS[..])) {
         prop_assert_eq!(&parse_document(&html).expect("the text is short"), &oracle::document(&html));
         let tree = parse_fragment(&html, context).expect("the text is short and the context a name");

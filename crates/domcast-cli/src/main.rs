@@ -11,6 +11,7 @@ mod apply; // old HTML and patches to new HTML
 mod check; // the diff law on somebody's pages
 mod diff; // two HTML texts to patches
 mod parse; // HTML to its tree
+mod render; // a template and a state to HTML
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ A file named `-` is standard input.";
 
 #[derive(Subcommand)]
 enum Command {
+    Render(render::Args),
     Parse(parse::Args),
     Diff(diff::Args),
     Apply(apply::Args),
@@ -43,6 +45,7 @@ enum Answer {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Render(args) => render::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Apply(args) => apply::run(&args),

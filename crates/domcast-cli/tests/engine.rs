@@ -74,6 +74,41 @@ fn parse_without_scripting_reads_noscript_as_markup() {
 }
 
 #[test]
+fn render_prints_the_html_of_a_template_and_a_state() {
+    let files = [
+        ("base.html", "<h1>{% block title %}{% endblock %}</h1>"),
+        ("page.html", "{% extends 'base.html' %}{% block title %}{{ name }}{% endblock %}"),
+        ("state.json", r#"{"name": "Ada & Bob"}"#),
+    ];
+    let dir = folder("render", &files);
+    let outcome = run(&dir, &["render", "page.html", "--state", "state.json"], b"");
+    assert_eq!((outcome.code, &*outcome.out, &*outcome.err), (0, "<h1>Ada &amp; Bob</h1>", ""));
+    let above = run(dir.parent().expect("a parent"), &["render", "render/page.html", "--state", "-"], b"{\"name\": 1}");
+    assert_eq!((above.code, &*above.out), (0, "<h1>1</h1>"));
+    let by_dir = run(Path::new("."), &["render", "page.html", "--dir", dir.to_str().expect("UTF-8")], b"");
+    assert_eq!((by_dir.code, &*by_dir.out), (0, "<h1></h1>"));
+    let piped = run(&dir, &["render", "-", "--state", "state.json"], b"<p>{{ name }}</p>");
+    assert_eq!((piped.code, &*piped.out), (0, "<p>Ada &amp; Bob</p>"));
+}
+
+#[test]
+fn render_errors_show_their_place() {
+    let dir =
+        folder("render-errors", &[("bad.html", "<p>\n{{ a.b.c }}\n</p>"), ("list.json", "[1]"), ("no.json", "{")]);
+    let error = |args: &[&str]| {
+        let outcome = run(&dir, args, b"");
+        assert_eq!((outcome.code, &*outcome.out), (2, ""), "{args:?}");
+        outcome.err
+    };
+    let place = error(&["render", "bad.html"]);
+    assert!(place.contains("in template `bad.html` at line 2"), "{place}");
+    assert!(error(&["render", "missing.html"]).contains("`missing.html` not found"));
+    assert_eq!(error(&["render", "bad.html", "--state", "list.json"]), "domcast: `list.json` is not a JSON object\n");
+    let not_json = "domcast: `no.json` is not JSON: EOF while parsing an object at line 1 column 1\n";
+    assert_eq!(error(&["render", "bad.html", "--state", "no.json"]), not_json);
+}
+
+#[test]
 fn diff_prints_patches_for_people_and_answers_1() {
     let dir = folder("diff-text", &[("old", "<ul><li>tea<li>milk</ul>"), ("new", "<ul><li>milk</ul>")]);
     let outcome = run(&dir, &["diff", "old", "new", "--fragment", "div"], b"");
@@ -177,7 +212,7 @@ fn usage_and_input_errors_answer_2_and_name_the_cause() {
 
 #[test]
 fn help_shows_examples() {
-    for command in ["parse", "diff", "apply", "check"] {
+    for command in ["render", "parse", "diff", "apply", "check"] {
         let outcome = run(Path::new("."), &[command, "--help"], b"");
         assert_eq!(outcome.code, 0);
         assert!(outcome.out.contains(&format!("domcast {command} ")) && outcome.out.contains("Examples:"), "{command}");

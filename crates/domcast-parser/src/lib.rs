@@ -132,6 +132,7 @@ impl Parser {
     /// [`ParseError`] if the text exceeds the limits.
     pub fn document(&self, html: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
+        let html = without_byte_order_mark(html);
         match fast::document(self, html)? {
             Some(tree) => Ok(tree),
             None => sink::document(self, html),
@@ -169,7 +170,7 @@ impl Parser {
     /// As [`document`](Self::document).
     pub fn document_by_html5ever(&self, html: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
-        sink::document(self, html)
+        sink::document(self, without_byte_order_mark(html))
     }
 
     /// Whether the fast path takes this text, for measuring how often it does.
@@ -191,6 +192,11 @@ impl Parser {
         }
         Ok(())
     }
+}
+
+/// Decoding the bytes of a page drops one byte order mark; text set as `innerHTML` keeps it.
+fn without_byte_order_mark(html: &str) -> &str {
+    html.strip_prefix('\u{feff}').unwrap_or(html)
 }
 
 fn context_name(context: &str) -> Result<Name, ParseError> {

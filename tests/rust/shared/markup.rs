@@ -198,3 +198,54 @@ pub fn markup(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
     }
     Ok(html)
 }
+
+/// Elements that templates are made of.
+const REGULAR_TAGS: [&str; 24] = [
+    "div", "span", "p", "a", "ul", "li", "table", "tbody", "tr", "td", "h1", "b", "button", "form", "label", "select",
+    "option", "svg", "path", "section", "pre", "textarea", "br", "input",
+];
+
+/// Makes a text as templates write it, with tags that balance, and now and then with a slip in it.
+///
+/// # Errors
+///
+/// Never in practice: bytes that run out are zeros.
+pub fn regular(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
+    let mut html = String::new();
+    let mut open: Vec<&str> = Vec::new();
+    for _ in 0..u.int_in_range(0..=n_pieces)? {
+        match u.int_in_range(0..=9)? {
+            0..=4 => {
+                let tag = *u.choose(&REGULAR_TAGS)?;
+                html.extend(["<", tag]);
+                for _ in 0..u.int_in_range(0..=3)? {
+                    let name =
+                        *u.choose(&["class", "id", "dc-key", "href", "checked", "viewBox", "data-x", "style"])?;
+                    let value = *u.choose(&["a", "", "r-1", "a b &amp; c", "x > y", "it's", "&copy=1", "😀"])?;
+                    match u.int_in_range(0..=3)? {
+                        0..=1 => html.extend([" ", name, "=\"", value, "\""]),
+                        2 if !value.contains('\'') => html.extend([" ", name, "='", value, "'"]),
+                        _ => html.extend([" ", name]),
+                    }
+                }
+                let is_closed = tag == "path" && chance(u, 1, 2)?;
+                html.push_str(if is_closed { "/>" } else { ">" });
+                if !is_closed && !["br", "input"].contains(&tag) {
+                    open.push(tag);
+                }
+            }
+            5 | 6 => {
+                if let Some(tag) = open.pop() {
+                    html.extend(["</", tag, ">"]);
+                }
+            }
+            7 => html.push_str(u.choose(&["\n  ", " ", "label 1", "a &lt; b", "&nbsp;", "&#39;", "x\ny"])?),
+            8 if chance(u, 1, 4)? => html.push_str(&markup(u, 2)?),
+            _ => html.push_str("tea"),
+        }
+    }
+    while let Some(tag) = open.pop() {
+        html.extend(["</", tag, ">"]);
+    }
+    Ok(html)
+}

@@ -3,13 +3,14 @@
 use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
 use html5ever::interface::TreeSink;
 use html5ever::tendril::TendrilSink;
+use html5ever::tokenizer::TokenizerOpts;
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{LocalName, ParseOpts, QualName, ns, parse_document, parse_fragment};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// Parses a document with scripting on.
 pub fn document(html: &str) -> Tree {
-    let dom = parse_document(RcDom::default(), options()).one(html);
+    let dom = parse_document(RcDom::default(), options(true)).one(html);
     copy(&dom.get_document())
 }
 
@@ -20,7 +21,7 @@ pub fn fragment(html: &str, context: &str) -> Tree {
         Some((_, local)) => QualName::new(None, ns!(mathml), LocalName::from(local)),
         None => QualName::new(None, ns!(html), LocalName::from(context)),
     };
-    let dom = parse_fragment(RcDom::default(), options(), context, Vec::new(), true).one(html);
+    let dom = parse_fragment(RcDom::default(), options(false), context, Vec::new(), true).one(html);
     // The fragment is what is inside the `html` element below the document.
     let document = dom.get_document();
     let children = document.children.borrow();
@@ -28,9 +29,11 @@ pub fn fragment(html: &str, context: &str) -> Tree {
     html.map(copy).unwrap_or_default()
 }
 
-fn options() -> ParseOpts {
+/// Only the bytes of a page may begin with a byte order mark that is none of its text.
+fn options(discard_bom: bool) -> ParseOpts {
     let tree_builder = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
-    ParseOpts { tree_builder, ..ParseOpts::default() }
+    let tokenizer = TokenizerOpts { discard_bom, ..TokenizerOpts::default() };
+    ParseOpts { tree_builder, tokenizer }
 }
 
 /// Copies what is inside a node.

@@ -1,0 +1,72 @@
+//! `domcast render`: a template and a state to HTML.
+
+use crate::{Answer, input, output};
+use anyhow::{Context, Result, bail};
+use domcast_template::Templates;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// Print the HTML that a template makes of a state
+#[derive(clap::Args)]
+#[command(after_help = "What a template includes or extends is looked for in its own folder, or in that of --dir.
+
+Examples:
+  domcast render views/orders.html --state orders.json
+  domcast render orders/row.html --dir views --state row.json
+  echo '{\"name\": \"Ada\"}' | domcast render greeting.html --state -
+  echo '<p>{{ name }}</p>' | domcast render - --state ada.json")]
+pub(crate) struct Args {
+    /// The template, `-` for standard input
+    template: PathBuf,
+    /// The state, a JSON object; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// The folder that names of templates are relative to, TEMPLATE among them
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+/// A template from standard input has this name, so that what it prints is escaped.
+const STANDARD_INPUT: &str = "standard-input.html";
+
+pub(crate) fn run(args: &Args) -> Result<Answer> {
+    let state = match &args.state {
+        Some(path) => {
+            input::check_distinct(&args.template, path)?;
+            state(path)?
+        }
+        None => Map::new(),
+    };
+    let (templates, name) = templates(args)?;
+    output::text(&templates.render(&name, &state)?)?;
+    Ok(Answer::Yes)
+}
+
+fn state(path: &Path) -> Result<Map<String, Value>> {
+    let state = serde_json::from_slice(&input::bytes(path)?);
+    match state.with_context(|| format!("{} is not JSON", input::name(path)))? {
+        Value::Object(state) => Ok(state),
+        _ => bail!("{} is not a JSON object", input::name(path)),
+    }
+}
+
+fn templates(args: &Args) -> Result<(Templates, String)> {
+    if input::is_standard_input(&args.template) {
+        if args.dir.is_some() {
+            bail!("--dir goes with the name of a template, not with standard input");
+        }
+        let source = input::text(&args.template)?;
+        return Ok((Templates::from_sources([(STANDARD_INPUT, source)]), STANDARD_INPUT.into()));
+    }
+    let (folder, name) = match &args.dir {
+        Some(folder) => (folder.as_path(), args.template.as_path()),
+        None => {
+            let folder = args.template.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let name = args.template.file_name().map(Path::new);
+            let name = name.with_context(|| format!("{} is not a file", input::name(&args.template)))?;
+            (folder.unwrap_or(Path::new(".")), name)
+        }
+    };
+    let name = name.to_str().with_context(|| format!("{} is not UTF-8", input::name(name)))?;
+    Ok((Templates::from_folder(folder), name.into()))
+}
