@@ -4,7 +4,7 @@
 //! large one is cut at children that are equal and occur once (patience diff) until it is small, or, failing
 //! that, paired greedily. `O(n log n)` time for `n` siblings.
 
-use crate::children::is_same_kind;
+use crate::children::{is_control, is_same_kind};
 use crate::diff::Walk;
 use crate::lis::longest_increasing;
 use crate::tree::{NodeId, VNode};
@@ -83,6 +83,10 @@ impl Aligner<'_> {
     fn worth(&self, old_idx: usize, new_idx: usize) -> u32 {
         let (old_id, new_id) = ((self.old_at)(old_idx), (self.new_at)(new_idx));
         let old_node = self.walk.old.get(old_id);
+        // What the user typed or ticked belongs to a place: two controls that change are better than one that goes.
+        if is_control(self.walk.old, old_id) && self.is_same_kind(old_idx, new_idx) {
+            return if self.is_equal(old_idx, new_idx) { 12 } else { 9 };
+        }
         if self.is_equal(old_idx, new_idx) {
             let is_blank = matches!(old_node, Some(VNode::Text(text)) if text.trim_ascii().is_empty());
             return if is_blank { 8 } else { 32 };

@@ -93,6 +93,12 @@ pub(crate) fn is_same_kind(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> b
     }
 }
 
+/// Whether the node holds what a user typed, chose or ticked.
+pub(crate) fn is_control(tree: &Tree, id: NodeId) -> bool {
+    let name = tree.element(id).map(|element| &element.name);
+    name.is_some_and(|name| name.is_html("input") || name.is_html("textarea") || name.is_html("select"))
+}
+
 /// The children between the equal ends.
 struct Siblings<'a> {
     parent: NodeId,
@@ -143,14 +149,18 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    /// Equal children pair if they occur once on both sides: pairing one of many could only cause moves.
+    /// Equal children pair if they occur once on both sides: pairing one of many could only cause moves. Controls without a key stay
+    /// where they are, because what the user did to them is not seen here.
     fn pair_equal(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
         let n_left = self.partners.iter().filter(|partner| partner.is_none()).count();
         if n_left == 0 || is_paired.iter().all(|&paired| paired) {
             return;
         }
         let mut seen: HashMap<u64, Once> = HashMap::new();
-        for (old_idx, &old_id) in self.old_ids.iter().enumerate().filter(|&(old_idx, _)| !is_paired[old_idx]) {
+        for (old_idx, &old_id) in self.old_ids.iter().enumerate() {
+            if is_paired[old_idx] || is_control(walk.old, old_id) {
+                continue;
+            }
             seen.entry(walk.old.digest(old_id)).or_default().see_old(old_idx);
         }
         for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
