@@ -98,7 +98,7 @@ impl Aligner<'_> {
             (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
                 let first = (self.walk.old.first_child(old_id), self.walk.new.first_child(new_id));
                 let is_first_equal = matches!(first, (Some(old), Some(new)) if self.walk.is_equal(old, new));
-                5 + 2 * u32::from(old.same_attributes(new)) + 2 * u32::from(is_first_equal)
+                5 + 2 * u32::from(old.attributes.same(&new.attributes)) + 2 * u32::from(is_first_equal)
             }
             _ => 4,
         }

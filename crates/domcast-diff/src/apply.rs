@@ -1,9 +1,10 @@
 //! Runs a patch list on a tree: the reference for every client.
 
+use crate::attributes::Attribute;
 use crate::name::Name;
 use crate::patch::{Nodes, Patch, Patches, Splice, Token};
 use crate::text::Str;
-use crate::tree::{Attribute, Element, NodeId, Tree, VNode};
+use crate::tree::{Element, NodeId, Tree, VNode};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -133,19 +134,18 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             *text = spliced(text, splice)?;
         }
         Patch::SetAttribute { node, name, value } => {
-            let element = element_mut(tree, *node)?;
-            match element.attributes.iter_mut().find(|attribute| attribute.name == *name) {
-                Some(attribute) => attribute.value = value.clone(),
-                None => element.attributes.push(Attribute { name: name.clone(), value: value.clone() }),
-            }
+            element_mut(tree, *node)?.attributes.set(name.clone(), value.clone());
         }
         Patch::SpliceAttribute { node, name, splice } => {
-            let value = attribute_mut(tree, *node, name)?;
-            *value = spliced(value, splice)?;
+            let attributes = &mut element_mut(tree, *node)?.attributes;
+            let value = attributes.get(name).ok_or_else(|| Reason::NoAttribute(name.clone()))?;
+            let value = spliced(value, splice)?;
+            attributes.set(name.clone(), value);
         }
         Patch::RemoveAttribute { node, name } => {
-            attribute_mut(tree, *node, name)?;
-            element_mut(tree, *node)?.attributes.retain(|attribute| attribute.name != *name);
+            if !element_mut(tree, *node)?.attributes.remove(name) {
+                return Err(Reason::NoAttribute(name.clone()));
+            }
         }
         Patch::Compact { n_nodes } => {
             if tree.n_nodes() != *n_nodes as usize {
@@ -246,18 +246,21 @@ fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
 
 fn insert(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &Nodes) {
     let mut open: Vec<NodeId> = Vec::new();
-    for token in &nodes.0 {
+    let mut tokens = nodes.0.iter().peekable();
+    while let Some(token) = tokens.next() {
         let node = match token {
-            Token::Element(name) => VNode::Element(Element::new(name.clone())),
+            Token::Element(name) => {
+                let mut attributes = Vec::new();
+                while let Some(Token::Attribute(name, value)) = tokens.next_if(|t| matches!(t, Token::Attribute(..))) {
+                    attributes.push(Attribute { name: name.clone(), value: value.clone() });
+                }
+                VNode::Element(Element { name: name.clone(), attributes: attributes.into() })
+            }
             Token::Text(text) => VNode::Text(text.clone()),
             Token::Comment(text) => VNode::Comment(text.clone()),
             Token::Doctype(doctype) => VNode::Doctype(doctype.clone()),
-            Token::Attribute(name, value) => {
-                if let Some(VNode::Element(element)) = open.last().and_then(|&id| tree.get_mut(id)) {
-                    element.attributes.push(Attribute { name: name.clone(), value: value.clone() });
-                }
-                continue;
-            }
+            // Checked before: attributes follow their element.
+            Token::Attribute(..) => continue,
             Token::Close => {
                 open.pop();
                 continue;
@@ -300,12 +303,6 @@ fn element_mut(tree: &mut Tree, id: NodeId) -> Result<&mut Element, Reason> {
         VNode::Element(element) => Ok(element),
         _ => Err(Reason::NotAnElement(id)),
     }
-}
-
-fn attribute_mut<'a>(tree: &'a mut Tree, id: NodeId, name: &Name) -> Result<&'a mut Str, Reason> {
-    let attributes = &mut element_mut(tree, id)?.attributes;
-    let found = attributes.iter_mut().find(|attribute| attribute.name == *name);
-    found.map(|attribute| &mut attribute.value).ok_or_else(|| Reason::NoAttribute(name.clone()))
 }
 
 /// Returns `text` after `splice`, whose positions count UTF-16 units.

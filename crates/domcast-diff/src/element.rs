@@ -1,8 +1,9 @@
 //! One node against another of the same kind: attributes and text.
 
+use crate::attributes::Attribute;
 use crate::name::Name;
 use crate::patch::{Patch, Splice};
-use crate::tree::{Attribute, Element, NodeId};
+use crate::tree::{Element, NodeId};
 use std::collections::HashMap;
 
 /// Above this many attributes a map finds them; below, a scan is faster.

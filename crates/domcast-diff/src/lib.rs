@@ -29,6 +29,7 @@
 
 mod text; // immutable text
 mod name; // names and namespaces
+mod attributes; // of elements
 mod tree; // nodes and their places
 mod html; // tree to text
 mod numbering; // checksum and ids for a page
@@ -43,10 +44,11 @@ mod lis; // siblings that need not move
 mod encoding; // JSON and binary
 
 pub use apply::{ApplyError, apply};
+pub use attributes::{Attribute, Attributes};
 pub use diff::diff;
 pub use encoding::{DecodeError, MAX_EXPANDED};
 pub use html::{escape_attribute, escape_text};
 pub use name::{Name, Namespace};
 pub use patch::{Nodes, Patch, Patches, Splice, Token};
 pub use text::Str;
-pub use tree::{Attribute, Doctype, Element, NodeId, Tree, VNode};
+pub use tree::{Doctype, Element, NodeId, Tree, VNode};

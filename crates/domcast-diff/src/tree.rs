@@ -8,6 +8,7 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
+use crate::attributes::Attributes;
 use crate::digest::Digest;
 use crate::name::Name;
 use crate::text::Str;
@@ -63,23 +64,14 @@ pub struct Doctype {
 pub struct Element {
     /// The element's name.
     pub name: Name,
-    /// The attributes in the order of the source. Names are unique; the order has no meaning.
-    pub attributes: Vec<Attribute>,
-}
-
-/// One attribute of an element.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attribute {
-    /// The attribute's name.
-    pub name: Name,
-    /// The attribute's value with character references decoded.
-    pub value: Str,
+    /// The attributes in the order of the source, which has no meaning.
+    pub attributes: Attributes,
 }
 
 impl Element {
     /// An element without attributes.
     pub fn new(name: Name) -> Element {
-        Element { name, attributes: Vec::new() }
+        Element { name, attributes: Attributes::default() }
     }
 
     /// Returns the value of the attribute `local` that has no namespace.
@@ -89,21 +81,6 @@ impl Element {
         });
         found.map(|attribute| &attribute.value)
     }
-
-    /// Whether both have the same attributes, in any order.
-    pub(crate) fn same_attributes(&self, other: &Element) -> bool {
-        if self.attributes == other.attributes {
-            return true;
-        }
-        if self.attributes.len() != other.attributes.len() {
-            return false;
-        }
-        let (mut ours, mut theirs): (Vec<_>, Vec<_>) =
-            (self.attributes.iter().collect(), other.attributes.iter().collect());
-        ours.sort_unstable();
-        theirs.sort_unstable();
-        ours == theirs
-    }
 }
 
 impl VNode {
@@ -112,7 +89,7 @@ impl VNode {
         match (self, other) {
             (VNode::Root, VNode::Root) => true,
             (VNode::Doctype(a), VNode::Doctype(b)) => a == b,
-            (VNode::Element(a), VNode::Element(b)) => a.name == b.name && a.same_attributes(b),
+            (VNode::Element(a), VNode::Element(b)) => a.name == b.name && a.attributes.same(&b.attributes),
             (VNode::Text(a), VNode::Text(b)) | (VNode::Comment(a), VNode::Comment(b)) => a == b,
             _ => false,
         }
@@ -168,6 +145,11 @@ impl Tree {
         let mut tree = Tree { slots: Vec::new(), n_holes: 0 };
         tree.create(VNode::Root);
         tree
+    }
+
+    /// Makes room for `n_nodes` more nodes.
+    pub fn reserve(&mut self, n_nodes: usize) {
+        self.slots.reserve(n_nodes);
     }
 
     /// The number of nodes, the root among them.
@@ -265,7 +247,19 @@ impl Tree {
     /// Makes a node and puts it after the last child of `parent`.
     pub fn append(&mut self, parent: NodeId, node: VNode) -> NodeId {
         let id = self.create(node);
-        self.insert(parent, None, id);
+        let above = &mut self.slots[parent.idx()];
+        let prev = std::mem::replace(&mut above.last_child, id.0);
+        if prev == NONE {
+            above.first_child = id.0;
+        }
+        if above.digest.is_known() {
+            self.forget_digests(parent);
+        }
+        if let Some(prev) = self.slots.get_mut(prev as usize) {
+            prev.next = id.0;
+        }
+        let slot = &mut self.slots[id.idx()];
+        (slot.parent, slot.prev) = (parent.0, prev);
         id
     }
 

@@ -13,7 +13,7 @@
 use crate::names::{self, Tag};
 use crate::references::decode;
 use crate::{ParseError, Parser};
-use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use domcast_diff::{Attribute, Attributes, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
 use memchr::{memchr, memchr2, memmem};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -105,24 +105,54 @@ struct Builder<'a> {
     attributes: names::Cache<'a, Str>,
     /// The attributes of the tag that is read, here to be reused.
     read: Vec<Attribute>,
+    seen_tags: SeenTags<'a>,
 }
 
 /// A start tag as read.
+#[derive(Clone)]
 struct StartTag {
     tag: Tag,
     name: Name,
-    attributes: Vec<Attribute>,
+    attributes: Attributes,
     is_self_closing: bool,
+}
+
+/// Most start tags of a page stand there again and again, letter by letter: what was read of one serves the others.
+/// A slot holds the last tag that fell into it, with its source from behind the `<` to the `>`.
+struct SeenTags<'a> {
+    slots: Vec<Option<(&'a str, StartTag)>>,
+}
+
+/// Longer tags are unlikely to come again.
+const MAX_SEEN_BYTES: usize = 128;
+
+impl<'a> SeenTags<'a> {
+    /// `n_slots` is a power of two.
+    fn new(n_slots: usize) -> SeenTags<'a> {
+        SeenTags { slots: vec![None; n_slots] }
+    }
+
+    /// Returns the slot of a tag; values stand at the end of a tag and differ there.
+    fn slot(&self, source: &str) -> usize {
+        let bytes = source.as_bytes();
+        let at = |from_end: usize| usize::from(bytes[bytes.len().saturating_sub(from_end).min(bytes.len() - 1)]);
+        (bytes.len() * 59 + usize::from(bytes[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9)) & (self.slots.len() - 1)
+    }
 }
 
 impl<'a> Builder<'a> {
     fn new(parser: &'a Parser, html: &'a str) -> Builder<'a> {
+        let mut tree = Tree::new();
+        // Markup has a node for about every twenty bytes; too much room costs next to nothing.
+        tree.reserve((html.len() / 16).min(parser.limits.n_nodes));
+        // A short text is not worth large tables.
+        let n_slots = (html.len() / 64).next_power_of_two().clamp(8, 256);
         Builder {
             parser,
             html,
             source: Arc::from(html),
             at: 0,
-            tree: Tree::new(),
+            tree,
             open: Vec::with_capacity(32),
             n_below: 1,
             n_open_p: 0,
@@ -130,9 +160,10 @@ impl<'a> Builder<'a> {
             n_open_button: 0,
             n_open_select: 0,
             has_form: false,
-            elements: names::Cache::new(),
-            attributes: names::Cache::new(),
+            elements: names::Cache::new(n_slots.min(128)),
+            attributes: names::Cache::new(n_slots.min(128)),
             read: Vec::new(),
+            seen_tags: SeenTags::new(n_slots),
         }
     }
 
@@ -316,23 +347,24 @@ impl<'a> Builder<'a> {
     fn text(&mut self) -> Result<(), Stop> {
         let start = self.at;
         let mut end = start;
+        let mut has_references = false;
         loop {
-            match memchr(b'<', &self.bytes()[end..]) {
-                None => end = self.html.len(),
-                Some(offset) => {
-                    end += offset;
-                    // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
-                    let next = self.bytes().get(end + 1).copied();
-                    if !next.is_some_and(|byte| byte.is_ascii_alphabetic() || b"/!?".contains(&byte)) {
-                        end += 1;
-                        continue;
-                    }
-                }
+            let Some(offset) = memchr2(b'<', b'&', &self.bytes()[end..]) else {
+                end = self.html.len();
+                break;
+            };
+            end += offset;
+            // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
+            let next = self.bytes().get(end + 1).copied();
+            let is_markup = next.is_some_and(|byte| byte.is_ascii_alphabetic() || b"/!?".contains(&byte));
+            if self.bytes()[end] == b'<' && is_markup {
+                break;
             }
-            break;
+            has_references |= self.bytes()[end] == b'&';
+            end += 1;
         }
         self.at = end;
-        let text = self.decoded(start..end, false);
+        let text = if has_references { self.decoded(start..end, false) } else { Str::part(&self.source, start..end) };
         if is_in_table(self.current()) && !text.chars().all(is_space) {
             return Err(Stop::Irregular);
         }
@@ -406,8 +438,29 @@ impl<'a> Builder<'a> {
             return Err(Stop::Irregular);
         }
         self.at += 1;
-        let local = self.read_name()?;
+        let start = self.at;
+        let end = memchr(b'>', &self.bytes()[start..]).ok_or(Stop::Irregular)?;
+        let source = &self.html[start..=start + end];
+        let slot = self.seen_tags.slot(source);
+        // Inside `svg` the same letters make another element.
         let is_in_svg = matches!(self.current(), Tag::Svg | Tag::SvgChild);
+        if let Some((seen, tag)) = &self.seen_tags.slots[slot]
+            && *seen == source
+            && (tag.tag == Tag::SvgChild) == is_in_svg
+        {
+            self.at = start + source.len();
+            return Ok(tag.clone());
+        }
+        let tag = self.read_new_start_tag(is_in_svg)?;
+        // A `>` in a value does not end a tag.
+        if self.at == start + source.len() && source.len() <= MAX_SEEN_BYTES {
+            self.seen_tags.slots[slot] = Some((source, tag.clone()));
+        }
+        Ok(tag)
+    }
+
+    fn read_new_start_tag(&mut self, is_in_svg: bool) -> Result<StartTag, Stop> {
+        let local = self.read_name()?;
         let (tag, name) = if is_in_svg {
             (Tag::SvgChild, self.svg_name(&local)?)
         } else {
@@ -432,7 +485,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Reads up to and with the `>`; also tells whether the tag closes itself.
-    fn read_attributes(&mut self, tag: Tag) -> Result<(Vec<Attribute>, bool), Stop> {
+    fn read_attributes(&mut self, tag: Tag) -> Result<(Attributes, bool), Stop> {
         let is_svg = matches!(tag, Tag::Svg | Tag::SvgChild);
         let mut attributes = std::mem::take(&mut self.read);
         attributes.clear();
@@ -477,10 +530,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Moves what was read into a list of just the right size.
-    fn keep(&mut self, mut read: Vec<Attribute>) -> Vec<Attribute> {
-        let mut attributes = Vec::with_capacity(read.len());
-        attributes.append(&mut read);
+    /// Makes a list of what was read, and keeps the room for the next tag.
+    fn keep(&mut self, mut read: Vec<Attribute>) -> Attributes {
+        let attributes = match read.len() {
+            0 => Attributes::default(),
+            _ => read.drain(..).collect(),
+        };
         self.read = read;
         attributes
     }
@@ -737,7 +792,7 @@ impl<'a> Builder<'a> {
 
     fn imply(&mut self, name: &'static str, tag: Tag) -> Result<(), Stop> {
         let name = Name::html(Str::literal(name));
-        self.push(StartTag { tag, name, attributes: Vec::new(), is_self_closing: false })
+        self.push(StartTag { tag, name, attributes: Attributes::default(), is_self_closing: false })
     }
 
     /// Reads an end tag and returns its name.
@@ -757,6 +812,9 @@ impl<'a> Builder<'a> {
 
     /// Closes what an end tag closes; true if it is that of `body`.
     fn end_tag(&mut self) -> Result<bool, Stop> {
+        if self.is_end_of_current() {
+            return Ok(self.close_current());
+        }
         let name = self.read_end_tag()?;
         if matches!(self.current(), Tag::Svg | Tag::SvgChild) {
             let current = self.open.last().and_then(|open| self.tree.element(open.id));
@@ -776,7 +834,6 @@ impl<'a> Builder<'a> {
             Tag::Row => self.close_cells(&[Tag::Cell])?,
             Tag::Cell | Tag::Caption => self.close_implied(&[])?,
             Tag::OptGroup if self.current() == Tag::Option => self.pop(),
-            Tag::Body => return if self.current() == Tag::Body { Ok(true) } else { Err(Stop::Irregular) },
             Tag::Html | Tag::Head | Tag::Special => return Err(Stop::Irregular),
             _ => {}
         }
@@ -784,11 +841,28 @@ impl<'a> Builder<'a> {
         if current.is_none_or(|element| *element.name.local != *name) {
             return Err(Stop::Irregular);
         }
-        if tag == Tag::Form {
-            self.has_form = false;
+        Ok(self.close_current())
+    }
+
+    /// Takes the end tag at the position if it is, letter by letter, that of the open element.
+    fn is_end_of_current(&mut self) -> bool {
+        let Some(current) = self.open.last().and_then(|open| self.tree.element(open.id)) else { return false };
+        let name = current.name.local.as_bytes();
+        let rest = &self.bytes()[self.at + 2..];
+        let is_end = rest.get(..name.len()) == Some(name) && rest.get(name.len()) == Some(&b'>');
+        self.at += if is_end { name.len() + 3 } else { 0 };
+        is_end
+    }
+
+    /// Closes the open element by its end tag; true if that is `body`, which stays open for what follows.
+    fn close_current(&mut self) -> bool {
+        match self.current() {
+            Tag::Body => return true,
+            Tag::Form => self.has_form = false,
+            _ => {}
         }
         self.pop();
-        Ok(false)
+        false
     }
 
     /// Ends the elements whose end tags the standard lets be left out, down to one of `except`.

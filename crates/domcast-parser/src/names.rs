@@ -129,18 +129,17 @@ pub(crate) struct Cache<'a, T> {
     slots: Vec<Option<(&'a str, T)>>,
 }
 
-const N_SLOTS: usize = 128;
-
 impl<'a, T: Clone> Cache<'a, T> {
-    pub(crate) fn new() -> Cache<'a, T> {
-        Cache { slots: vec![None; N_SLOTS] }
+    /// `n_slots` is a power of two.
+    pub(crate) fn new(n_slots: usize) -> Cache<'a, T> {
+        Cache { slots: vec![None; n_slots] }
     }
 
     /// Returns what was found for `name` before, or finds it.
     pub(crate) fn get(&mut self, name: &'a str, find: impl FnOnce(&str) -> T) -> T {
         let bytes = name.as_bytes();
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-        let slot = (usize::from(first) * 31 + usize::from(last) * 7 + bytes.len()) % N_SLOTS;
+        let slot = (usize::from(first) * 31 + usize::from(last) * 7 + bytes.len()) & (self.slots.len() - 1);
         match &self.slots[slot] {
             Some((cached, found)) if *cached == name => found.clone(),
             _ => {

@@ -236,8 +236,8 @@ impl TreeSink for Sink {
         let attributes: Vec<Attribute> = attributes.into_iter().map(|attribute| state.attribute(attribute)).collect();
         if let Some(VNode::Element(element)) = state.tree.get_mut(target.id) {
             for attribute in attributes {
-                if element.attributes.iter().all(|present| present.name != attribute.name) {
-                    element.attributes.push(attribute);
+                if element.attributes.get(&attribute.name).is_none() {
+                    element.attributes.set(attribute.name, attribute.value);
                 }
             }
         }

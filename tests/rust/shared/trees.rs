@@ -129,9 +129,9 @@ fn copies(u: &mut Unstructured<'_>, tree: &mut Tree, parent: NodeId, n_copies: u
         let copy = copy_below(tree, parent, None, last);
         let key = text(u)?;
         if let Some(VNode::Element(element)) = tree.get_mut(copy)
-            && let Some(attribute) = element.attributes.first_mut()
+            && let Some(name) = element.attributes.first().map(|attribute| attribute.name.clone())
         {
-            attribute.value = key;
+            element.attributes.set(name, key);
         }
     }
     Ok(())
@@ -159,7 +159,7 @@ pub(crate) fn chance(u: &mut Unstructured<'_>, n: u32, of: u32) -> Result<bool> 
 pub fn element(u: &mut Unstructured<'_>) -> Result<Element> {
     let mut element = Element::new(element_name(u)?);
     for _ in 0..u.int_in_range(0..=3)? {
-        set_attribute(&mut element, attribute_name(u)?, text(u)?);
+        element.attributes.set(attribute_name(u)?, text(u)?);
     }
     Ok(element)
 }
@@ -195,13 +195,6 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<Str> {
         6 => u.int_in_range(0..=30)?.to_string().into(),
         _ => u.arbitrary::<&str>()?.into(),
     })
-}
-
-fn set_attribute(element: &mut Element, name: Name, value: Str) {
-    match element.attributes.iter_mut().find(|attribute| attribute.name == name) {
-        Some(attribute) => attribute.value = value,
-        None => element.attributes.push(Attribute { name, value }),
-    }
 }
 
 /// Changes a tree in up to `n_changes` places, as a new rendering of a page does, and numbers it anew.
@@ -273,8 +266,8 @@ fn change(u: &mut Unstructured<'_>, tree: &mut Tree) -> Result<()> {
             let (name, value, is_removal) = (attribute_name(u)?, text(u)?, chance(u, 1, 3)?);
             match tree.get_mut(id) {
                 Some(VNode::Text(text) | VNode::Comment(text)) => *text = value,
-                Some(VNode::Element(element)) if is_removal => _ = element.attributes.pop(),
-                Some(VNode::Element(element)) => set_attribute(element, name, value),
+                Some(VNode::Element(element)) if is_removal => _ = element.attributes.remove(&name),
+                Some(VNode::Element(element)) => element.attributes.set(name, value),
                 _ => {}
             }
         }
