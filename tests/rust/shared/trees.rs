@@ -1,7 +1,7 @@
 //! Trees that parsers make and trees that none makes, and changes to them.
 
 use arbitrary::{Result, Unstructured};
-use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use domcast_diff::{Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
 
 /// Element names: those with rules of their own in parsers, browsers and the diff.
 const ELEMENTS: [(Namespace, &str); 34] = [
