@@ -6,6 +6,11 @@
 mod input; // files, standard input, patch lists
 mod output; // standard output
 
+// Live views.
+mod demo; // a page of live views to try things on
+mod push; // changes a view on a server
+mod web; // what servers share
+
 // Tools over the engine.
 mod apply; // old HTML and patches to new HTML
 mod check; // the diff law on somebody's pages
@@ -25,11 +30,13 @@ struct Cli {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 yes, 1 no (`diff` found differences, `check` failures), 2 an error in the usage or the input.
+    "Exit codes: 0 yes, 1 no (`diff` found differences, `check` failures, `push` was refused), 2 an error in the usage or the input.
 A file named `-` is standard input.";
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Push(push::Args),
     Render(render::Args),
     Parse(parse::Args),
     Diff(diff::Args),
@@ -45,6 +52,8 @@ enum Answer {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Diff(args) => diff::run(&args),
