@@ -6,6 +6,7 @@
  *     dc-debounce="300"       sends once nothing happened for 300 ms, or on blur, or before a submit
  *     dc-throttle="300"       sends at most every 300 ms; the last input or change is not dropped
  *     dc-reset                on a form: resets it once the event was handled
+ *     dc-reset="text title"   the same, for the text fields of these names only
  *
  * The payload of `dc-submit` is the form's fields (a repeated name is a list), of `dc-input` and
  * `dc-change` it is `{name, value}`, with `checked` for check boxes and radio buttons.
@@ -17,6 +18,7 @@
  */
 
 import * as dom from './dom';
+import { resetText } from './forms';
 import type { Page } from './page';
 import type { Payload } from './protocol';
 
@@ -49,7 +51,9 @@ export function listen(page: Page): void {
       .event(view, handler, payloadOf(kind, element, event))
       .then(
         () => {
-          if (kind === 'submit' && dom.hasAttribute(element, 'dc-reset')) resetForm(element as HTMLFormElement);
+          const names = kind === 'submit' ? dom.getAttribute(element, 'dc-reset') : null;
+          if (names === '') resetForm(element as HTMLFormElement);
+          else if (names) resetText(element, names.split(' '));
         },
         (error) => console.warn(`domcast: ${error.message}`),
       )

@@ -54,6 +54,14 @@ export class FormState {
   }
 }
 
+/** Gives the text fields of these names in `form` the values of the markup. */
+export function resetText(form: Element, names: readonly string[]): void {
+  for (const field of dom.querySelectorAll(form, 'input, textarea')) {
+    if (!names.includes(dom.getAttribute(field, 'name') ?? '')) continue;
+    setValueKeepingCaret(field as HTMLInputElement, markupValue(field as HTMLInputElement));
+  }
+}
+
 let composing: Element | null = null;
 let afterComposition: (() => void) | null = null;
 dom.listen('compositionstart', ({ target }) => void (composing = target as Element), true);
