@@ -81,11 +81,11 @@ fn dashboard() -> DeclaredView {
 
 /// A walk without aim: each step is computed from the last value alone, so the view needs no source of chance.
 fn ticker() -> DeclaredView {
-    let values = [50, 53, 49, 46, 51, 55, 58, 54, 57, 61, 59, 62, 58, 60, 64, 61, 57, 59, 55, 52, 56, 54, 58, 60];
+    let values = [50, 58, 47, 41, 52, 63, 70, 61, 66, 75, 69, 78, 66, 72, 81, 74, 62, 67, 55, 44, 53, 47, 58, 64];
     let step = Edits::new()
         .set("n_ticks", "n_ticks + 1")
         .set("seed", "(seed * 1103 + 12345) % 65536")
-        .set("values", "(values + [[[values[-1] + seed // 64 % 13 - 6, 4] | max, 96] | min])[1:]");
+        .set("values", "(values + [[[values[-1] + seed // 64 % 25 - 12, 4] | max, 96] | min])[1:]");
     DeclaredView::new("ticker.html")
         .state("n_ticks", 0)
         .state("seed", 4711)
@@ -173,7 +173,7 @@ fn cards(shell: &Shell) -> Vec<Card> {
             about: "Render with whatever you have and post it. domcast finds what changed.",
             commands: vec![
                 shell.pipe(r#"echo "<p>It is <b>$(date)</b></p>""#, "panel"),
-                shell.put(r#"echo "<p>Up since <b>$(uptime -s)</b></p>""#, "panel"),
+                shell.put(r#"echo "<p>Sent from <b>$(uname -s)</b></p>""#, "panel"),
             ],
         },
         Card {
@@ -211,7 +211,7 @@ struct Shell {
 
 impl Shell {
     fn new(address: SocketAddr, has_token: bool) -> Shell {
-        let url = url(address);
+        let url = web::url(address);
         let url_option = if url == push::DEFAULT_URL { String::new() } else { format!(" --url {url}") };
         let token_header = if has_token { "-H \"Authorization: Bearer $DOMCAST_TOKEN\" " } else { "" };
         Shell { program: program(), url, url_option, token_header }
@@ -238,14 +238,6 @@ impl Shell {
     }
 }
 
-/// The address that a browser on this machine opens.
-fn url(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        return format!("http://127.0.0.1:{}", address.port());
-    }
-    format!("http://{address}")
-}
-
 /// How this program was called: it need not be in the path.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
@@ -254,7 +246,7 @@ fn program() -> String {
 }
 
 fn greeting(address: SocketAddr, cards: &[Card]) -> String {
-    let mut lines = format!("The demo is on {}\n\nOpen it in two windows, then push to it from another shell:\n", url(address));
+    let mut lines = format!("The demo is on {}\n\nOpen it in two windows, then push to it from another shell:\n", web::url(address));
     for command in cards.iter().flat_map(|card| card.commands.first()) {
         lines.push_str(&format!("\n  {command}"));
     }

@@ -9,6 +9,7 @@ mod output; // standard output
 // Live views.
 mod demo; // a page of live views to try things on
 mod push; // changes a view on a server
+mod serve; // the views of a folder
 mod web; // what servers share
 
 // Tools over the engine.
@@ -36,6 +37,7 @@ A file named `-` is standard input.";
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Serve(serve::Args),
     Push(push::Args),
     Render(render::Args),
     Parse(parse::Args),
@@ -53,6 +55,7 @@ enum Answer {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Parse(args) => parse::run(&args),

@@ -2,7 +2,7 @@
 
 use crate::{Answer, input, output};
 use anyhow::{Context, Result, bail};
-use domcast_template::Templates;
+use domcast_template::{TemplateError, Templates};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +38,19 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         None => Map::new(),
     };
     let (templates, name) = templates(args)?;
-    output::text(&templates.render(&name, &state)?)?;
+    match templates.render(&name, &state) {
+        Ok(html) => output::text(&html)?,
+        Err(error) => bail!("{}", with_excerpt(&error)),
+    }
     Ok(Answer::Yes)
+}
+
+/// Returns an error's text, and below it the lines of the template that are to blame.
+pub(crate) fn with_excerpt(error: &TemplateError) -> String {
+    match error.excerpt() {
+        Some(excerpt) => format!("{error}\n{}", excerpt.trim_end()),
+        None => error.to_string(),
+    }
 }
 
 fn state(path: &Path) -> Result<Map<String, Value>> {

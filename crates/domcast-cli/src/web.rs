@@ -76,6 +76,14 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, content_securit
     }
 }
 
+/// The address that a browser on this machine opens.
+pub(crate) fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("http://127.0.0.1:{}", address.port());
+    }
+    format!("http://{address}")
+}
+
 async fn asked_to_stop() {
     #[cfg(unix)]
     {

@@ -4,7 +4,19 @@
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, statSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+/** The `domcast` binary: what `DOMCAST_BIN` names, else the newest that was built. */
+export const DOMCAST = process.env['DOMCAST_BIN'] ?? newestBuild();
+
+function newestBuild(): string {
+  const builds = ['release', 'debug'].map((profile) => fileURLToPath(new URL(`../../../target/${profile}/domcast`, import.meta.url)));
+  const built = builds.filter((path) => existsSync(path)).sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
+  // Without any build the first test that starts it says so.
+  return built[0] ?? builds[1]!;
+}
 
 export interface Running {
   url: string;

@@ -1,0 +1,100 @@
+//! `domcast serve`: the views of a folder, without any Rust code.
+//!
+//! ```text
+//! site/
+//!   domcast.toml           what is served, and how: see `config`
+//!   templates/             views, layouts, parts; an edit shows at once in open pages
+//!   templates/pages/       pages: `index.html` is `/`, `about.html` is `/about`
+//!   static/                files, below `/static/`
+//! ```
+
+mod config; // `domcast.toml`
+mod pages; // templates at their paths
+mod watch; // edits of templates
+
+use crate::{Answer, input, web};
+use anyhow::{Context, Result, anyhow};
+use config::{Config, Source};
+use domcast_axum::{Domcast, Hub, Options, Templates};
+use domcast_redis::RedisLayer;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Serve live views from a folder of templates, with no Rust code
+#[derive(clap::Args)]
+#[command(after_help = "The folder holds `domcast.toml`, `templates/`, `templates/pages/` and `static/`.
+
+  bind = \"127.0.0.1:8000\"
+
+  [[views]]
+  name = \"counter\"
+  template = \"counter.html\"
+  state = { count = 0 }
+  tick = { every = \"2s\", set = { count = \"count + 1\" } }
+  handlers.add.set = { count = \"count + payload.by\" }
+
+Examples:
+  domcast serve site
+  domcast serve site --bind 127.0.0.1:9000
+  DOMCAST_TOKEN=$(openssl rand -hex 16) domcast serve site --bind 0.0.0.0:8000")]
+pub(crate) struct Args {
+    /// The folder
+    dir: PathBuf,
+    /// Where to listen [default: `bind` of domcast.toml, else 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    bind: Option<SocketAddr>,
+    /// What a push must bring; needed where other machines reach the server [default: `token` of domcast.toml]
+    #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Answer> {
+    let config = Config::read(&args.dir)?;
+    web::run(serve(args, config))?;
+    Ok(Answer::Yes)
+}
+
+async fn serve(args: &Args, config: Config) -> Result<()> {
+    let bind = args.bind.unwrap_or(config.bind);
+    let token = args.token.as_deref().or(config.token.as_deref());
+    let development = config.development.unwrap_or(bind.ip().to_canonical().is_loopback());
+    let listener = web::listen(bind, token).await?;
+
+    let folder = args.dir.join("templates");
+    let templates = Templates::from_folder_with(&folder, config.template_limits);
+    let hub = Hub::with_options(templates, Options { development, ..Options::default() });
+    let watched = watch::watch(&folder)?;
+    register(&hub, &config)?;
+    // In development a view is there even if it cannot be rendered yet.
+    watch::log_errors(&hub.templates_changed().await);
+    match watched {
+        Some(watched) => _ = tokio::spawn(watched.follow(hub.clone())),
+        None => tracing::info!("there is no folder {}", input::name(&folder)),
+    }
+    if let Some((url, line)) = &config.redis {
+        let layer = RedisLayer::open(url).with_context(|| config.at(*line))?;
+        let hub = hub.clone();
+        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
+    }
+
+    let access = domcast_axum::Config {
+        push: web::push_access(token),
+        allowed_origins: config.allowed_origins.clone(),
+        limits: config.limits,
+        ..domcast_axum::Config::default()
+    };
+    let router = pages::router(&Domcast::with_config(hub, access), &args.dir);
+    println!("{} is on {}", input::name(&args.dir), web::url(listener.local_addr()?));
+    web::serve(listener, router, config.content_security_policy).await
+}
+
+fn register(hub: &Hub, config: &Config) -> Result<()> {
+    for view in &config.views {
+        let registered = match &view.source {
+            Source::Declared(declared) => hub.register_declared(&view.name, declared.clone()),
+            Source::Posted(html) => hub.register_posted(&view.name, html.as_str()),
+        };
+        registered.map_err(|error| anyhow!("{}: {}", config.at(view.line_of(&error)), watch::describe(&error)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! `domcast.toml`: what is served, and how.
+//!
+//! ```toml
+//! bind = "127.0.0.1:8000"              # where to listen
+//! token = "…"                          # what a push must bring; needed where other machines reach the server
+//! allowed_origins = ["https://a.org"]  # pages of other hosts that may connect
+//! development = true                   # tell pages what is wrong; as a rule on a loopback address only
+//! redis = "redis://127.0.0.1"          # apply the pushes of this server's stream
+//! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
+//!
+//! [limits]                             # sizes in bytes, durations as "10s"
+//! push_bytes = 1048576
+//!
+//! [[views]]
+//! name = "counter"
+//! template = "counter.html"            # below `templates/`
+//! state = "counter.json"               # a JSON object; or a table: { count = 0 }
+//! tick = { every = "2s", set = { count = "count + 1" } }
+//! handlers.add = { set = { count = "count + payload.by" }, push_only = true }
+//!
+//! [[views]]
+//! name = "panel"                       # without a template: shows HTML as it is pushed
+//! html = "panel.html"                  # its first content
+//! ```
+//!
+//! Every error names the file, the line, what was found and what is allowed; unknown keys are errors.
+
+use crate::{input, web};
+use anyhow::{Context, Result, anyhow, bail};
+use axum::http::HeaderValue;
+use domcast_axum::{DeclaredView, Edits, Limits, PushError};
+use domcast_push::DeclaredHandler;
+use domcast_template::Limits as TemplateLimits;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+const FILE: &str = "domcast.toml";
+const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+const MIN_TICK: Duration = Duration::from_millis(10);
+
+/// What `domcast.toml` says.
+pub(super) struct Config {
+    path: PathBuf,
+    pub(super) bind: SocketAddr,
+    pub(super) token: Option<String>,
+    pub(super) allowed_origins: Vec<String>,
+    /// `None` is what fits the address.
+    pub(super) development: Option<bool>,
+    /// The address, and its line.
+    pub(super) redis: Option<(String, usize)>,
+    pub(super) content_security_policy: HeaderValue,
+    pub(super) limits: Limits,
+    pub(super) template_limits: TemplateLimits,
+    pub(super) views: Vec<View>,
+}
+
+/// A view, with the lines that errors name.
+pub(super) struct View {
+    pub(super) name: String,
+    pub(super) source: Source,
+    line: usize,
+    edits: Vec<Edit>,
+}
+
+pub(super) enum Source {
+    Declared(DeclaredView),
+    /// The first content.
+    Posted(String),
+}
+
+struct Edit {
+    handler: String,
+    key: String,
+    expression: String,
+    line: usize,
+}
+
+impl Config {
+    /// Reads the folder's `domcast.toml` and the files that it names.
+    pub(super) fn read(dir: &Path) -> Result<Config> {
+        let path = dir.join(FILE);
+        let source = input::text(&path)?;
+        Reader { dir, path, source: &source }.config()
+    }
+
+    /// Returns how errors name a line of the file.
+    pub(super) fn at(&self, line: usize) -> String {
+        at(&self.path, line)
+    }
+}
+
+impl View {
+    /// Returns the line that an error of the view's registration is about.
+    pub(super) fn line_of(&self, error: &PushError) -> usize {
+        let is_meant = |edit: &&Edit| match error {
+            PushError::UndeclaredKey { key, .. } => edit.key == *key,
+            PushError::BadEdit { handler, error, .. } => {
+                edit.handler == *handler && error.message().contains(&format!("`{}`", edit.expression))
+            }
+            _ => false,
+        };
+        self.edits.iter().find(is_meant).map_or(self.line, |edit| edit.line)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    bind: Option<Spanned<String>>,
+    token: Option<Spanned<String>>,
+    #[serde(default)]
+    allowed_origins: Vec<Spanned<String>>,
+    development: Option<bool>,
+    redis: Option<Spanned<String>>,
+    content_security_policy: Option<Spanned<String>>,
+    #[serde(default)]
+    limits: RawLimits,
+    #[serde(default)]
+    views: Vec<RawView>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    push_bytes: Option<usize>,
+    html_bytes: Option<usize>,
+    frame_bytes: Option<usize>,
+    write_buffer_bytes: Option<usize>,
+    template_bytes: Option<usize>,
+    output_bytes: Option<usize>,
+    n_events: Option<usize>,
+    hello: Option<Spanned<String>>,
+    idle: Option<Spanned<String>>,
+    write: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawView {
+    name: Spanned<String>,
+    template: Option<Spanned<String>>,
+    html: Option<Spanned<String>>,
+    state: Option<Spanned<toml::Value>>,
+    tick: Option<RawTick>,
+    #[serde(default)]
+    handlers: BTreeMap<String, RawHandler>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTick {
+    every: Spanned<String>,
+    set: BTreeMap<String, Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHandler {
+    set: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    push_only: bool,
+}
+
+struct Reader<'a> {
+    dir: &'a Path,
+    path: PathBuf,
+    source: &'a str,
+}
+
+impl Reader<'_> {
+    fn config(self) -> Result<Config> {
+        let raw: RawConfig = toml::from_str(self.source).map_err(|error| self.syntax(&error))?;
+        let bind = match &raw.bind {
+            Some(bind) => bind.get_ref().parse().map_err(|_| {
+                let found = bind.get_ref();
+                self.wrong(bind, &format!("`bind` is `{found}`, expected an address such as `{DEFAULT_BIND}`"))
+            })?,
+            None => DEFAULT_BIND,
+        };
+        if let Some(token) = raw.token.as_ref().filter(|token| token.get_ref().is_empty()) {
+            return Err(self.wrong(token, "`token` is empty: anybody could guess it"));
+        }
+        for origin in &raw.allowed_origins {
+            let found = origin.get_ref();
+            let host = found.strip_prefix("https://").or(found.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+                let message = format!("`{found}` is no origin, expected one such as `https://example.org`");
+                return Err(self.wrong(origin, &message));
+            }
+        }
+        let content_security_policy = match &raw.content_security_policy {
+            Some(policy) => HeaderValue::from_str(policy.get_ref())
+                .map_err(|_| self.wrong(policy, "`content_security_policy` holds what no HTTP header can"))?,
+            None => HeaderValue::from_static(web::CONTENT_SECURITY_POLICY),
+        };
+        let (limits, template_limits) = self.limits(&raw.limits)?;
+        let views = raw.views.into_iter().map(|view| self.view(view)).collect::<Result<_>>()?;
+        Ok(Config {
+            bind,
+            token: raw.token.map(Spanned::into_inner),
+            allowed_origins: raw.allowed_origins.into_iter().map(Spanned::into_inner).collect(),
+            development: raw.development,
+            redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
+            content_security_policy,
+            limits,
+            template_limits,
+            views,
+            path: self.path,
+        })
+    }
+
+    fn limits(&self, raw: &RawLimits) -> Result<(Limits, TemplateLimits)> {
+        let (mut limits, mut template_limits) = (Limits::default(), TemplateLimits::default());
+        let sizes = [
+            (&mut limits.push_bytes, raw.push_bytes),
+            (&mut limits.html_bytes, raw.html_bytes),
+            (&mut limits.frame_bytes, raw.frame_bytes),
+            (&mut limits.write_buffer_bytes, raw.write_buffer_bytes),
+            (&mut limits.n_events, raw.n_events),
+            (&mut template_limits.source_bytes, raw.template_bytes),
+            (&mut template_limits.output_bytes, raw.output_bytes),
+        ];
+        for (limit, size) in sizes {
+            *limit = size.unwrap_or(*limit);
+        }
+        let durations =
+            [(&mut limits.hello, &raw.hello), (&mut limits.idle, &raw.idle), (&mut limits.write, &raw.write)];
+        for (limit, text) in durations {
+            if let Some(text) = text {
+                *limit = self.duration(text)?;
+            }
+        }
+        Ok((limits, template_limits))
+    }
+
+    fn view(&self, raw: RawView) -> Result<View> {
+        let (name, line) = (raw.name.get_ref().clone(), self.line(&raw.name));
+        let Some(template) = raw.template else {
+            let is_declared = raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
+            if is_declared {
+                let message = format!("view `{name}` has no `template`: `state`, `tick` and `handlers` need one");
+                return Err(self.wrong(&raw.name, &message));
+            }
+            let html = match &raw.html {
+                Some(html) => input::text(&self.dir.join(html.get_ref())).with_context(|| self.at(html))?,
+                None => String::new(),
+            };
+            return Ok(View { name, source: Source::Posted(html), line, edits: Vec::new() });
+        };
+        if let Some(html) = raw.html {
+            return Err(self.wrong(&html, &format!("view `{name}` has `html` and `template`, expected one of them")));
+        }
+        let mut edits = Vec::new();
+        let mut declared = DeclaredView::new(template.into_inner());
+        if let Some(state) = raw.state {
+            declared.state = self.state(&state)?;
+        }
+        if let Some(RawTick { every, set }) = raw.tick {
+            let interval = self.duration(&every)?;
+            if interval < MIN_TICK {
+                let message = format!("a tick every `{}`, expected at least `10ms`", every.get_ref());
+                return Err(self.wrong(&every, &message));
+            }
+            let set = self.edits("handle_tick", set, &mut edits);
+            declared = declared.tick(interval, set);
+        }
+        for (handler, RawHandler { set, push_only }) in raw.handlers {
+            let set = self.edits(&handler, set, &mut edits);
+            declared.handlers.insert(handler, DeclaredHandler { set, push_only });
+        }
+        Ok(View { name, source: Source::Declared(declared), line, edits })
+    }
+
+    fn edits(&self, handler: &str, set: BTreeMap<String, Spanned<String>>, all: &mut Vec<Edit>) -> Edits {
+        let edit = |(key, expression): (String, Spanned<String>)| {
+            let line = self.line(&expression);
+            let expression = expression.into_inner();
+            all.push(Edit { handler: handler.into(), key: key.clone(), expression: expression.clone(), line });
+            (key, expression)
+        };
+        Edits(set.into_iter().map(edit).collect())
+    }
+
+    fn state(&self, raw: &Spanned<toml::Value>) -> Result<Map<String, Value>> {
+        match raw.get_ref() {
+            toml::Value::String(file) => {
+                let path = self.dir.join(file);
+                let bytes = input::bytes(&path).with_context(|| self.at(raw))?;
+                let state = serde_json::from_slice(&bytes);
+                state.with_context(|| format!("{}: {} is no JSON object", self.at(raw), input::name(&path)))
+            }
+            toml::Value::Table(table) => object(table).with_context(|| self.at(raw)),
+            other => {
+                let kind = other.type_str();
+                let message = format!("`state` is of type {kind}, expected a table or the name of a JSON file");
+                Err(self.wrong(raw, &message))
+            }
+        }
+    }
+
+    fn duration(&self, text: &Spanned<String>) -> Result<Duration> {
+        let found = text.get_ref().trim();
+        let split = found.find(|char: char| !char.is_ascii_digit()).unwrap_or(found.len());
+        let (number, unit) = found.split_at(split);
+        let factor_ms: Option<u64> = match unit.trim_start() {
+            "ms" => Some(1),
+            "s" => Some(1000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let n_ms = number.parse::<u64>().ok().zip(factor_ms).and_then(|(number, factor)| number.checked_mul(factor));
+        n_ms.map(Duration::from_millis).ok_or_else(|| {
+            let expected = "expected a number and `ms`, `s`, `m` or `h`, as in `2s`";
+            self.wrong(text, &format!("`{found}` is no duration, {expected}"))
+        })
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> anyhow::Error {
+        // What serde calls a field is a key here.
+        let message = error.message().replace(" field `", " key `").replace('\n', ", ");
+        match error.span() {
+            Some(span) => anyhow!("{}: {message}", at(&self.path, self.line_at(span.start))),
+            None => anyhow!("{}: {message}", input::name(&self.path)),
+        }
+    }
+
+    fn wrong<T>(&self, place: &Spanned<T>, message: &str) -> anyhow::Error {
+        anyhow!("{}: {message}", self.at(place))
+    }
+
+    fn at<T>(&self, place: &Spanned<T>) -> String {
+        at(&self.path, self.line(place))
+    }
+
+    fn line<T>(&self, place: &Spanned<T>) -> usize {
+        self.line_at(place.span().start)
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        self.source.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+fn at(path: &Path, line: usize) -> String {
+    format!("{} line {line}", input::name(path))
+}
+
+/// The same table as JSON; a date becomes its text.
+fn object(table: &toml::Table) -> Result<Map<String, Value>> {
+    table.iter().map(|(key, value)| Ok((key.clone(), json(value)?))).collect()
+}
+
+fn json(value: &toml::Value) -> Result<Value> {
+    Ok(match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Float(number) => match serde_json::Number::from_f64(*number) {
+            Some(number) => Value::Number(number),
+            None => bail!("`{number}` is no number of JSON"),
+        },
+        toml::Value::Boolean(is_true) => Value::from(*is_true),
+        toml::Value::Datetime(date) => Value::from(date.to_string()),
+        toml::Value::Array(list) => Value::Array(list.iter().map(json).collect::<Result<_>>()?),
+        toml::Value::Table(table) => Value::Object(object(table)?),
+    })
+}
