@@ -7,7 +7,7 @@ mod chat; // a Rust view with a handler that takes a payload
 mod counter; // a Rust view with buttons
 mod table; // a Rust view of 1,000 rows that changes by itself
 
-use crate::{Answer, push, web};
+use crate::{Answer, output, push, web};
 use anyhow::Result;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -48,18 +48,20 @@ const ICON: &str = include_str!("../demo/icon.svg");
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     web::run(async {
         let token = args.token.as_deref();
-        let listener = web::listen(args.bind, token).await?;
-        let address = listener.local_addr()?;
+        let listening = web::listen(args.bind, token).await?;
+        let address = listening.address()?;
         let domcast = Domcast::with_config(hub()?, Config { push: web::push_access(token), ..Config::default() });
         let cards = cards(&Shell::new(address, token.is_some()));
-        println!("{}", greeting(address, &cards));
-        web::serve(listener, router(&domcast, cards), HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
+        // The server does not need a reader of this.
+        _ = output::line(&greeting(address, &cards));
+        web::serve(listening, router(&domcast, cards), HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
     })?;
     Ok(Answer::Yes)
 }
 
 fn hub() -> Result<Hub> {
-    let hub = Hub::with_options(Templates::from_sources(TEMPLATES), Options { development: true, ..Options::default() });
+    let hub =
+        Hub::with_options(Templates::from_sources(TEMPLATES), Options { development: true, ..Options::default() });
     hub.register("counter", counter::Counter::default())?;
     hub.register("chat", chat::Chat::default())?;
     hub.register("table", table::Table::default())?;
@@ -182,7 +184,8 @@ fn cards(shell: &Shell) -> Vec<Card> {
             source: "Rust view",
             about: "One handler, for this form and for pushes alike.",
             commands: vec![
-                shell.curl("chat", r#""handler": "on_new_message", "payload": {"name": "cron", "text": "Backup done"}"#),
+                shell
+                    .curl("chat", r#""handler": "on_new_message", "payload": {"name": "cron", "text": "Backup done"}"#),
                 shell.push("chat", r#"--handler on_new_message --payload '{"name": "shell", "text": "Hello"}'"#),
             ],
         },
@@ -241,12 +244,16 @@ impl Shell {
 /// How this program was called: it need not be in the path.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
-    let is_plain = called.contains('/') && called.chars().all(|char| char.is_ascii_alphanumeric() || "/._-+".contains(char));
+    let is_plain =
+        called.contains('/') && called.chars().all(|char| char.is_ascii_alphanumeric() || "/._-+".contains(char));
     if is_plain { called } else { "domcast".into() }
 }
 
 fn greeting(address: SocketAddr, cards: &[Card]) -> String {
-    let mut lines = format!("The demo is on {}\n\nOpen it in two windows, then push to it from another shell:\n", web::url(address));
+    let mut lines = format!(
+        "The demo is on {}\n\nOpen it in two windows, then push to it from another shell:\n",
+        web::url(address)
+    );
     for command in cards.iter().flat_map(|card| card.commands.first()) {
         lines.push_str(&format!("\n  {command}"));
     }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use domcast_diff::{Patches, Tree};
 use domcast_parser::Parser;
+use serde_json::{Map, Value};
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -40,6 +41,19 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
 pub(crate) fn text(path: &Path) -> Result<String> {
     let text = String::from_utf8(bytes(path)?);
     text.map_err(|error| error.utf8_error()).with_context(|| format!("{} is not UTF-8", name(path)))
+}
+
+/// Parses JSON that messages call `name`.
+pub(crate) fn json(bytes: &[u8], name: &str) -> Result<Value> {
+    serde_json::from_slice(bytes).with_context(|| format!("{name} is not JSON"))
+}
+
+/// Parses a JSON object that messages call `name`.
+pub(crate) fn json_object(bytes: &[u8], name: &str) -> Result<Map<String, Value>> {
+    match json(bytes, name)? {
+        Value::Object(object) => Ok(object),
+        _ => bail!("{name} is not a JSON object"),
+    }
 }
 
 /// Parses HTML as a document, or as a fragment in an element `context`.

@@ -6,7 +6,8 @@ use crate::{Answer, input, output};
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
@@ -56,12 +57,14 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     let server = server(&args.url)?;
     let (url, method, content_type, body) = match (&args.state, &args.handler, &args.html) {
         (Some(state), _, _) => {
-            let state: Map<String, Value> = json_argument("--state", state)?;
+            let (state, name) = json_argument("--state", state)?;
+            let state = input::json_object(&state, &name)?;
             let push = json!({ "view": args.view, "state": state });
             (format!("{server}/push"), "POST", "application/json", push.to_string().into_bytes())
         }
         (_, Some(handler), _) => {
-            let payload: Value = json_argument("--payload", args.payload.as_deref().unwrap_or("{}"))?;
+            let (payload, name) = json_argument("--payload", args.payload.as_deref().unwrap_or("{}"))?;
+            let payload = input::json(&payload, &name)?;
             let push = json!({ "view": args.view, "handler": handler, "payload": payload });
             (format!("{server}/push"), "POST", "application/json", push.to_string().into_bytes())
         }
@@ -71,7 +74,8 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         }
         _ => unreachable!("clap asks for one of the three"),
     };
-    let agent: Agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIME_LIMIT)).build().into();
+    let agent: Agent =
+        Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIME_LIMIT)).build().into();
     let request = ureq::http::Request::builder().method(method).uri(&url).header("content-type", content_type);
     let request = match &args.token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -103,10 +107,10 @@ fn server(url: &str) -> Result<String> {
     }
 }
 
-fn json_argument<T: serde::de::DeserializeOwned>(option: &str, text: &str) -> Result<T> {
-    match text {
-        "-" => serde_json::from_slice(&input::bytes(Path::new("-"))?)
-            .with_context(|| format!("standard input, for `{option}`, does not hold what it takes")),
-        text => serde_json::from_str(text).with_context(|| format!("`{option}` does not take this")),
-    }
+/// Returns the JSON that an option gives, and what messages call it.
+fn json_argument<'a>(option: &str, text: &'a str) -> Result<(Cow<'a, [u8]>, String)> {
+    Ok(match text {
+        "-" => (input::bytes(Path::new("-"))?.into(), format!("standard input, for `{option}`,")),
+        text => (text.as_bytes().into(), format!("`{option}`")),
+    })
 }

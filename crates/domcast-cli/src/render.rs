@@ -3,7 +3,7 @@
 use crate::{Answer, input, output};
 use anyhow::{Context, Result, bail};
 use domcast_template::{TemplateError, Templates};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::path::{Path, PathBuf};
 
 /// Print the HTML that a template makes of a state
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     let state = match &args.state {
         Some(path) => {
             input::check_distinct(&args.template, path)?;
-            state(path)?
+            input::json_object(&input::bytes(path)?, &input::name(path))?
         }
         None => Map::new(),
     };
@@ -50,14 +50,6 @@ pub(crate) fn with_excerpt(error: &TemplateError) -> String {
     match error.excerpt() {
         Some(excerpt) => format!("{error}\n{}", excerpt.trim_end()),
         None => error.to_string(),
-    }
-}
-
-fn state(path: &Path) -> Result<Map<String, Value>> {
-    let state = serde_json::from_slice(&input::bytes(path)?);
-    match state.with_context(|| format!("{} is not JSON", input::name(path)))? {
-        Value::Object(state) => Ok(state),
-        _ => bail!("{} is not a JSON object", input::name(path)),
     }
 }
 

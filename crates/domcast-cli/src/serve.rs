@@ -12,7 +12,7 @@ mod config; // `domcast.toml`
 mod pages; // templates at their paths
 mod watch; // edits of templates
 
-use crate::{Answer, input, web};
+use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
@@ -58,7 +58,7 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
     let bind = args.bind.unwrap_or(config.bind);
     let token = args.token.as_deref().or(config.token.as_deref());
     let development = config.development.unwrap_or(bind.ip().to_canonical().is_loopback());
-    let listener = web::listen(bind, token).await?;
+    let listening = web::listen(bind, token).await?;
 
     let folder = args.dir.join("templates");
     let templates = Templates::from_folder_with(&folder, config.template_limits);
@@ -84,8 +84,9 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         ..domcast_axum::Config::default()
     };
     let router = pages::router(&Domcast::with_config(hub, access), &args.dir);
-    println!("{} is on {}", input::name(&args.dir), web::url(listener.local_addr()?));
-    web::serve(listener, router, config.content_security_policy).await
+    // The server does not need a reader of this.
+    _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
+    web::serve(listening, router, config.content_security_policy).await
 }
 
 fn register(hub: &Hub, config: &Config) -> Result<()> {

@@ -9,7 +9,10 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -36,10 +39,23 @@ pub(crate) fn run(server: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(server)
 }
 
+/// An open port, and how the process is asked to stop: from here on both are heard.
+pub(crate) struct Listening {
+    listener: TcpListener,
+    stop: Stop,
+}
+
+impl Listening {
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+}
+
 /// Listens on `bind`, if it is safe to.
-pub(crate) async fn listen(bind: SocketAddr, token: Option<&str>) -> Result<TcpListener> {
+pub(crate) async fn listen(bind: SocketAddr, token: Option<&str>) -> Result<Listening> {
     domcast_axum::check_bind(bind, token.is_some())?;
-    TcpListener::bind(bind).await.with_context(|| format!("`{bind}` cannot be listened on"))
+    let listener = TcpListener::bind(bind).await.with_context(|| format!("`{bind}` cannot be listened on"))?;
+    Ok(Listening { listener, stop: Stop::new()? })
 }
 
 /// Who may push: whoever has the token; without one, whoever reaches the server.
@@ -51,28 +67,24 @@ pub(crate) fn push_access(token: Option<&str>) -> PushAccess {
     }
 }
 
-/// Serves until the process is asked to stop, then finishes what is under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, content_security_policy: HeaderValue) -> Result<()> {
+/// Serves until the process is asked to stop, then finishes what is under way, or stops at once if asked again.
+pub(crate) async fn serve(listening: Listening, router: Router, content_security_policy: HeaderValue) -> Result<()> {
+    let Listening { listener, mut stop } = listening;
     let header = |name: HeaderName, value| SetResponseHeaderLayer::if_not_present(name, value);
     let router = router
         .layer(header(header::CONTENT_SECURITY_POLICY, content_security_policy))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        asked_to_stop().await;
+    let (ask, asked) = oneshot::channel::<()>();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move { _ = asked.await });
+    let stopping = async move {
+        stop.asked().await;
         tracing::info!("stopping");
-        _ = stop.send(());
-    });
-    let too_late = async {
-        _ = stopped.await;
-        tokio::select! {
-            () = tokio::time::sleep(LAST_REQUESTS) => {}
-            () = asked_to_stop() => {}
-        }
+        _ = ask.send(());
+        _ = timeout(LAST_REQUESTS, stop.asked()).await;
     };
     tokio::select! {
         ended = server => Ok(ended?),
-        () = too_late => Ok(()),
+        () = stopping => Ok(()),
     }
 }
 
@@ -84,22 +96,38 @@ pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        let terminated = async {
-            match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-                Ok(mut signal) => _ = signal.recv().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
+/// SIGINT (Ctrl-C) and SIGTERM.
+#[cfg(unix)]
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn new() -> Result<Stop> {
+        Ok(Stop { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
         tokio::select! {
-            _ = signal::ctrl_c() => {}
-            () = terminated => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    {
-        _ = signal::ctrl_c().await;
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct Stop;
+
+#[cfg(not(unix))]
+impl Stop {
+    fn new() -> Result<Stop> {
+        Ok(Stop)
+    }
+
+    async fn asked(&mut self) {
+        _ = tokio::signal::ctrl_c().await;
     }
 }

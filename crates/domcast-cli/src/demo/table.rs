@@ -8,7 +8,8 @@ const N_ROWS: u64 = 1000;
 /// Rows that a window shows without scrolling: some of the sales are among them.
 const N_VISIBLE: u64 = 9;
 
-const KINDS: [&str; 10] = ["Amber", "Birch", "Cobalt", "Dune", "Ember", "Fern", "Granite", "Hazel", "Indigo", "Juniper"];
+const KINDS: [&str; 10] =
+    ["Amber", "Birch", "Cobalt", "Dune", "Ember", "Fern", "Granite", "Hazel", "Indigo", "Juniper"];
 const THINGS: [&str; 10] = ["kettle", "lamp", "stool", "vase", "clock", "bowl", "shelf", "rug", "mirror", "tray"];
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -42,7 +43,13 @@ impl Default for Table {
                 0 => String::new(),
                 series => format!(" {}", series + 1),
             };
-            Row { id: idx + 1, name: format!("{kind} {thing}{series}"), stock: 3 + idx * 7 % 40, sold: 0, is_changed: false }
+            Row {
+                id: idx + 1,
+                name: format!("{kind} {thing}{series}"),
+                stock: 3 + idx * 7 % 40,
+                sold: 0,
+                is_changed: false,
+            }
         };
         Table { rows: (0..N_ROWS).map(row).collect(), n_sold: 0, seed: 1 }
     }

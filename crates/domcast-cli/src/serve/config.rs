@@ -290,9 +290,8 @@ impl Reader<'_> {
         match raw.get_ref() {
             toml::Value::String(file) => {
                 let path = self.dir.join(file);
-                let bytes = input::bytes(&path).with_context(|| self.at(raw))?;
-                let state = serde_json::from_slice(&bytes);
-                state.with_context(|| format!("{}: {} is no JSON object", self.at(raw), input::name(&path)))
+                let state = input::bytes(&path).and_then(|bytes| input::json_object(&bytes, &input::name(&path)));
+                state.with_context(|| self.at(raw))
             }
             toml::Value::Table(table) => object(table).with_context(|| self.at(raw)),
             other => {

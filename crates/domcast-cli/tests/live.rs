@@ -1,0 +1,480 @@
+//! The servers and `domcast push` as a shell and an HTTP client see them. Every server listens on a free port of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// Runs `domcast` to its end; returns its exit code, standard output and standard error.
+#[track_caller]
+fn run(args: &[&str], input: &[u8]) -> (i32, String, String) {
+    let mut command = domcast(args);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().expect("no signal ended it"), text(output.stdout), text(output.stderr))
+}
+
+fn domcast(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_domcast"));
+    command.args(args).env_remove("DOMCAST_URL").env_remove("DOMCAST_TOKEN").env_remove("DOMCAST_LOG");
+    command
+}
+
+/// A running server, killed at the end of its test.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+    log: mpsc::Receiver<String>,
+}
+
+impl Server {
+    #[track_caller]
+    fn start(args: &[&str]) -> Server {
+        let mut process = domcast(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, log) = mpsc::channel();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let Some((_, address)) = first.trim_end().split_once("http://") else {
+            panic!("`{first}` names no address: {:?}", log.iter().collect::<Vec<_>>());
+        };
+        Server { process, address: address.parse().unwrap(), log }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Sends a request; returns the status and the body.
+    #[track_caller]
+    fn request(&self, head: &str, headers: &[&str], body: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.address).unwrap();
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let request = format!(
+            "{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        );
+        // The server may answer and close before it has read all.
+        _ = socket.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        _ = socket.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Posts a push as JSON.
+    #[track_caller]
+    fn post(&self, body: &str) -> (u16, String) {
+        self.request("POST /push", &["Content-Type: application/json"], body)
+    }
+
+    /// Runs `domcast push` against the server.
+    #[track_caller]
+    fn push(&self, args: &[&str], input: &str) -> (i32, String, String) {
+        let url = self.url();
+        run(&[&["push", "--url", &url], args].concat(), input.as_bytes())
+    }
+
+    fn html(&self, view: &str) -> String {
+        self.request(&format!("GET /views/{view}/html"), &[], "").1
+    }
+
+    /// Waits for a line of the log.
+    #[track_caller]
+    fn logged(&self, part: &str) {
+        let found = self.log.iter().any(|line| line.contains(part));
+        assert!(found, "the log ended without `{part}`");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+fn demo() -> Server {
+    Server::start(&["demo", "--bind", ANY_PORT])
+}
+
+/// Makes a new folder with these files.
+fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    _ = std::fs::remove_dir_all(&dir);
+    for (name, text) in [("templates/list.html", "<b>{{ n }}</b>")].iter().chain(files) {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+/// Serves a folder that cannot be served, and returns the error without the name of the folder.
+#[track_caller]
+fn refused(name: &str, files: &[(&str, &str)]) -> String {
+    let dir = folder(name, files);
+    let dir = dir.to_str().unwrap();
+    let (code, out, err) = run(&["serve", dir, "--bind", ANY_PORT], b"");
+    assert_eq!((code, &*out), (2, ""), "{err}");
+    err.replace(&format!("{dir}/"), "")
+}
+
+#[test]
+fn push_prints_where_the_view_stands() {
+    let server = demo();
+    let (code, out, err) = server.push(&["dashboard", "--state", r#"{"visitors": 7}"#], "");
+    assert_eq!((code, &*err), (0, ""));
+    assert!(out.starts_with(r#"{"epoch":""#) && out.ends_with("\",\"version\":1,\"subscribers\":0}\n"), "{out}");
+    assert!(server.html("dashboard").contains("<dd>7</dd>"));
+
+    let (code, _, err) = server.push(&["dashboard", "--state", "-"], r#"{"visitors": 8}"#);
+    assert_eq!((code, &*err), (0, ""));
+    assert!(server.html("dashboard").contains("<dd>8</dd>"));
+
+    let (code, _, err) = server.push(&["counter", "--handler", "increment"], "");
+    assert_eq!((code, &*err), (0, ""));
+    let (code, _, err) = server.push(&["counter", "--handler", "add", "--payload", "-"], r#"{"by": 10}"#);
+    assert_eq!((code, &*err), (0, ""));
+    assert!(server.html("counter").contains(">11</output>"));
+
+    let (code, _, err) = server.push(&["panel", "--html", "-"], "<p>posted ✓</p>");
+    assert_eq!((code, &*err), (0, ""));
+    assert!(server.html("panel").contains("<p>posted ✓</p>"));
+}
+
+#[test]
+fn push_repeats_what_the_server_says_and_answers_1() {
+    let server = demo();
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &["dashbord", "--state", "{}"],
+            "there is no view `dashbord` (views: `chat`, `counter`, `dashboard`, `note`, `panel`, `table`, `ticker`)",
+        ),
+        (
+            &["dashboard", "--state", r#"{"visitor": 1}"#],
+            "view `dashboard` has no state key `visitor` (declared: `visitors`, `orders`, `revenue`, `load`, `status`)",
+        ),
+        (
+            &["dashboard", "--state", r#"{"visitors": "many"}"#],
+            "state key `visitors` of view `dashboard` does not take this value: found a string, expected a number",
+        ),
+        (
+            &["counter", "--handler", "ad"],
+            "view `counter` has no handler `ad` (declared: `add`, `decrement`, `increment`, `reset`)",
+        ),
+        (
+            &["counter", "--handler", "add"],
+            "handler `add` of view `counter` does not take this payload: missing field `by`",
+        ),
+        (&["counter", "--html", "-"], "view `counter` is rendered from a template and takes no HTML"),
+        (
+            &["no/such?view", "--html", "-"],
+            "there is no view `no/such?view` (views: `chat`, `counter`, `dashboard`, `note`, `panel`, `table`, `ticker`)",
+        ),
+    ];
+    for (args, message) in cases {
+        let before = server.html("counter");
+        assert_eq!(server.push(args, ""), (1, String::new(), format!("domcast: {message}\n")));
+        assert_eq!(server.html("counter"), before);
+    }
+}
+
+#[test]
+fn push_answers_2_to_what_it_cannot_send() {
+    let nobody = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}");
+    let cases: [(&[&str], &str); 8] = [
+        (&["--state", "{\"a\": }"], "`--state` is not JSON: expected value at line 1 column 7"),
+        (&["--state", "[1]"], "`--state` is not a JSON object"),
+        (&["--state", "-"], "standard input, for `--state`, is not JSON: EOF while parsing a value at line 1 column 0"),
+        (&["--handler", "h", "--payload", "x"], "`--payload` is not JSON: expected value at line 1 column 1"),
+        (&["--html", "no-such-file"], "`no-such-file` cannot be read: No such file or directory (os error 2)"),
+        (&["--state", "{}"], &format!("`{url}` cannot be reached: ")),
+        (
+            &["--state", "{}", "--url", "https://example.org"],
+            "`https://example.org` is no address of a server, expected one such as `http://127.0.0.1:8000` (http only)",
+        ),
+        (&["--state", "{}", "--html", "-"], "the argument '--state <JSON>' cannot be used with '--html <FILE>'"),
+    ];
+    for (args, message) in cases {
+        let url = if args.contains(&"--url") { &[][..] } else { &["--url", &url] };
+        let (code, out, err) = run(&[&["push", "view"], url, args].concat(), b"");
+        assert_eq!((code, &*out), (2, ""), "{args:?}");
+        assert!(err.contains(message), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn pushes_over_http_are_refused_with_a_status_and_a_reason() {
+    let server = demo();
+    let before = server.html("counter");
+    let cases = [
+        (
+            r#"{"view": "counter", "state": {"count": }}"#,
+            400,
+            "the body is no push: expected value at line 1 column 40",
+        ),
+        (
+            r#"{"view": "counter", "handler": "add", "html": ""}"#,
+            400,
+            "the body is no push: a push has `state`, or `handler` and `payload`, or `html`; found `handler` and `html`",
+        ),
+        (
+            r#"{"view": "x", "state": {}}"#,
+            404,
+            "there is no view `x` (views: `chat`, `counter`, `dashboard`, `note`, `panel`, `table`, `ticker`)",
+        ),
+        (
+            r#"{"view": "counter", "state": {"count": 1, "step": 2}}"#,
+            422,
+            "view `counter` has no state key `step` (declared: `count`)",
+        ),
+        (
+            r#"{"view": "chat", "handler": "shout", "payload": {}}"#,
+            422,
+            "view `chat` has no handler `shout` (declared: `on_new_message`)",
+        ),
+        (
+            r#"{"view": "chat", "handler": "on_new_message", "payload": {"name": "a", "text": " "}}"#,
+            422,
+            "handler `on_new_message` of view `chat` failed: `text` has 0 characters, expected 1 to 500",
+        ),
+    ];
+    for (body, status, message) in cases {
+        assert_eq!(server.post(body), (status, serde_json::json!({ "error": message }).to_string()));
+    }
+    let large = format!(r#"{{"view": "note", "state": {{"text": "{}"}}}}"#, "x".repeat(1 << 20));
+    let message = format!(r#"{{"error":"push of {} bytes exceeds the limit of 1048576"}}"#, large.len());
+    assert_eq!(server.post(&large), (413, message));
+    let message = r#"{"error":"a push has the content type `application/json`, found `text/plain`"}"#;
+    assert_eq!(server.request("POST /push", &["Content-Type: text/plain"], "{}"), (415, message.to_owned()));
+    assert_eq!(server.html("counter"), before);
+}
+
+#[test]
+fn a_push_needs_the_token() {
+    let server = Server::start(&["demo", "--bind", ANY_PORT, "--token", "s3cret"]);
+    let push = r#"{"view": "counter", "state": {"count": 5}}"#;
+    let json = "Content-Type: application/json";
+    let without = r#"{"error":"a push needs the header `Authorization: Bearer` with the push token"}"#;
+    assert_eq!(server.post(push), (401, without.to_owned()));
+    let wrong = r#"{"error":"this is not the push token"}"#;
+    let answer = server.request("POST /push", &[json, "Authorization: Bearer s3cre"], push);
+    assert_eq!(answer, (401, wrong.to_owned()));
+    assert_eq!(server.request("POST /push", &[json, "Authorization: Bearer s3cret"], push).0, 200);
+
+    let args = ["counter", "--handler", "increment"];
+    let (code, _, err) = server.push(&args, "");
+    let message = "domcast: a push needs the header `Authorization: Bearer` with the push token\n";
+    assert_eq!((code, &*err), (1, message));
+    let (code, _, err) = server.push(&[&args[..], &["--token", "wrong"]].concat(), "");
+    assert_eq!((code, &*err), (1, "domcast: this is not the push token\n"));
+    assert_eq!(server.push(&[&args[..], &["--token", "s3cret"]].concat(), "").0, 0);
+    assert!(server.html("counter").contains(">6</output>"));
+}
+
+#[test]
+fn an_open_door_is_refused_at_start() {
+    let message = "domcast: other machines reach `0.0.0.0:0`, and without a push token all may push: set one, or bind to 127.0.0.1\n";
+    assert_eq!(run(&["demo", "--bind", "0.0.0.0:0"], b""), (2, String::new(), message.to_owned()));
+    let dir = folder("open", &[("domcast.toml", "bind = \"0.0.0.0:0\"")]);
+    assert_eq!(run(&["serve", dir.to_str().unwrap()], b""), (2, String::new(), message.to_owned()));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind(ANY_PORT).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, err) = run(&["demo", "--bind", &address], b"");
+    let message = format!("domcast: `{address}` cannot be listened on: Address already in use (os error 98)\n");
+    assert_eq!((code, err), (2, message));
+}
+
+#[test]
+fn a_wrong_configuration_is_named_with_its_line() {
+    let view = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n";
+    let with = |rest: &str| format!("{view}{rest}\n");
+    let cases = [
+        (
+            "bnid = \"x\"".into(),
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
+        ),
+        (
+            "\nbind = \"localhost\"".into(),
+            "line 2: `bind` is `localhost`, expected an address such as `127.0.0.1:8000`",
+        ),
+        ("bind = 8000".into(), "line 1: invalid type: integer `8000`, expected a string"),
+        ("\nbind = \"127".into(), "line 2: invalid basic string, expected `\"`"),
+        ("token = \"\"".into(), "line 1: `token` is empty: anybody could guess it"),
+        (
+            "allowed_origins = [\n\"https://a.org\",\n\"b.org\",\n]".into(),
+            "line 3: `b.org` is no origin, expected one such as `https://example.org`",
+        ),
+        (
+            "[limits]\npush_byte = 1".into(),
+            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `hello`, `idle`, `write`",
+        ),
+        (
+            "[limits]\nidle = \"soon\"".into(),
+            "line 2: `soon` is no duration, expected a number and `ms`, `s`, `m` or `h`, as in `2s`",
+        ),
+        ("[[views]]\ntemplate = \"list.html\"".into(), "line 1: missing key `name`"),
+        (
+            with("tempo = 1"),
+            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `tick`, `handlers`",
+        ),
+        (with("state = 3"), "line 4: `state` is of type integer, expected a table or the name of a JSON file"),
+        (with("state = \"no.json\""), "line 4: `no.json` cannot be read: No such file or directory (os error 2)"),
+        (
+            with("state = \"templates/list.html\""),
+            "line 4: `templates/list.html` is not JSON: expected value at line 1 column 1",
+        ),
+        (with("state = \"list.json\""), "line 4: `list.json` is not a JSON object"),
+        (with("state = { n = nan }"), "line 4: `NaN` is no number of JSON"),
+        (with("html = \"x.html\""), "line 4: view `list` has `html` and `template`, expected one of them"),
+        (with("tick = { every = \"1ms\", set = {} }"), "line 4: a tick every `1ms`, expected at least `10ms`"),
+        (with("tick = { evry = \"1s\", set = {} }"), "line 4: unknown key `evry`, expected `every` or `set`"),
+        (
+            with("state = { n = 1 }\nhandlers.add.set = { m = \"1\" }"),
+            "line 5: view `list` has no state key `m` (declared: `n`)",
+        ),
+        (
+            with("state = { n = 1 }\nhandlers.add.set = { n = \"n +\" }"),
+            "line 5: handler `add` of view `list` cannot be declared: syntax error: unexpected end of input, expected expression in the expression `n +`",
+        ),
+        (
+            "[[views]]\nname = \"a view\"".into(),
+            "line 2: `a view` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)",
+        ),
+        ("[[views]]\nname = \"a\"\n[[views]]\nname = \"a\"".into(), "line 4: there is a view `a` already"),
+        (
+            "[[views]]\nname = \"a\"\nstate = { n = 1 }".into(),
+            "line 2: view `a` has no `template`: `state`, `tick` and `handlers` need one",
+        ),
+        ("redis = \"http://example.org\"".into(), "line 1: "),
+    ];
+    for (idx, (source, message)) in cases.iter().enumerate() {
+        let found = refused(&format!("wrong-{idx}"), &[("domcast.toml", source), ("list.json", "[1]")]);
+        let message = format!("domcast: `domcast.toml` {message}");
+        assert!(
+            found.starts_with(&message) && (found.trim_end() == message || message.ends_with(": ")),
+            "{found}\n{message}"
+        );
+    }
+    let missing = refused("wrong-none", &[]);
+    assert_eq!(missing, "domcast: `domcast.toml` cannot be read: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn a_view_that_cannot_be_rendered_stops_a_server_that_is_not_in_development() {
+    let config = "development = false\n[[views]]\nname = \"list\"\ntemplate = \"broken.html\"\n";
+    let files = [("domcast.toml", config), ("templates/broken.html", "fine\n{{ n | nope }}\n")];
+    let message = "domcast: `domcast.toml` line 3: view `list` cannot be rendered: unknown filter: filter nope is unknown, in template `broken.html` at line 2\n   1 | fine\n   2 > {{ n | nope }}\n";
+    assert_eq!(refused("broken", &files), message);
+
+    let dir = folder("broken-development", &[("domcast.toml", &config[20..]), files[1]]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    server.logged("in template `broken.html` at line 2");
+    server.logged("2 > {{ n | nope }}");
+    std::fs::write(dir.join("templates/broken.html"), "mended").unwrap();
+    server.logged("templates read again n_errors=0");
+    assert!(server.html("list").contains(">mended</div>"));
+}
+
+#[test]
+fn declared_handlers_edit_the_state_and_push_only_ones_are_for_pushes() {
+    let config = r#"
+[limits]
+push_bytes = 100
+
+[[views]]
+name = "list"
+template = "list.html"
+state = "list.json"
+handlers.add = { set = { n = "n + payload.by" }, push_only = true }
+
+[[views]]
+name = "panel"
+html = "panel.html"
+"#;
+    let files = [("domcast.toml", config), ("list.json", r#"{"n": 40}"#), ("panel.html", "<i>first</i>")];
+    let dir = folder("declared", &files);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    assert!(server.html("panel").ends_with("<i>first</i></div>"));
+    assert_eq!(server.push(&["list", "--handler", "add", "--payload", r#"{"by": 2}"#], "").0, 0);
+    assert!(server.html("list").ends_with("<b>42</b></div>"));
+    let large = format!(r#"{{"view": "list", "state": {{"n": 1{}}}}}"#, " ".repeat(100));
+    assert_eq!(server.post(&large).0, 413);
+    assert!(server.html("list").ends_with("<b>42</b></div>"));
+}
+
+#[test]
+fn pushes_through_redis_arrive() {
+    let port = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port().to_string();
+    let args = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let Ok(redis) = Command::new("redis-server").args(args).stdout(Stdio::piped()).spawn() else {
+        println!("LEFT OUT: `redis-server` is not installed, so a test of `domcast serve` did not run");
+        return;
+    };
+    let mut redis = Killed(redis);
+    let lines = BufReader::new(redis.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = lines.skip_while(|line| !line.contains("Ready to accept connections"));
+    assert!(lines.next().is_some(), "redis-server starts");
+    std::thread::spawn(move || lines.for_each(drop));
+
+    let config = format!(
+        "redis = \"redis://127.0.0.1:{port}\"\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = {{ n = 1 }}\n"
+    );
+    let dir = folder("redis", &[("domcast.toml", &config)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    // The server takes what is added from the moment on that it follows, which is soon.
+    while !server.html("list").contains("<b>77</b>") {
+        let push = r#"{"view": "list", "state": {"n": 77}}"#;
+        let added = Command::new("redis-cli").args(["-p", &port, "XADD", "domcast:pushes", "*", "push", push]).output();
+        assert!(added.unwrap().status.success());
+    }
+}
+
+/// Kills a process when the test ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_server_asked_to_stop_ends_well() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = demo();
+        let pid = server.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+        server.logged("stopping");
+    }
+}
+
+#[test]
+fn pages_carry_a_policy_against_scripts_that_are_not_ours() {
+    let server = demo();
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    write!(socket, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\r\ncontent-security-policy: default-src 'self'\r\n"));
+    assert!(answer.contains("\r\nx-content-type-options: nosniff\r\n"));
+    // Nothing in the page needs more than that.
+    assert!(!answer.contains(" style=") && !answer.contains("<style") && !answer.contains(" onclick"));
+}
