@@ -193,7 +193,7 @@ fn cards(shell: &Shell) -> Vec<Card> {
             view: "table",
             title: "1,000 rows",
             source: "Rust view",
-            about: "A few items are sold every 2 s. An update is about a hundred bytes, not a table.",
+            about: "A few items are sold every 2 s. Such an update is about 300 bytes, not a table.",
             commands: vec![
                 shell.push("table", r#"--handler restock --payload '{"id": 3, "by": 50}'"#),
                 shell.push("table", "--handler rotate"),

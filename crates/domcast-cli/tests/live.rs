@@ -478,3 +478,46 @@ fn pages_carry_a_policy_against_scripts_that_are_not_ours() {
     // Nothing in the page needs more than that.
     assert!(!answer.contains(" style=") && !answer.contains("<style") && !answer.contains(" onclick"));
 }
+
+/// Returns the lines of README.md below a title.
+fn readme(title: &str) -> Vec<&'static str> {
+    let readme = include_str!("../../../README.md");
+    let (_, section) = readme.split_once(&format!("\n## {title}\n")).expect("README.md has this section");
+    section.lines().take_while(|line| !line.starts_with("## ")).collect()
+}
+
+#[test]
+fn the_pushes_of_the_readme_work_as_written() {
+    let server = demo();
+    let (domcast, port) = (Path::new(env!("CARGO_BIN_EXE_domcast")), format!(":{}/", server.address.port()));
+    let path = format!("{}:{}", domcast.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let has_curl = Command::new("curl").arg("--version").output().is_ok();
+    if !has_curl {
+        println!("LEFT OUT: `curl` is not installed, so its commands in README.md did not run");
+    }
+    let commands = readme("Push from anywhere").into_iter().filter_map(|line| line.strip_prefix("    "));
+    let commands: Vec<&str> = commands.filter(|line| line.contains("curl ") || line.contains("domcast push")).collect();
+    assert_eq!(commands.len(), 6);
+    for command in commands.into_iter().filter(|command| has_curl || !command.contains("curl ")) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(command.replace(":8000/", &port)).env("PATH", &path).env("DOMCAST_URL", server.url());
+        let output = shell.env_remove("DOMCAST_TOKEN").output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert!(answer.starts_with(r#"{"epoch":""#), "{command}: {answer}");
+    }
+    assert!(server.html("dashboard").contains("<dd>43</dd>") && server.html("counter").contains(">10</output>"));
+    assert!(server.html("chat").contains("Backup done") && server.html("panel").contains("program"));
+}
+
+#[test]
+fn the_folder_of_the_readme_is_served() {
+    let lines = readme("Views from a folder, with no Rust code");
+    let block = |language: &str| {
+        let start = lines.iter().position(|line| *line == format!("```{language}")).unwrap() + 1;
+        lines[start..].iter().take_while(|line| **line != "```").map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let dir = folder("readme", &[("domcast.toml", &block("toml")), ("templates/counter.html", &block("html"))]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    assert_eq!(server.push(&["counter", "--handler", "add", "--payload", r#"{"by": 3}"#], "").0, 0);
+    assert!(server.html("counter").contains("<p>3 clicks in 0 s</p>"));
+}

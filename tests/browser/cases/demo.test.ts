@@ -141,6 +141,8 @@ browserTest('what changes by itself does so in the page', async () => {
 
 browserTest('a killed server that comes back finds its pages again, and they are what it serves', async () => {
   const { page } = await open();
+  // Attempts to come back are spread over seconds.
+  page.setDefaultTimeout(20_000);
   await push({ view: 'dashboard', state: { status: 'before the crash' } });
   await text(page, '.status', 'before the crash');
   await page.locator('#chat-text').fill('half typed');
