@@ -63,6 +63,7 @@ export const setAttributeNode = method<Element, [Attr], Attr | null>(element, 's
 export const removeAttribute = method<Element, [string], void>(element, 'removeAttribute');
 export const removeAttributeNode = method<Element, [Attr], Attr>(element, 'removeAttributeNode');
 export const removeAttributeNS = method<Element, [string | null, string], void>(element, 'removeAttributeNS');
+export const matches = method<Element, [string], boolean>(element, 'matches');
 export const closest = method<Element, [string], Element | null>(element, 'closest');
 export const querySelectorAll = method<ParentNode, [string], NodeListOf<Element>>(element, 'querySelectorAll');
 export const setInnerHTML = setter(element, 'innerHTML');

@@ -13,14 +13,20 @@ import { getValue, setValueKeepingCaret } from './focus';
 
 type Settle = (force: boolean) => void;
 
-const STATEFUL = new Set(['value', 'checked', 'selected', 'type', 'multiple']);
+/** The attributes that the state of a control follows, by the control's name. */
+const STATEFUL = new Map<string, RegExp>([
+  ['input', /^(value|checked|type|multiple|min|max|step|name)$/],
+  ['select', /^(multiple|size)$/],
+  ['option', /^(selected|disabled)$/],
+  ['optgroup', /^disabled$/],
+]);
 
 export class FormState {
   #noted = new Map<Element, Settle>();
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
-    if (attribute !== undefined && !STATEFUL.has(attribute)) return;
+    if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;
     if (dom.isHtml(control, 'select')) this.#noted.set(control, noteSelect(control as HTMLSelectElement));
@@ -83,11 +89,9 @@ function controlOf(node: Node): Element | null {
     case 'textarea':
     case 'select':
       return node;
-    case 'option':
-    case 'optgroup':
-      return dom.closest(node, 'select');
     default:
-      return null;
+      // Options may stand at any depth: `<select><div><option>`.
+      return dom.closest(node, 'select');
   }
 }
 
@@ -118,7 +122,7 @@ function noteText(field: HTMLInputElement | HTMLTextAreaElement): Settle {
 function markupValue(field: HTMLInputElement | HTMLTextAreaElement): string {
   if (dom.isHtml(field, 'textarea')) return areaDefault(field as HTMLTextAreaElement).replace(/\r\n?/g, '\n');
   const probe = dom.createElement(document, 'input') as HTMLInputElement;
-  for (const name of ['type', 'min', 'max', 'step', 'multiple', 'value']) {
+  for (const name of ['min', 'max', 'step', 'multiple', 'value', 'type']) {
     const value = dom.getAttribute(field, name);
     if (value !== null) dom.setAttribute(probe, name, value);
   }
@@ -157,11 +161,14 @@ function noteSelect(select: HTMLSelectElement): Settle {
   };
 }
 
+/** Not `:disabled`, which every option of a disabled select is. */
+const DISABLED_OPTION = '[disabled], optgroup[disabled] option';
+
 /** The options that a fresh parse of the markup would select. */
 function defaultChoice(select: HTMLSelectElement): Set<HTMLOptionElement> {
   const all = [...options(select)];
   const marked = all.filter(defaultSelected);
   if (multiple(select)) return new Set(marked);
-  const only = marked.pop() ?? (displaySize(select) <= 1 ? all.find((option) => !dom.hasAttribute(option, 'disabled')) : undefined);
+  const only = marked.pop() ?? (displaySize(select) <= 1 ? all.find((option) => !dom.matches(option, DISABLED_OPTION)) : undefined);
   return new Set(only ? [only] : []);
 }

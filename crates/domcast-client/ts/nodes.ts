@@ -206,6 +206,8 @@ export function survey(root: Node): { nodes: Node[]; checksum: number } {
   return { nodes, checksum: hash >>> 0 };
 }
 
+const TYPE = attributeName('type');
+
 /**
  * Makes the nodes of a token list. `made` hears of each in the order of creation, which is
  * document order; `depth` is the depth of the nodes at the top.
@@ -220,13 +222,29 @@ export function build(
   const tops: Node[] = [];
   const open: Element[] = [];
   let opened: Element | null = null;
+  let isPlaced = true;
+  let inputType: string | null = null;
 
-  const put = (node: Node): void => {
-    if (depth + open.length > MAX_DEPTH) throw new Unfollowable(`nodes nest deeper than ${MAX_DEPTH}`);
-    made(node);
+  const place = (node: Node): void => {
     const parent = open[open.length - 1];
     if (parent) dom.insertBefore(dom.container(parent), node, null);
     else tops.push(node);
+  };
+  // A parser puts an element into its parent with its attributes: a select would choose an option
+  // that is about to become disabled.
+  const placeOpened = (): void => {
+    if (isPlaced) return;
+    isPlaced = true;
+    // The type comes last: a range that is one before it has its `min` shows a value from without.
+    if (inputType !== null) setAttribute(opened!, TYPE, inputType, scripts);
+    inputType = null;
+    place(opened!);
+    open.push(opened!);
+  };
+  const admit = (node: Node): Node => {
+    if (depth + open.length > MAX_DEPTH) throw new Unfollowable(`nodes nest deeper than ${MAX_DEPTH}`);
+    made(node);
+    return node;
   };
   const text = (value: string | undefined): string => {
     if (typeof value !== 'string') throw new Unfollowable('a token is missing');
@@ -236,25 +254,27 @@ export function build(
   for (let idx = 0; idx < tokens.length; idx++) {
     const token = tokens[idx]!;
     const rest = String(token).slice(1);
-    switch (String(token)[0]) {
-      case '<': {
-        const element = createElement(document, elementName(rest), scripts);
-        put(element);
-        open.push((opened = element));
+    const kind = String(token)[0];
+    if (kind !== '@') placeOpened();
+    switch (kind) {
+      case '<':
+        opened = createElement(document, elementName(rest), scripts);
+        admit(opened);
+        isPlaced = false;
         break;
-      }
       case '@':
         if (!opened) throw new Unfollowable('an attribute before any element');
-        setAttribute(opened, attributeName(rest), text(tokens[++idx]), scripts);
+        if (rest === 'type' && !isPlaced && dom.isHtml(opened, 'input')) inputType = text(tokens[++idx]);
+        else setAttribute(opened, attributeName(rest), text(tokens[++idx]), scripts);
         break;
       case '=':
-        put(dom.createTextNode(document, rest));
+        place(admit(dom.createTextNode(document, rest)));
         break;
       case '!':
-        put(dom.createComment(document, rest));
+        place(admit(dom.createComment(document, rest)));
         break;
       case '?':
-        put(dom.implementation(document).createDocumentType(rest, text(tokens[++idx]), text(tokens[++idx])));
+        place(admit(dom.implementation(document).createDocumentType(rest, text(tokens[++idx]), text(tokens[++idx]))));
         break;
       case '/':
         if (!open.pop()) throw new Unfollowable('a close without an open element');
@@ -263,5 +283,6 @@ export function build(
         throw new Unfollowable(`unknown token \`${token}\``);
     }
   }
+  placeOpened();
   return tops;
 }

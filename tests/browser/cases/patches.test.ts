@@ -37,6 +37,25 @@ browserTest('the judge sees every kind of difference', async () => {
   assert.deepEqual(unseen, []);
 });
 
+browserTest('the judge sees what a control shows', async () => {
+  const page = await judgePage();
+  const seen = await page.evaluate(() => {
+    const changes: [string, (control: never) => void][] = [
+      ['<input>', (input: HTMLInputElement) => (input.value = 'a')],
+      ['<input type=checkbox>', (input: HTMLInputElement) => (input.checked = true)],
+      ['<textarea></textarea>', (area: HTMLTextAreaElement) => (area.value = 'a')],
+      ['<select><option>1<option>1</select>', (select: HTMLSelectElement) => (select.selectedIndex = 1)],
+      ['<select multiple><option>1<option>2</select>', (select: HTMLSelectElement) => (select.options[1]!.selected = true)],
+    ];
+    return changes.map(([html, change]) => {
+      const root = judge.parse(html);
+      change(root.firstChild as never);
+      return judge.difference(root, judge.parse(html));
+    });
+  });
+  assert.deepEqual(seen.map((difference) => difference?.slice(0, 6)), new Array(5).fill('state:'));
+});
+
 test('a case ends at the next line that starts with a hash and a space', () => {
   assert.deepEqual(readCases('f', '# one\n--- old\na\n\n--- new\n#b\n--- patches\n["r",1]\n["r",2]\n# two\n--- old\n\n--- new\n--- patches\n'), [
     { file: 'f', name: 'one', old: 'a\n', new: '#b', patches: [['r', 1], ['r', 2]] },

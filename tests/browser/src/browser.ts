@@ -69,6 +69,6 @@ export function useBrowser(): Chromium {
 }
 
 /** A test that needs Chromium. */
-export function browserTest(name: string, body: () => Promise<void>): void {
-  test(name, { skip: LEFT_OUT ? 'LEFT OUT: there is no Chromium here and DOMCAST_WITHOUT_CHROMIUM is 1' : false, timeout: 30_000 }, body);
+export function browserTest(name: string, body: () => Promise<void>, timeout = 30_000): void {
+  test(name, { skip: LEFT_OUT ? 'LEFT OUT: there is no Chromium here and DOMCAST_WITHOUT_CHROMIUM is 1' : false, timeout }, body);
 }

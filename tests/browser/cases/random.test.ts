@@ -1,0 +1,105 @@
+/** Generated pairs: patched by the client, every page ends as the browser parses its target. */
+
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import type { Page } from 'playwright-core';
+import { browserTest, useBrowser } from '../src/browser.ts';
+import { judgePages } from '../src/inert.ts';
+import { openJudge, type Pair } from '../src/judge.ts';
+import { asCase, judgeAll, pairLines, shrink, type Verdict } from '../src/pairs.ts';
+import { startSite, type Site } from '../src/site.ts';
+
+const COUNT = Number(process.env['DOMCAST_RANDOM'] ?? 20_000);
+const SEED = Number(process.env['DOMCAST_SEED'] ?? Math.floor(Math.random() * 1e9));
+/** So many failures are made small and printed. */
+const MAX_SHRUNK = Number(process.env['DOMCAST_SHRUNK'] ?? 3);
+/** So much is shown of each. */
+const MAX_SHOWN = 3_000;
+
+const chromium = useBrowser();
+let site: Site;
+before(async () => void (site = await startSite()));
+after(() => site.close());
+
+/** Fails with the first failures, made small. */
+async function assertNone(page: Page, { failures }: Verdict): Promise<void> {
+  const names = [...new Set(failures.map(({ name }) => name))];
+  const cases: string[] = [];
+  for (const name of names.slice(0, MAX_SHRUNK)) cases.push(asCase(await shrink(page, name)).slice(0, MAX_SHOWN));
+  assert.equal(names.length, 0, `${names.length} pairs fail, among them\n\n${cases.join('\n')}`);
+}
+
+browserTest(
+  `${COUNT} generated pairs of seed ${SEED}, by patches and by snapshot`,
+  async () => {
+    const pages = await judgePages(chromium, site.url);
+    const verdict = await judgeAll(pages, 'pairs', ['random', '--seed', `${SEED}`, '--count', `${COUNT}`]);
+    assert.deepEqual([verdict.lines, verdict.count], [COUNT, 2 * COUNT]);
+    console.log(`${verdict.lines} generated pairs, ${verdict.count} trees compared, ${verdict.failures.length} differences`);
+    await assertNone(pages[0]!, verdict);
+  },
+  60_000 + COUNT * 3,
+);
+
+browserTest(
+  `generated histories of 50 versions of seed ${SEED}, with snapshots, new numbers and new mounts between`,
+  async () => {
+    const count = Math.ceil(COUNT / 100);
+    const pages = await judgePages(chromium, site.url);
+    const verdict = await judgeAll(pages, 'histories', ['chains', '--seed', `${SEED}`, '--count', `${count}`]);
+    console.log(`${verdict.lines} generated histories, ${verdict.count} updates, ${verdict.failures.length} differences`);
+    assert.deepEqual(verdict.failures.slice(0, 5), []);
+    assert.deepEqual([verdict.lines, verdict.count], [count, 50 * count]);
+  },
+  60_000 + COUNT * 3,
+);
+
+browserTest(
+  `generated pairs of seed ${SEED} in a page that is shown, with the caret in a field`,
+  async () => {
+    const count = Math.min(1_000, Math.ceil(COUNT / 80));
+    const { page, problems } = await chromium.page();
+    await openJudge(page, site.url);
+    let judged = 0;
+    for await (const line of pairLines(['shown', '--seed', `${SEED}`, '--count', `${count}`])) {
+      const wrong = await page.evaluate(applyShown, line);
+      assert.equal(wrong, null, line);
+      assert.deepEqual(problems, [], line);
+      judged++;
+    }
+    assert.equal(judged, count);
+  },
+  60_000 + COUNT * 3,
+);
+
+/** Runs in the page: shows `old`, puts the caret into the field, applies the patches there, and lets the page be painted. */
+async function applyShown(line: string): Promise<string | null> {
+  const { old, new: next, sums, patches, tokens } = JSON.parse(line) as Pair;
+  const ways: [string, (mounted: ReturnType<typeof judge.mount>) => void][] = [
+    ['patches', (mounted) => mounted.apply(patches)],
+    ['snapshot', (mounted) => mounted.snapshot(tokens)],
+  ];
+  for (const [way, change] of ways) {
+    const root = document.createElement('div');
+    root.innerHTML = old;
+    document.body.replaceChildren(root);
+    const field = root.querySelector<HTMLInputElement>('[dc-key=kept]')!;
+    field.focus({ preventScroll: true });
+    field.setSelectionRange(3, 9, 'backward');
+    if (document.activeElement !== field) return `${way}: the field takes no focus`;
+    let lost = 0;
+    field.addEventListener('blur', () => lost++);
+    change(judge.mount(root, { scripts: true, sum: sums[0] }));
+    const wanted = document.createElement('div');
+    wanted.innerHTML = next;
+    const difference = judge.difference(root, wanted);
+    if (difference !== null) return `${way}: ${difference}`;
+    await new Promise(requestAnimationFrame);
+    if (root.querySelector('[dc-key=kept]') !== field) return `${way}: the field was replaced`;
+    if (document.activeElement !== field) return `${way}: the focus is lost`;
+    const caret = [field.selectionStart, field.selectionEnd, field.selectionDirection].join();
+    if (caret !== '3,9,backward') return `${way}: the caret is at ${caret}`;
+    if (lost > 0) return `${way}: the field was left ${lost} times`;
+  }
+  return null;
+}
