@@ -8,8 +8,9 @@
 //! # Ok::<(), domcast_parser::ParseError>(())
 //! ```
 //!
-//! The text goes through html5ever, which follows the HTML standard; the nodes go straight into a
-//! [`Tree`](domcast_diff::Tree) of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
+//! Regular markup (what templates and most pages are made of) goes straight into a [`Tree`](domcast_diff::Tree) of
+//! `domcast-diff`; all other text goes through html5ever's tree builder, which follows the HTML standard. Both give the
+//! same trees, numbered in document order, and properties and a fuzz target hold them to it. Bad HTML is no error: the standard
 //! says what tree it makes. Input beyond the [`Limits`] is. A byte order mark is a character like any other, as in `innerHTML`:
 //! dropping it belongs to decoding bytes.
 
@@ -50,11 +51,13 @@ pub struct Parser {
     pub limits: Limits,
     /// Whether scripts run where the HTML is shown: then the content of `noscript` is text.
     pub scripting: bool,
+    /// Whether regular markup may take the fast path. Without it html5ever's tree builder makes every tree: the oracle.
+    pub fast_path: bool,
 }
 
 impl Default for Parser {
     fn default() -> Parser {
-        Parser { limits: Limits::default(), scripting: true }
+        Parser { limits: Limits::default(), scripting: true, fast_path: true }
     }
 }
 
@@ -133,10 +136,12 @@ impl Parser {
     pub fn document(&self, html: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
         let html = without_byte_order_mark(html);
-        match fast::document(self, html)? {
-            Some(tree) => Ok(tree),
-            None => sink::document(self, html),
+        if self.fast_path
+            && let Some(tree) = fast::document(self, html)?
+        {
+            return Ok(tree);
         }
+        sink::document(self, html)
     }
 
     /// Parses HTML as the content of an element `context`.
@@ -147,30 +152,12 @@ impl Parser {
     pub fn fragment(&self, html: &str, context: &str) -> Result<Tree, ParseError> {
         self.check_length(html)?;
         let context = context_name(context)?;
-        match fast::fragment(self, html, &context)? {
-            Some(tree) => Ok(tree),
-            None => sink::fragment(self, html, &context),
+        if self.fast_path
+            && let Some(tree) = fast::fragment(self, html, &context)?
+        {
+            return Ok(tree);
         }
-    }
-
-    /// Parses a fragment by html5ever alone: the oracle of the fast path.
-    ///
-    /// # Errors
-    ///
-    /// As [`fragment`](Self::fragment).
-    pub fn fragment_by_html5ever(&self, html: &str, context: &str) -> Result<Tree, ParseError> {
-        self.check_length(html)?;
-        sink::fragment(self, html, &context_name(context)?)
-    }
-
-    /// Parses a page by html5ever alone: the oracle of the fast path.
-    ///
-    /// # Errors
-    ///
-    /// As [`document`](Self::document).
-    pub fn document_by_html5ever(&self, html: &str) -> Result<Tree, ParseError> {
-        self.check_length(html)?;
-        sink::document(self, without_byte_order_mark(html))
+        sink::fragment(self, html, &context)
     }
 
     /// Whether the fast path takes this text, for measuring how often it does.
