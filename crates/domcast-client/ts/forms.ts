@@ -23,6 +23,7 @@ const STATEFUL = new Map<string, RegExp>([
 
 export class FormState {
   #noted = new Map<Element, Settle>();
+  #placed = new Set<HTMLInputElement>();
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
@@ -34,8 +35,17 @@ export class FormState {
     else if (attribute !== undefined) this.#noteInput(control as HTMLInputElement);
   }
 
+  /** Call when nodes are made, or have another place: of the checked radios of a group the last in the page wins, not the last to come. */
+  placed(node: Node): void {
+    if (!dom.isElement(node)) return;
+    if (dom.matches(node, CHECKED_RADIO)) this.#placed.add(node as HTMLInputElement);
+    for (const radio of dom.querySelectorAll(node, CHECKED_RADIO)) this.#placed.add(radio as HTMLInputElement);
+  }
+
   /** Call once the changes are made. */
   settle(): void {
+    if (this.#placed.size > 0) settleRadios(this.#placed);
+    this.#placed.clear();
     for (const [control, settle] of this.#noted) {
       if (control !== composing) settle(dom.hasAttribute(control, 'dc-force'));
       else if (dom.hasAttribute(control, 'dc-force')) afterComposition = () => settle(true);
@@ -131,13 +141,40 @@ function markupValue(field: HTMLInputElement | HTMLTextAreaElement): string {
 
 function radiosWith(input: HTMLInputElement): HTMLInputElement[] {
   const name = dom.getAttribute(input, 'name');
-  const top = dom.getRootNode(input) as Node & ParentNode;
   if (!name) return [input];
-  const type = dom.nodeType(top);
-  const query = type === dom.ELEMENT ? dom.querySelectorAll : type === dom.DOCUMENT ? dom.queryDocument : dom.queryFragment;
-  const radios = [...query(top, 'input[type=radio i]')];
+  const radios = inRootOf(input, 'input[type=radio i]');
   const group = (radios as HTMLInputElement[]).filter((each) => dom.getAttribute(each, 'name') === name && inputForm(each) === inputForm(input));
   return group.includes(input) ? group : [input];
+}
+
+/** What `selector` finds in the tree that `node` is in, be it a document, a shadow, a template or a detached element. */
+function inRootOf(node: Node, selector: string): Element[] {
+  const top = dom.getRootNode(node) as Node & ParentNode;
+  const type = dom.nodeType(top);
+  const query = type === dom.ELEMENT ? dom.querySelectorAll : type === dom.DOCUMENT ? dom.queryDocument : dom.queryFragment;
+  return [...query(top, selector)];
+}
+
+const CHECKED_RADIO = 'input[type=radio i][checked]';
+
+/** Of the groups that a radio came into, those in which the markup checks more than one, each once. */
+function settleRadios(placed: ReadonlySet<HTMLInputElement>): void {
+  const [first] = placed;
+  const names = new Map<string, number>();
+  for (const radio of inRootOf(first!, CHECKED_RADIO)) {
+    const name = dom.getAttribute(radio, 'name') ?? '';
+    names.set(name, (names.get(name) ?? 0) + 1);
+  }
+  const settled = new Set<HTMLInputElement>();
+  for (const radio of placed) {
+    if (settled.has(radio) || names.get(dom.getAttribute(radio, 'name') ?? '')! < 2) continue;
+    const group = radiosWith(radio);
+    group.forEach((each) => settled.add(each));
+    const last = group.filter(defaultChecked).pop();
+    // A radio that is checked against the markup is the user's choice.
+    const isUsers = group.some((each) => checked(each) && !defaultChecked(each));
+    if (last && !checked(last) && !isUsers) setChecked(last, true);
+  }
 }
 
 function noteSelect(select: HTMLSelectElement): Settle {

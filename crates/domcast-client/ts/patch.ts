@@ -72,7 +72,10 @@ function step(tree: Tree, patch: Patch, shapes: (readonly Token[])[]): void {
 
 function insert(tree: Tree, id: number, parent: Node, before: Node | null, tokens: readonly string[]): void {
   const depth = tree.depth(tree.node(id)) + 1;
-  for (const top of build(tree.document, tokens, tree.scripts, depth, (node) => tree.add(node))) dom.insertBefore(parent, top, before);
+  for (const top of build(tree.document, tokens, tree.scripts, depth, (node) => tree.add(node))) {
+    dom.insertBefore(parent, top, before);
+    tree.forms.placed(top);
+  }
 }
 
 /** Writes the instances of shapes in `content` out as tokens. */
@@ -132,7 +135,10 @@ function move(tree: Tree, beforeId: number, ids: readonly number[]): void {
   const before = tree.child(parent, beforeId);
   if (nodes.includes(before!) || nodes.includes(null!)) throw new Unfollowable('a node cannot move before itself');
   tree.forms.note(parent);
-  for (const node of nodes) dom.move(parent, node, before);
+  for (const node of nodes) {
+    dom.move(parent, node, before);
+    tree.forms.placed(node);
+  }
 }
 
 function order(tree: Tree, id: number, ids: readonly number[]): void {
@@ -142,6 +148,7 @@ function order(tree: Tree, id: number, ids: readonly number[]): void {
   for (let child = dom.firstChild(parent); child; child = dom.nextSibling(child)) if (tree.id(child) !== undefined) nChildren++;
   if (wanted.includes(null!) || new Set(wanted).size !== nChildren || wanted.length !== nChildren) throw new Unfollowable(`an order of ${wanted.length} for ${nChildren} children`);
   arrange(parent, wanted, tree.document);
+  for (const node of wanted) tree.forms.placed(node);
 }
 
 function spliceAttribute(tree: Tree, [, id, written, at, length, text]: Extract<Patch, readonly ['y', ...unknown[]]>): void {
