@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The text goes through html5ever, which follows the HTML standard; the nodes go straight into a
-//! [`Tree`](domcast_diff::Tree) of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
+//! [`Tree`] of `domcast-diff`, numbered in document order. Bad HTML is no error: the standard
 //! says what tree it makes. Input beyond the [`Limits`] is. A byte order mark is a character like any other, as in `innerHTML`:
 //! dropping it belongs to decoding bytes.
 
