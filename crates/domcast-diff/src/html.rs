@@ -9,7 +9,7 @@ use crate::name::{Name, Namespace};
 use crate::tree::{NodeId, Tree, VNode};
 
 impl Tree {
-    /// Writes the whole tree as HTML text.
+    /// Writes the whole tree as HTML text. Linear in the output.
     pub fn to_html(&self) -> String {
         self.children_to_html(NodeId::ROOT)
     }

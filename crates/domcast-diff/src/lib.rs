@@ -22,10 +22,59 @@
 //! # Ok::<(), domcast_diff::ApplyError>(())
 //! ```
 //!
+//! # The idea
+//!
+//! ```text
+//!   what the page shows              what it should show
+//!
+//!     ul #1                            ul
+//!     ├─ li #2 ─ "tea"   #3            ├─ li ─ "milk"
+//!     ├─ li #4 ─ "milk"  #5            └─ li ─ "cane sugar"
+//!     └─ li #6 ─ "sugar" #7
+//!            │                            │
+//!            └────────── diff ────────────┘
+//!                         │
+//!                  remove #2                     [["r",2],
+//!       in text of #7 insert "cane " at 0         ["x",7,0,0,"cane "]]
+//!                         │
+//!        ┌────────────────┴───────────────┐
+//!   apply: the server's tree         the page's DOM: the same
+//!   #1 #4 #5 #6 #7                   nodes, with caret and scroll
+//! ```
+//!
+//! Every node has a number, which server and page count alike: in document order at first, then in the order of insertion. So a patch
+//! names a node by a few digits, wherever it has moved, and the nodes that it does not name keep all that a user did to them.
+//!
+//! Children pair by key (the attribute `dc-key`, else `data-key`, else `id`), else by being equal, else by kind; as few as
+//! possible of them move. Give keys to what is inserted, removed and moved.
+//!
 //! The law that everything here is tested against: `apply(old, diff(old, new)) == new`, for every pair of trees. A patch list is a
 //! program that a browser runs on its DOM; PROTOCOL.md tells how. To make trees of HTML text use the crate `domcast-parser`.
 //!
-//! No dependency, no runtime, no global state; nothing recurses over the depth of a tree.
+//! # A page that lives
+//!
+//! Keep the tree that you patched, not the new one: its ids are those that the page knows. A page that comes
+//! later needs the [`numbering`](Tree::numbering) of that tree beside its HTML, and its [`checksum`](Tree::checksum) finds a browser that read
+//! the HTML otherwise. `examples/std_server.rs` is all of it in one file.
+//!
+//! # Costs and errors
+//!
+//! `n` counts the nodes of the trees.
+//!
+//! | function | time | fails |
+//! |---|---|---|
+//! | [`diff`] | `O(n log n)`; what was compared before and is equal costs nothing | never |
+//! | [`apply`] | what the patches touch | [`ApplyError`]: a patch does not fit the tree |
+//! | [`Patches::to_json`], [`Patches::to_binary`] | linear in the output | never |
+//! | [`Patches::from_binary`] | linear in the input and what its runs stand for, at most [`MAX_EXPANDED`] | [`DecodeError`]: not a patch list |
+//! | [`Tree::to_html`], [`Tree::checksum`], [`Tree::numbering`], `==` | `O(n)` | never |
+//! | [`Tree::get`] and the links from node to node | `O(1)` | never: `None` for what is not there |
+//! | [`Tree::append`], [`Tree::insert`], [`Tree::detach`] | `O(1)`, and once after a diff the depth of the node | panic on a wrong place |
+//! | [`Tree::remove`] | the nodes removed | panics on the root |
+//! | [`Tree::compact`], [`Tree::number`] | `O(n)`, holes included | never |
+//!
+//! No dependency, no runtime, no global state; nothing recurses over the depth of a tree. Patches from elsewhere are safe to decode
+//! and to apply: they end in an error, never in a panic. Scripts that they insert are the page's affair.
 
 mod text; // immutable text
 mod name; // names and namespaces

@@ -8,7 +8,7 @@
 //! # Ok::<(), domcast_parser::ParseError>(())
 //! ```
 //!
-//! Regular markup (what templates and most pages are made of) goes straight into a [`Tree`](domcast_diff::Tree) of
+//! Regular markup (what templates and most pages are made of) goes straight into a [`Tree`] of
 //! `domcast-diff`; all other text goes through html5ever's tree builder, which follows the HTML standard. Both give the
 //! same trees, numbered in document order, and properties and a fuzz target hold them to it. Bad HTML is no error: the standard
 //! says what tree it makes. Input beyond the [`Limits`] is. A byte order mark is a character like any other, as in `innerHTML`:
