@@ -39,14 +39,13 @@ impl Writer {
         runs.sort_unstable_by_key(|run| run.start);
         let mut at = 0;
         for run in runs {
-            let Some(shape) = outline.shape(&run) else { continue };
             tokens[at..run.start].iter().for_each(|token| write_token(token, items));
-            let number = self.number(&shape, lines);
+            let number = self.number(&run.shape, lines);
             items.push(Item::Number(number));
             items.push(Item::Number(run.count as u32));
             for instance in 0..run.count {
                 let start = run.start + instance * run.length;
-                for &slot in &shape.holes {
+                for &slot in &run.shape.holes {
                     items.push(Item::Text(value(outline.tokens[start + slot]).into()));
                 }
             }
@@ -66,10 +65,11 @@ impl Writer {
 }
 
 /// A run of repeating siblings: `count` instances of `length` tokens each, from token `start` on.
-struct Run {
+struct Run<'a> {
     start: usize,
     length: usize,
     count: usize,
+    shape: Shape<'a>,
 }
 
 struct Shape<'a> {
@@ -166,7 +166,7 @@ impl<'a> Outline<'a> {
     }
 
     /// Finds runs of repeating siblings; none is inside another.
-    fn runs(&self) -> Vec<Run> {
+    fn runs(&self) -> Vec<Run<'a>> {
         let mut runs = Vec::new();
         let mut lists = vec![0];
         while let Some(list) = lists.pop() {
@@ -181,11 +181,11 @@ impl<'a> Outline<'a> {
                     continue;
                 };
                 let start = self.nodes[siblings[at]].start;
-                let run = Run { start, length: self.nodes[siblings[at + period - 1]].end - start, count };
-                if self.is_worth_it(&run) {
-                    runs.push(run);
-                } else {
-                    lists.extend(siblings[at..at + period * count].iter().map(|&idx| self.nodes[idx].children));
+                let length = self.nodes[siblings[at + period - 1]].end - start;
+                let run = self.shape(start, length, count).map(|shape| Run { start, length, count, shape });
+                match run.filter(|run| self.is_worth_it(run)) {
+                    Some(run) => runs.push(run),
+                    None => lists.extend(siblings[at..at + period * count].iter().map(|&idx| self.nodes[idx].children)),
                 }
                 at += period * count;
             }
@@ -201,8 +201,8 @@ impl<'a> Outline<'a> {
         1 + (period..siblings.len()).take_while(|&idx| skeleton(idx) == skeleton(idx - period)).count() / period
     }
 
-    fn is_worth_it(&self, run: &Run) -> bool {
-        let Some(shape) = self.shape(run) else { return false };
+    fn is_worth_it(&self, run: &Run<'_>) -> bool {
+        let shape = &run.shape;
         let bytes = |token: &Token| match token {
             Token::Element(name) => 4 + name.local.len(),
             Token::Attribute(name, value) => 7 + name.local.len() + value.len(),
@@ -219,12 +219,12 @@ impl<'a> Outline<'a> {
     }
 
     /// Returns the shape of a run, or `None` if equal skeleton digests were a coincidence.
-    fn shape(&self, run: &Run) -> Option<Shape<'a>> {
-        let tokens = self.tokens[run.start..run.start + run.length].to_vec();
-        let mut is_hole = vec![false; run.length];
-        for instance in 1..run.count {
-            let start = run.start + instance * run.length;
-            for (slot, (&first, &other)) in tokens.iter().zip(self.tokens.get(start..start + run.length)?).enumerate() {
+    fn shape(&self, start: usize, length: usize, count: usize) -> Option<Shape<'a>> {
+        let tokens = self.tokens[start..start + length].to_vec();
+        let mut is_hole = vec![false; length];
+        for instance in 1..count {
+            let start = start + instance * length;
+            for (slot, (&first, &other)) in tokens.iter().zip(self.tokens.get(start..start + length)?).enumerate() {
                 is_hole[slot] |= match (first, other) {
                     (Token::Attribute(name, value), Token::Attribute(other_name, other)) if name == other_name => {
                         value != other
@@ -235,7 +235,7 @@ impl<'a> Outline<'a> {
                 };
             }
         }
-        let holes = (0..run.length).filter(|&slot| is_hole[slot]).collect();
+        let holes = (0..length).filter(|&slot| is_hole[slot]).collect();
         Some(Shape { tokens, holes })
     }
 }
