@@ -1,1 +1,9 @@
-//! Workloads that the benchmarks share.
+//! What the benchmarks measure: the table of js-framework-benchmark, what may happen to it, and a few real pages.
+//!
+//! Everything is made of a [`Table`], so every peer gets the same input in its own form.
+
+mod pages; // HTML of other people
+mod table; // the rows, and what happens to them
+
+pub use pages::{Page, pages};
+pub use table::{Change, Row, Table};
