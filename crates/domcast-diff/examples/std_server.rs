@@ -5,7 +5,7 @@
 //! server-sent events and applies them with `domcast.mjs` of the crate `domcast-client`. The page says up to which version
 //! it is, so nothing is lost between its HTML and its first event, and a page that comes back goes on where it was.
 
-use domcast_diff::{Attribute, Element, Name, NodeId, Tree, VNode, diff};
+use domcast_diff::{Element, Name, NodeId, Tree, VNode, diff};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -54,8 +54,9 @@ fn render(second: u32) -> Tree {
     let mut tree = Tree::new();
     let element = |tree: &mut Tree, parent, name, text: &str, key: Option<u32>| {
         let mut element = Element::new(Name::html(name));
-        let key = key.map(|key| Attribute { name: Name::attribute("dc-key"), value: key.to_string().into() });
-        element.attributes.extend(key);
+        if let Some(key) = key {
+            element.attributes.set(Name::attribute("dc-key"), key.to_string().into());
+        }
         let id = tree.append(parent, VNode::Element(element));
         if !text.is_empty() {
             tree.append(id, VNode::Text(text.into()));
