@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use domcast_client::CLIENT_HASH;
 use domcast_push::template::TemplateError;
-use domcast_push::template::minijinja::value::{Serde, Value, ValueKind, merge_maps};
+use domcast_push::template::minijinja::value::{Kwargs, Serde, Value, ValueKind, merge_maps};
 use domcast_push::template::minijinja::{Error, ErrorKind, context};
 use serde::Serialize;
 
@@ -17,7 +17,8 @@ const CACHING: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-ca
 impl Domcast {
     /// Renders a page, with the hub's templates, over `state`; `()` is none.
     ///
-    /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. An error
+    /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. In
+    /// `view("name", scripts=true)` scripts and `on*` attributes that are pushed later run; else they do not. An error
     /// is logged and answered with status 500; in development the answer says what is wrong.
     pub fn page(&self, template: &str, state: impl Serialize) -> Response {
         match self.render_page(template, state) {
@@ -40,9 +41,15 @@ impl Domcast {
     /// [`TemplateError`], also for a view that does not exist.
     pub fn render_page(&self, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
         let hub = self.hub().clone();
-        let view = Value::from_function(move |name: &str| match hub.html(name) {
-            Ok(html) => Ok(Value::from_safe_string(html.to_string())),
-            Err(error) => Err(Error::new(ErrorKind::InvalidOperation, error.to_string())),
+        let view = Value::from_function(move |name: &str, options: Kwargs| {
+            let runs_scripts = options.get::<Option<bool>>("scripts")?.unwrap_or(false);
+            options.assert_all_used()?;
+            let html = hub.html(name).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+            Ok(Value::from_safe_string(match runs_scripts {
+                // The attribute goes into the view's own element, which comes first.
+                true => html.replacen("<div ", "<div dc-scripts=\"run\" ", 1),
+                false => html.to_string(),
+            }))
         });
         let script_tag = self.script_tag();
         let script = Value::from_function(move || Value::from_safe_string(script_tag.clone()));

@@ -55,6 +55,7 @@ async fn start_with(config: Config, options: Options) -> Server {
         ("counter.html", "<b>{{ count }}</b>"),
         ("ticker.html", "<i>{{ n }}</i>"),
         ("page.html", "<h1>{{ title }}</h1>{{ script() }}{{ view('counter') }}"),
+        ("scripts.html", "{{ view('counter', scripts=true) }}"),
         ("wrong.html", "one\n{{ view('nothing') }}"),
     ]);
     let hub = Hub::with_options(templates, options);
@@ -411,6 +412,13 @@ async fn a_page_holds_its_views_and_the_client() {
     assert!(page.starts_with("<!doctype html>") && page.contains(&script), "{page}");
     let (status, error) = simplified(server.get("/views/nothing").await);
     assert_eq!((status, error), (404, json!("there is no view `nothing` (views: `counter`, `panel`, `ticker`)")));
+}
+
+#[tokio::test]
+async fn a_page_may_let_the_scripts_of_a_view_run() {
+    let server = start(open()).await;
+    let page = server.domcast.render_page("scripts.html", ()).unwrap();
+    assert!(page.starts_with("<div dc-scripts=\"run\" dc-view=\"counter\" "), "{page}");
 }
 
 #[tokio::test]

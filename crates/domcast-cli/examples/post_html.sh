@@ -1,15 +1,15 @@
 #!/bin/sh
 # Shows the load of this machine on a live page, with nothing but a shell and curl.
 #
-#   domcast serve                          # in another terminal (or `domcast demo`)
-#   sh post_html.sh                        # then open http://127.0.0.1:8000/views/load
+#   domcast demo                           # in another terminal
+#   sh post_html.sh                        # then look at the posted HTML on http://127.0.0.1:8000
 #
 # The HTML of the whole view is posted each time; pages receive what changed, here a few dozen bytes.
 # Usage: post_html.sh [SERVER [VIEW [TIMES]]]; DOMCAST_TOKEN is sent if the server asks for one.
 set -eu
 
 server=${1:-http://127.0.0.1:8000}
-view=${2:-load}
+view=${2:-panel}
 times=${3:-0} # 0: for ever
 
 escaped() {
