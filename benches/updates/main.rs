@@ -4,6 +4,7 @@
 //! never see HTML. The table, the allocator, a process for each change and the checks are those of `peers`.
 
 mod dioxus; // Dioxus in three forms
+mod djust; // djust, where it is installed
 #[path = "../peers/dioxus.rs"]
 mod inline; // keyed rows inline, shared with `peers`
 mod plain; // render all, parse all, compare all
@@ -20,6 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIZES: [usize; 2] = [1_000, 10_000];
 
 fn main() -> ExitCode {
+    if std::env::var_os(djust::PYTHON).is_none() {
+        eprintln!("\nLEFT OUT: djust ({} names no Python that has it; see benches/README.md)\n", djust::PYTHON);
+    }
     let parts: Vec<String> = changes().map(|(change, n_rows)| group_name(change, n_rows)).collect();
     domcast_benches::run(&parts, measure, summary::print)
 }
@@ -45,6 +49,9 @@ fn measure(criterion: &mut Criterion, part: &str) {
     bench(&mut group, summary::MEMOISED, dioxus::memoised(&old, &new));
     if has_same_rows(&old, &new) {
         bench(&mut group, summary::SIGNALS, dioxus::signals(&old, &new));
+    }
+    if let Some(djust) = djust::update(&old, &new) {
+        bench(&mut group, summary::DJUST, djust);
     }
     bench(&mut group, summary::RENDER, plain::render(&new));
     bench(&mut group, summary::TODAY, plain::update(&old, &new, false));
