@@ -1,6 +1,6 @@
 //! The oracle for the parser: html5ever with its own tree, markup5ever_rcdom, copied node by node.
 
-use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
+use domcast_diff::{Attribute, Attributes, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
 use html5ever::interface::TreeSink;
 use html5ever::tendril::TendrilSink;
 use html5ever::tokenizer::TokenizerOpts;
@@ -42,24 +42,24 @@ fn copy(top: &Handle) -> Tree {
     let mut waiting: Vec<(NodeId, Handle)> = Vec::new();
     push_children(NodeId::ROOT, top, &mut waiting);
     while let Some((parent, handle)) = waiting.pop() {
-        let node = match &handle.data {
+        let id = match &handle.data {
             NodeData::Document | NodeData::ProcessingInstruction { .. } => continue,
             NodeData::Doctype { name, public_id, system_id } => {
-                let [name, public_id, system_id] = [name, public_id, system_id].map(|part| (&**part).into());
-                VNode::Doctype(Doctype { name, public_id, system_id })
+                let [name, public_id, system_id] = [&**name, &**public_id, &**system_id];
+                tree.append(parent, VNode::Doctype(Doctype { name, public_id, system_id }))
             }
-            NodeData::Text { contents } => VNode::Text((&**contents.borrow()).into()),
-            NodeData::Comment { contents } => VNode::Comment((&**contents).into()),
+            NodeData::Text { contents } => tree.append(parent, VNode::Text(&contents.borrow())),
+            NodeData::Comment { contents } => tree.append(parent, VNode::Comment(contents)),
             NodeData::Element { name, attrs, .. } => {
                 let attributes = attrs.borrow();
-                let attributes = attributes
+                let attributes: Vec<Attribute<'_>> = attributes
                     .iter()
-                    .map(|attribute| Attribute { name: self::name(&attribute.name), value: (&*attribute.value).into() })
+                    .map(|attribute| Attribute { name: self::name(&attribute.name), value: &attribute.value })
                     .collect();
-                VNode::Element(Element { name: self::name(name), attributes })
+                let attributes = Attributes::from(&attributes[..]);
+                tree.append(parent, VNode::Element(Element { name: self::name(name), attributes }))
             }
         };
-        let id = tree.append(parent, node);
         push_children(id, &handle, &mut waiting);
     }
     tree
@@ -75,7 +75,7 @@ fn push_children(id: NodeId, handle: &Handle, waiting: &mut Vec<(NodeId, Handle)
     }
 }
 
-fn name(name: &QualName) -> Name {
+fn name(name: &QualName) -> Name<'_> {
     let namespace = match name.ns {
         ns!(html) => Namespace::Html,
         ns!(svg) => Namespace::Svg,
@@ -85,5 +85,5 @@ fn name(name: &QualName) -> Name {
         ns!(xmlns) => Namespace::Xmlns,
         _ => Namespace::None,
     };
-    Name::new(namespace, &*name.local)
+    Name::new(namespace, &name.local)
 }
