@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(patches: &Patches) {
     // Runs may stand for millions of ids; writing those is slow and finds nothing.
-    if patches.iter().any(|patch| !domcast_tests::programs::makes_nodes(patch)) || patches.len() > 1_000 {
+    if patches.len() > 1_000 {
         return;
     }
     let binary = Patches::from_binary(&patches.to_binary()).expect("what was written in binary is read");

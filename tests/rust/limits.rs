@@ -63,7 +63,7 @@ fn a_tree_100_000_deep_that_no_parser_made_fits_a_small_stack() {
                 let element = domcast_diff::Element::new(domcast_diff::Name::html("div"));
                 parent = tree.append(parent, domcast_diff::VNode::Element(element));
             }
-            tree.append(parent, domcast_diff::VNode::Text(text.into()));
+            tree.append(parent, domcast_diff::VNode::Text(text));
             tree
         };
         let (mut old, new) = (deep("tea"), deep("milk"));

@@ -53,13 +53,12 @@ fn main() -> io::Result<()> {
 fn render(second: u32) -> Tree {
     let mut tree = Tree::new();
     let element = |tree: &mut Tree, parent, name, text: &str, key: Option<u32>| {
-        let mut element = Element::new(Name::html(name));
+        let id = tree.append(parent, VNode::Element(Element::new(Name::html(name))));
         if let Some(key) = key {
-            element.attributes.set(Name::attribute("dc-key"), key.to_string().into());
+            tree.set_attribute(id, Name::attribute("dc-key"), &key.to_string());
         }
-        let id = tree.append(parent, VNode::Element(element));
         if !text.is_empty() {
-            tree.append(id, VNode::Text(text.into()));
+            tree.append(id, VNode::Text(text));
         }
         id
     };

@@ -7,7 +7,8 @@
 use crate::children::{is_control, is_same_kind};
 use crate::diff::Walk;
 use crate::lis::longest_increasing;
-use crate::tree::{NodeId, VNode};
+use crate::node::VNode;
+use crate::tree::NodeId;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -61,7 +62,7 @@ struct Aligner<'a> {
 
 impl Aligner<'_> {
     fn is_equal(&self, old_idx: usize, new_idx: usize) -> bool {
-        self.walk.is_equal((self.old_at)(old_idx), (self.new_at)(new_idx))
+        self.walk.equal.by_digest((self.old_at)(old_idx), (self.new_at)(new_idx))
     }
 
     fn is_same_kind(&self, old_idx: usize, new_idx: usize) -> bool {
@@ -97,8 +98,8 @@ impl Aligner<'_> {
         match (old_node, self.walk.new.get(new_id)) {
             (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
                 let first = (self.walk.old.first_child(old_id), self.walk.new.first_child(new_id));
-                let is_first_equal = matches!(first, (Some(old), Some(new)) if self.walk.is_equal(old, new));
-                5 + 2 * u32::from(old.attributes.same(&new.attributes)) + 2 * u32::from(is_first_equal)
+                let is_first_equal = matches!(first, (Some(old), Some(new)) if self.walk.equal.by_digest(old, new));
+                5 + 2 * u32::from(old.attributes.same(new.attributes)) + 2 * u32::from(is_first_equal)
             }
             _ => 4,
         }
@@ -136,17 +137,17 @@ impl Aligner<'_> {
     fn cuts(&self, old: &Range<usize>, new: &Range<usize>) -> Vec<(usize, usize)> {
         let mut seen: HashMap<u64, (usize, usize)> = HashMap::new();
         for old_idx in old.clone() {
-            let entry = seen.entry(self.walk.old.digest((self.old_at)(old_idx))).or_default();
+            let entry = seen.entry(self.walk.old.0.digest((self.old_at)(old_idx).0)).or_default();
             (entry.0, entry.1) = (entry.0 + 1, old_idx);
         }
         let mut n_new: HashMap<u64, usize> = HashMap::new();
         for new_idx in new.clone() {
-            *n_new.entry(self.walk.new.digest((self.new_at)(new_idx))).or_default() += 1;
+            *n_new.entry(self.walk.new.0.digest((self.new_at)(new_idx).0)).or_default() += 1;
         }
         let candidates: Vec<(usize, usize)> = new
             .clone()
             .filter_map(|new_idx| {
-                let digest = self.walk.new.digest((self.new_at)(new_idx));
+                let digest = self.walk.new.0.digest((self.new_at)(new_idx).0);
                 let &(n_old, old_idx) = seen.get(&digest)?;
                 (n_old == 1 && n_new[&digest] == 1).then_some((old_idx, new_idx))
             })

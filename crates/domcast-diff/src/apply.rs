@@ -1,10 +1,9 @@
 //! Runs a patch list on a tree: the reference for every client.
 
-use crate::attributes::Attribute;
-use crate::name::Name;
-use crate::patch::{Nodes, Patch, Patches, Splice, Token};
-use crate::text::Str;
-use crate::tree::{Element, NodeId, Tree, VNode};
+use crate::name::NameBuf;
+use crate::node::{Element, VNode};
+use crate::patch::{Nodes, Patch, Patches, Splice};
+use crate::tree::{NodeId, Tree};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -18,12 +17,12 @@ use std::fmt;
 /// failing one is not begun, so keep a copy of a tree that must not be lost.
 ///
 /// ```
-/// use domcast_diff::{apply, diff, Element, Name, NodeId, Tree, VNode};
+/// use domcast_diff::{apply, diff, NodeId, Tree, VNode};
 ///
 /// let mut old = Tree::new();
-/// old.append(NodeId::ROOT, VNode::Text("one".into()));
+/// old.append(NodeId::ROOT, VNode::Text("one"));
 /// let mut new = Tree::new();
-/// new.append(NodeId::ROOT, VNode::Text("two".into()));
+/// new.append(NodeId::ROOT, VNode::Text("two"));
 ///
 /// let patches = diff(&old, &new);
 /// apply(&mut old, &patches)?;
@@ -56,9 +55,8 @@ enum Reason {
     Twice(NodeId),
     NotSiblings(NodeId),
     Order { found: usize, n_children: usize },
-    NoAttribute(Name),
+    NoAttribute(NameBuf),
     Outside { at: u32, remove: u32, length: usize },
-    Token { token_idx: usize },
     Count { found: u32, n_nodes: usize },
     Full,
 }
@@ -80,7 +78,6 @@ impl fmt::Display for ApplyError {
             Reason::Outside { at, remove, length } => {
                 write!(f, "{remove} units from {at} on are not within a text of {length} UTF-16 units")
             }
-            Reason::Token { token_idx } => write!(f, "token {token_idx} is out of place"),
             Reason::Count { found, n_nodes } => write!(f, "{found} nodes were expected, the tree has {n_nodes}"),
             Reason::Full => write!(f, "the tree would have more than 2^32 - 2 nodes"),
         }
@@ -95,13 +92,13 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             check_parent(tree, *parent)?;
             check_before(tree, *parent, *before)?;
             check_nodes(tree, nodes)?;
-            insert(tree, *parent, *before, nodes);
+            tree.insert_copies(*parent, *before, &nodes.tree, &nodes.tops);
         }
         Patch::ReplaceChildren { parent, nodes } => {
             check_parent(tree, *parent)?;
             check_nodes(tree, nodes)?;
             clear(tree, *parent);
-            insert(tree, *parent, None, nodes);
+            tree.insert_copies(*parent, None, &nodes.tree, &nodes.tops);
         }
         Patch::Clear { parent } => {
             check_parent(tree, *parent)?;
@@ -128,22 +125,26 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             }
             place(tree, *parent, None, order);
         }
-        Patch::SetText { node, text } => *text_mut(tree, *node)? = text.clone(),
+        Patch::SetText { node, text } => {
+            text_of(tree, *node)?;
+            tree.set_text(*node, text);
+        }
         Patch::SpliceText { node, splice } => {
-            let text = text_mut(tree, *node)?;
-            *text = spliced(text, splice)?;
+            let text = spliced(text_of(tree, *node)?, splice)?;
+            tree.set_text(*node, &text);
         }
         Patch::SetAttribute { node, name, value } => {
-            element_mut(tree, *node)?.attributes.set(name.clone(), value.clone());
+            element(tree, *node)?;
+            tree.set_attribute(*node, name.as_name(), value);
         }
         Patch::SpliceAttribute { node, name, splice } => {
-            let attributes = &mut element_mut(tree, *node)?.attributes;
-            let value = attributes.get(name).ok_or_else(|| Reason::NoAttribute(name.clone()))?;
-            let value = spliced(value, splice)?;
-            attributes.set(name.clone(), value);
+            let value = element(tree, *node)?.attributes.get(name.as_name());
+            let value = spliced(value.ok_or_else(|| Reason::NoAttribute(name.clone()))?, splice)?;
+            tree.set_attribute(*node, name.as_name(), &value);
         }
         Patch::RemoveAttribute { node, name } => {
-            if !element_mut(tree, *node)?.attributes.remove(name) {
+            element(tree, *node)?;
+            if !tree.remove_attribute(*node, name.as_name()) {
                 return Err(Reason::NoAttribute(name.clone()));
             }
         }
@@ -215,67 +216,9 @@ fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Re
     }
 }
 
-/// Checks that attributes follow their element and differ, that every close has its element, and that the ids suffice.
+/// Checks that the ids suffice.
 fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
-    let mut depth = 0_usize;
-    let mut in_tag = false;
-    let mut names: HashSet<&Name> = HashSet::new();
-    for (token_idx, token) in nodes.0.iter().enumerate() {
-        let fits = match token {
-            Token::Attribute(name, _) => in_tag && names.insert(name),
-            Token::Close => depth > 0,
-            _ => true,
-        };
-        if !fits {
-            return Err(Reason::Token { token_idx });
-        }
-        match token {
-            Token::Attribute(..) => continue,
-            Token::Element(_) => depth += 1,
-            Token::Close => depth -= 1,
-            Token::Text(_) | Token::Comment(_) | Token::Doctype(_) => {}
-        }
-        in_tag = matches!(token, Token::Element(_));
-        names.clear();
-    }
-    if tree.next_id().0 as usize + nodes.0.len() >= u32::MAX as usize {
-        return Err(Reason::Full);
-    }
-    Ok(())
-}
-
-fn insert(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &Nodes) {
-    let mut open: Vec<NodeId> = Vec::new();
-    let mut tokens = nodes.0.iter().peekable();
-    while let Some(token) = tokens.next() {
-        let node = match token {
-            Token::Element(name) => {
-                let mut attributes = Vec::new();
-                while let Some(Token::Attribute(name, value)) = tokens.next_if(|t| matches!(t, Token::Attribute(..))) {
-                    attributes.push(Attribute { name: name.clone(), value: value.clone() });
-                }
-                VNode::Element(Element { name: name.clone(), attributes: attributes.into() })
-            }
-            Token::Text(text) => VNode::Text(text.clone()),
-            Token::Comment(text) => VNode::Comment(text.clone()),
-            Token::Doctype(doctype) => VNode::Doctype(doctype.clone()),
-            // Checked before: attributes follow their element.
-            Token::Attribute(..) => continue,
-            Token::Close => {
-                open.pop();
-                continue;
-            }
-        };
-        let is_element = matches!(node, VNode::Element(_));
-        let id = tree.create(node);
-        match open.last() {
-            Some(&parent) => tree.insert(parent, None, id),
-            None => tree.insert(parent, before, id),
-        }
-        if is_element {
-            open.push(id);
-        }
-    }
+    if tree.next_id().0 as usize + nodes.n_nodes() >= u32::MAX as usize { Err(Reason::Full) } else { Ok(()) }
 }
 
 fn clear(tree: &mut Tree, parent: NodeId) {
@@ -291,27 +234,27 @@ fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeI
     }
 }
 
-fn text_mut(tree: &mut Tree, id: NodeId) -> Result<&mut Str, Reason> {
-    match tree.get_mut(id).ok_or(Reason::NoNode(id))? {
+fn text_of(tree: &Tree, id: NodeId) -> Result<&str, Reason> {
+    match tree.get(id).ok_or(Reason::NoNode(id))? {
         VNode::Text(text) | VNode::Comment(text) => Ok(text),
         _ => Err(Reason::NotText(id)),
     }
 }
 
-fn element_mut(tree: &mut Tree, id: NodeId) -> Result<&mut Element, Reason> {
-    match tree.get_mut(id).ok_or(Reason::NoNode(id))? {
+fn element(tree: &Tree, id: NodeId) -> Result<Element<'_>, Reason> {
+    match tree.get(id).ok_or(Reason::NoNode(id))? {
         VNode::Element(element) => Ok(element),
         _ => Err(Reason::NotAnElement(id)),
     }
 }
 
 /// Returns `text` after `splice`, whose positions count UTF-16 units.
-fn spliced(text: &str, splice: &Splice) -> Result<Str, Reason> {
+fn spliced(text: &str, splice: &Splice) -> Result<String, Reason> {
     let outside = || Reason::Outside { at: splice.at, remove: splice.remove, length: text.encode_utf16().count() };
     let end = splice.at.checked_add(splice.remove).ok_or_else(outside)?;
     let (from, rest) = (byte_offset(text, splice.at), byte_offset(text, end));
     let (from, rest) = from.zip(rest).ok_or_else(outside)?;
-    Ok([&text[..from], &splice.insert, &text[rest..]].concat().into())
+    Ok([&text[..from], &splice.insert, &text[rest..]].concat())
 }
 
 /// Returns the byte offset of a UTF-16 offset; `None` beyond the end or inside a surrogate pair.

@@ -13,47 +13,39 @@
 //! patch is placed before is in its final place already.
 
 use crate::align;
+use crate::columns::{AttributeSlot, Columns, Content};
 use crate::diff::Walk;
+use crate::digest::Folding;
 use crate::lis::longest_increasing;
+use crate::name::{Namespace, Symbol};
 use crate::patch::{Nodes, Patch};
-use crate::text::Str;
-use crate::tree::{Element, NodeId, Tree, VNode};
+use crate::tree::{NodeId, Tree};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Emits the patches that turn the children of `old_parent` into those of `new_parent`, save for what differs inside
 /// paired children: those pairs are left for the walk.
 pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: NodeId) {
     let first_pair = walk.pairs.len();
-    let (mut old_next, mut new_next) = (walk.old.first_child(old_parent), walk.new.first_child(new_parent));
-    while let (Some(old_id), Some(new_id)) = (old_next, new_next) {
-        if !is_surely_pair(walk, old_id, new_id) {
-            break;
-        }
-        walk.pairs.push((old_id, new_id));
-        (old_next, new_next) = (walk.old.next_sibling(old_id), walk.new.next_sibling(new_id));
-    }
-    if old_next.is_none() && new_next.is_none() {
-        walk.pairs[first_pair..].reverse();
-        return;
-    }
-    let (mut old_ids, mut new_ids) = (rest(walk.old, old_next), rest(walk.new, new_next));
+    let mut rest = Rest::of(walk, old_parent, new_parent);
     let mut tail = Vec::new();
-    while let (Some(&old_id), Some(&new_id)) = (old_ids.last(), new_ids.last()) {
-        if !is_surely_pair(walk, old_id, new_id) {
-            break;
-        }
-        tail.push((old_id, new_id));
-        old_ids.pop();
-        new_ids.pop();
+    rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing_at_a_glance(old_id, new_id));
+    let is_pair_left = rest.pair().is_some_and(|(old_id, new_id)| is_same_kind(walk, old_id, new_id));
+    if !is_pair_left {
+        rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing(old_id, new_id));
     }
 
-    let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
-    let after = tail.last().map(|&(old_id, _)| old_id);
-    siblings.put_in_place(walk, walk.pairs.len() == first_pair && tail.is_empty(), after);
-
-    for (new_idx, partner) in siblings.partners.iter().enumerate() {
-        if let Some(old_idx) = *partner {
-            walk.pairs.push((old_ids[old_idx], new_ids[new_idx]));
+    let (old_ids, new_ids) = (ids(walk.old, rest.old), ids(walk.new, rest.new));
+    if let Some((old_id, new_id)) = rest.pair().filter(|_| is_pair_left) {
+        // What is left alone between two equal ends needs no search.
+        walk.pairs.push((old_id, new_id));
+    } else if !old_ids.is_empty() || !new_ids.is_empty() {
+        let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
+        siblings.put_in_place(walk, !rest.is_any_kept, rest.after);
+        for (new_idx, partner) in siblings.partners.iter().enumerate() {
+            if let Some(old_idx) = *partner {
+                walk.pairs.push((old_ids[old_idx], new_ids[new_idx]));
+            }
         }
     }
     walk.pairs.extend(tail.into_iter().rev());
@@ -61,41 +53,123 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
     walk.pairs[first_pair..].reverse();
 }
 
-fn rest(tree: &Tree, first: Option<NodeId>) -> Vec<NodeId> {
-    std::iter::successors(first, |&id| tree.next_sibling(id)).collect()
+/// The children between those that were set aside at both ends.
+struct Rest {
+    /// The first and the last of the old children, if there are any.
+    old: Option<(NodeId, NodeId)>,
+    new: Option<(NodeId, NodeId)>,
+    /// The old child that follows.
+    after: Option<NodeId>,
+    is_any_kept: bool,
 }
 
-/// Whether two children at the same end belong together: they are equal, or they are the same by key.
-fn is_surely_pair(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> bool {
-    if walk.is_equal(old_id, new_id) {
-        return true;
+impl Rest {
+    fn of(walk: &Walk<'_>, old_parent: NodeId, new_parent: NodeId) -> Rest {
+        let all = |tree: &Tree, parent| tree.first_child(parent).zip(tree.last_child(parent));
+        Rest { old: all(walk.old, old_parent), new: all(walk.new, new_parent), after: None, is_any_kept: false }
     }
-    match (walk.old.element(old_id), walk.new.element(new_id)) {
-        (Some(old), Some(new)) => old.name == new.name && key(old).is_some_and(|old_key| Some(old_key) == key(new)),
-        _ => false,
+
+    /// Sets aside what surely pairs at both ends. Pairs to be walked go to the walk, those at the far end to `tail`.
+    fn trim(
+        &mut self,
+        walk: &mut Walk<'_>,
+        tail: &mut Vec<(NodeId, NodeId)>,
+        pairing: impl Fn(&Walk<'_>, NodeId, NodeId) -> Pairing,
+    ) {
+        while let (Some((old_id, old_last)), Some((new_id, new_last))) = (self.old, self.new) {
+            match pairing(walk, old_id, new_id) {
+                Pairing::Equal => {}
+                Pairing::SameKey => walk.pairs.push((old_id, new_id)),
+                Pairing::Unsure => break,
+            }
+            self.is_any_kept = true;
+            self.old = walk.old.next_sibling(old_id).filter(|_| old_id != old_last).map(|next| (next, old_last));
+            self.new = walk.new.next_sibling(new_id).filter(|_| new_id != new_last).map(|next| (next, new_last));
+        }
+        while let (Some((old_first, old_id)), Some((new_first, new_id))) = (self.old, self.new) {
+            match pairing(walk, old_id, new_id) {
+                Pairing::Equal => {}
+                Pairing::SameKey => tail.push((old_id, new_id)),
+                Pairing::Unsure => break,
+            }
+            self.is_any_kept = true;
+            self.after = Some(old_id);
+            self.old = walk.old.prev_sibling(old_id).filter(|_| old_id != old_first).map(|prev| (old_first, prev));
+            self.new = walk.new.prev_sibling(new_id).filter(|_| new_id != new_first).map(|prev| (new_first, prev));
+        }
     }
+
+    /// Returns what is left if it is one child on each side.
+    fn pair(&self) -> Option<(NodeId, NodeId)> {
+        let ((old_id, old_last), (new_id, new_last)) = self.old.zip(self.new)?;
+        (old_id == old_last && new_id == new_last).then_some((old_id, new_id))
+    }
+}
+
+/// Returns the siblings from a first to a last one.
+fn ids(tree: &Tree, ends: Option<(NodeId, NodeId)>) -> Vec<NodeId> {
+    let Some((first, last)) = ends else { return Vec::new() };
+    let next = |&id: &NodeId| if id == last { None } else { tree.next_sibling(id) };
+    std::iter::successors(Some(first), next).collect()
+}
+
+/// What two children at the same end are to each other.
+enum Pairing {
+    Equal,
+    SameKey,
+    Unsure,
+}
+
+impl Walk<'_> {
+    fn pairing_at_a_glance(&self, old_id: NodeId, new_id: NodeId) -> Pairing {
+        if self.equal.at_a_glance(old_id, new_id) == Some(true) {
+            return Pairing::Equal;
+        }
+        let (old, new) = (&self.old.0, &self.new.0);
+        let is_same_name = self.equal.is_same_name(content(old, old_id), content(new, new_id));
+        let is_same_key = is_same_name && key(old, old_id).is_some_and(|old_key| Some(old_key) == key(new, new_id));
+        if is_same_key { Pairing::SameKey } else { Pairing::Unsure }
+    }
+
+    fn pairing(&self, old_id: NodeId, new_id: NodeId) -> Pairing {
+        match self.pairing_at_a_glance(old_id, new_id) {
+            Pairing::Unsure if self.equal.by_walk(old_id, new_id) => Pairing::Equal,
+            pairing => pairing,
+        }
+    }
+}
+
+fn content(columns: &Columns, id: NodeId) -> Content {
+    columns.slots[id.0 as usize].content
 }
 
 /// Returns what identifies an element among its siblings: `dc-key`, else `data-key`, else `id`; an empty one does not count.
-pub(crate) fn key(element: &Element) -> Option<&Str> {
-    let key = ["dc-key", "data-key", "id"].iter().find_map(|name| element.attribute(name));
-    key.filter(|key| !key.is_empty())
+pub(crate) fn key(columns: &Columns, id: NodeId) -> Option<&str> {
+    let Content::Element { list, .. } = content(columns, id) else { return None };
+    let list = columns.pools.list(list);
+    let value = |name| list.iter().find(|slot| slot.name == name && slot.namespace == Namespace::None);
+    let slot = value(Symbol::DC_KEY).or_else(|| value(Symbol::DATA_KEY)).or_else(|| value(Symbol::ID))?;
+    Some(columns.pools.str(slot.value)).filter(|key| !key.is_empty())
+}
+
+/// Elements with one key are the same only if they have one name too.
+fn key_and_name(columns: &Columns, id: NodeId) -> Option<(&str, &str, Namespace)> {
+    let Content::Element { namespace, name, .. } = content(columns, id) else { return None };
+    Some((key(columns, id)?, columns.pools.names.get(name), namespace))
 }
 
 /// Whether a child without a key may become another: both are text, or comments, or elements of one name.
 pub(crate) fn is_same_kind(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> bool {
-    match (walk.old.get(old_id), walk.new.get(new_id)) {
-        (Some(VNode::Text(_)), Some(VNode::Text(_))) | (Some(VNode::Comment(_)), Some(VNode::Comment(_))) => true,
-        (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
-            old.name == new.name && key(old).is_none() && key(new).is_none()
-        }
-        _ => false,
+    let (old, new) = (&walk.old.0, &walk.new.0);
+    match (content(old, old_id), content(new, new_id)) {
+        (Content::Text(_), Content::Text(_)) | (Content::Comment(_), Content::Comment(_)) => true,
+        (a, b) => walk.equal.is_same_name(a, b) && key(old, old_id).is_none() && key(new, new_id).is_none(),
     }
 }
 
 /// Whether the node holds what a user typed, chose or ticked.
 pub(crate) fn is_control(tree: &Tree, id: NodeId) -> bool {
-    let name = tree.element(id).map(|element| &element.name);
+    let name = tree.element(id).map(|element| element.name);
     name.is_some_and(|name| name.is_html("input") || name.is_html("textarea") || name.is_html("select"))
 }
 
@@ -118,54 +192,62 @@ impl<'a> Siblings<'a> {
             return siblings;
         }
         let mut is_paired = vec![false; old_ids.len()];
-        siblings.pair_by_key(walk, &mut is_paired);
-        siblings.pair_equal(walk, &mut is_paired);
+        let candidates = siblings.pair_by_key(walk, &mut is_paired);
+        siblings.pair_equal(walk, &candidates, &mut is_paired);
         siblings.choose_who_stays(walk);
-        siblings.pair_between(walk, &mut is_paired);
+        siblings.pair_between(walk, &candidates, &mut is_paired);
         siblings
     }
 
-    /// Of siblings that share a key only the first has it; the others count as having none that matches.
-    fn pair_by_key(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
-        let mut by_key: HashMap<(&Str, &crate::name::Name), usize> = HashMap::new();
+    /// Of siblings that share a key only the first has it; the others count as having none that matches. Returns who may
+    /// still find a partner.
+    fn pair_by_key(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) -> Candidates {
+        let (old, new) = (&walk.old.0, &walk.new.0);
+        let mut candidates = Candidates { old: vec![true; self.old_ids.len()], new: vec![true; self.new_ids.len()] };
+        let mut by_key = HashMap::with_capacity_and_hasher(self.old_ids.len(), Folding::new());
         for (old_idx, &old_id) in self.old_ids.iter().enumerate() {
-            if let Some(element) = walk.old.element(old_id)
-                && let Some(key) = key(element)
+            if let Some(key) = key_and_name(old, old_id)
+                && let Entry::Vacant(first) = by_key.entry(key)
             {
-                by_key.entry((key, &element.name)).or_insert(old_idx);
+                first.insert((old_idx, false));
+                candidates.old[old_idx] = false;
             }
         }
         if by_key.is_empty() {
-            return;
+            return candidates;
         }
         for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
-            if let Some(element) = walk.new.element(new_id)
-                && let Some(key) = key(element)
-                && let Some(old_idx) = by_key.remove(&(key, &element.name))
-            {
-                self.partners[new_idx] = Some(old_idx);
-                is_paired[old_idx] = true;
+            let Some(key) = key_and_name(new, new_id) else { continue };
+            match by_key.get_mut(&key) {
+                // Equal elements have equal keys: what has none of the old keys has no equal.
+                None => candidates.new[new_idx] = false,
+                Some((old_idx, is_taken)) if !*is_taken => {
+                    *is_taken = true;
+                    self.partners[new_idx] = Some(*old_idx);
+                    is_paired[*old_idx] = true;
+                    candidates.new[new_idx] = false;
+                }
+                Some(_) => {}
             }
         }
+        candidates
     }
 
     /// Equal children pair if they occur once on both sides: pairing one of many could only cause moves. Controls without a key stay
     /// where they are, because what the user did to them is not seen here.
-    fn pair_equal(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
-        let n_left = self.partners.iter().filter(|partner| partner.is_none()).count();
-        if n_left == 0 || is_paired.iter().all(|&paired| paired) {
+    fn pair_equal(&mut self, walk: &Walk<'_>, candidates: &Candidates, is_paired: &mut [bool]) {
+        if !candidates.old.contains(&true) || !candidates.new.contains(&true) {
             return;
         }
         let mut seen: HashMap<u64, Once> = HashMap::new();
         for (old_idx, &old_id) in self.old_ids.iter().enumerate() {
-            if is_paired[old_idx] || is_control(walk.old, old_id) {
-                continue;
+            if candidates.old[old_idx] && !is_control(walk.old, old_id) {
+                seen.entry(walk.old.0.digest(old_id.0)).or_default().see_old(old_idx);
             }
-            seen.entry(walk.old.digest(old_id)).or_default().see_old(old_idx);
         }
         for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
-            if self.partners[new_idx].is_none()
-                && let Some(once) = seen.get_mut(&walk.new.digest(new_id))
+            if candidates.new[new_idx]
+                && let Some(once) = seen.get_mut(&walk.new.0.digest(new_id.0))
             {
                 once.see_new(new_idx);
             }
@@ -192,28 +274,29 @@ impl<'a> Siblings<'a> {
         }
         let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
         let weights: Vec<u32> =
-            positions.iter().map(|&old_idx| loss_if_moved(walk.old, self.old_ids[old_idx])).collect();
+            positions.iter().map(|&old_idx| loss_if_moved(&walk.old.0, self.old_ids[old_idx])).collect();
         for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
             self.stays[new_idx] = stays;
         }
     }
 
     /// Pairs what is left between neighbours that stay, in order, so none of it moves.
-    fn pair_between(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) {
+    fn pair_between(&mut self, walk: &Walk<'_>, candidates: &Candidates, is_paired: &mut [bool]) {
         let mut gap_old = 0;
         let mut gap_new: Vec<usize> = Vec::new();
         let mut found: Vec<(usize, usize)> = Vec::new();
         for new_idx in 0..=self.new_ids.len() {
             let is_end = new_idx == self.new_ids.len();
             if !is_end && !self.stays[new_idx] {
-                if self.partners[new_idx].is_none() {
+                if self.partners[new_idx].is_none() && candidates.new[new_idx] {
                     gap_new.push(new_idx);
                 }
                 continue;
             }
             let end = if is_end { self.old_ids.len() } else { self.partners[new_idx].unwrap_or(gap_old) };
             if !gap_new.is_empty() {
-                let old: Vec<usize> = (gap_old..end).filter(|&old_idx| !is_paired[old_idx]).collect();
+                let old: Vec<usize> = 
+                    (gap_old..end).filter(|&old_idx| candidates.old[old_idx] && !is_paired[old_idx]).collect();
                 let old_at = |idx: usize| self.old_ids[old[idx]];
                 let new_at = |idx: usize| self.new_ids[gap_new[idx]];
                 let pairs = align::align(walk, old.len(), gap_new.len(), &old_at, &new_at);
@@ -302,19 +385,27 @@ impl<'a> Siblings<'a> {
 }
 
 /// How much a page loses when the node moves: more for what loads or plays than for what may have the focus.
-fn loss_if_moved(tree: &Tree, id: NodeId) -> u32 {
-    let loss = |id: NodeId| {
-        let Some(element) = tree.element(id) else { return 0 };
-        if element.attribute("dc-stay").is_some() {
+fn loss_if_moved(columns: &Columns, id: NodeId) -> u32 {
+    let loss = |id: u32| {
+        let Content::Element { name, list, .. } = columns.slots[id as usize].content else { return 0 };
+        let is_to_stay = |slot: &AttributeSlot| slot.name == Symbol::DC_STAY && slot.namespace == Namespace::None;
+        if columns.pools.list(list).iter().any(is_to_stay) {
             return 1_000;
         }
-        match &*element.name.local {
-            "iframe" | "video" | "audio" | "object" | "embed" => 100,
-            "input" | "textarea" | "select" => 1,
+        match name {
+            Symbol::IFRAME | Symbol::VIDEO | Symbol::AUDIO | Symbol::OBJECT | Symbol::EMBED => 100,
+            Symbol::INPUT | Symbol::TEXTAREA | Symbol::SELECT => 1,
             _ => 0,
         }
     };
-    tree.descendants(id).map(|(id, _)| loss(id)).sum::<u32>().min(100_000)
+    let below = std::iter::successors(Some(id.0), |&at| columns.next_in(id.0, at));
+    below.map(loss).fold(0, u32::saturating_add).min(100_000)
+}
+
+/// Which children may pair without a key: those that have none, and those whose key another sibling had first.
+struct Candidates {
+    old: Vec<bool>,
+    new: Vec<bool>,
 }
 
 /// Where a digest was seen.

@@ -1,33 +1,76 @@
 //! Walks two trees in step and collects the patches from the old to the new.
 //!
-//! Equal subtrees (by [digest](crate::digest)) end the walk. Of two paired nodes first the node itself is
-//! compared, then the lists of children are made equal ([`children`](crate::children)), then each pair of children is
-//! walked. The walk keeps its own stack: depth costs memory, never the thread's stack.
+//! Equal subtrees end the walk. Of two paired nodes first the node itself is compared, then the lists of children are made equal
+//! ([`children`](crate::children)), then each pair of children is walked. The walk keeps its own stack: depth costs memory,
+//! never the thread's stack.
 
 use crate::children;
+use crate::columns::{Columns, Lists, NONE};
+use crate::digest::Folding;
 use crate::element;
-use crate::patch::{Nodes, Patch, Patches, Token};
-use crate::tree::{NodeId, Tree, VNode};
+use crate::equal::Equal;
+use crate::patch::{Nodes, Patch, Patches};
+use crate::tree::{NodeId, Tree};
+use crate::node::VNode;
+use std::sync::Arc;
+
+/// Inserted nodes share the new tree if they are at least this part of it; fewer are copied, so that they do not keep it in memory.
+const SHARED_PART: usize = 8;
 
 /// Returns the patches that turn `old` into `new`; empty if and only if the trees are equal.
 ///
 /// `apply(old, diff(old, new)) == new` for every pair of trees. Children pair by key (the attribute `dc-key`, else
 /// `data-key`, else `id`), else by being equal, else by kind, and as few as possible of them move.
 ///
-/// `O(n log n)` time and `O(n)` space for `n` nodes in both trees; subtrees that were compared before and are equal cost nothing.
+/// `O(n log n)` time and `O(n)` space for `n` nodes in both trees. Where both were parsed from regular markup, subtrees whose
+/// sources are equal take the time of comparing these bytes. Patches that insert most of `new` share its memory.
 pub fn diff(old: &Tree, new: &Tree) -> Patches {
-    let mut walk =
-        Walk { old, new, next_id: old.next_id().0, patches: Vec::new(), pairs: vec![(NodeId::ROOT, NodeId::ROOT)] };
+    if Arc::ptr_eq(&old.0, &new.0) {
+        return Patches::default();
+    }
+    let mut walk = Walk {
+        old,
+        new,
+        equal: Equal::new(&old.0, &new.0),
+        next_id: old.next_id().0,
+        patches: Vec::new(),
+        pairs: vec![(NodeId::ROOT, NodeId::ROOT)],
+    };
     while let Some((old_id, new_id)) = walk.pairs.pop() {
         walk.pair(old_id, new_id);
     }
+    let n_inserted = (walk.next_id - old.next_id().0) as usize;
+    if n_inserted > 0 && n_inserted * SHARED_PART < new.n_nodes() {
+        own(&mut walk.patches);
+    }
     Patches(walk.patches)
+}
+
+/// Copies what the patches insert into one tree of its own.
+fn own(patches: &mut [Patch]) {
+    let inserted = patches.iter_mut().filter_map(|patch| match patch {
+        Patch::Insert { nodes, .. } | Patch::ReplaceChildren { nodes, .. } => Some(nodes),
+        _ => None,
+    });
+    let mut all: Vec<&mut Nodes> = inserted.collect();
+    let mut copy = Columns::new(0);
+    let mut lists = Lists::with_hasher(Folding::new());
+    for nodes in &mut all {
+        for top in &mut nodes.tops {
+            let id = copy.slots.len() as u32;
+            copy.copy(NodeId::ROOT.0, NONE, &nodes.tree.0, top.0, &mut lists);
+            *top = NodeId(id);
+        }
+    }
+    let tree = Tree(Arc::new(copy));
+    all.into_iter().for_each(|nodes| nodes.tree = tree.clone());
 }
 
 /// The state of one diff.
 pub(crate) struct Walk<'a> {
     pub(crate) old: &'a Tree,
     pub(crate) new: &'a Tree,
+    pub(crate) equal: Equal<'a>,
     /// The id that the next inserted node gets when the patches run.
     next_id: u32,
     pub(crate) patches: Vec<Patch>,
@@ -37,7 +80,7 @@ pub(crate) struct Walk<'a> {
 
 impl Walk<'_> {
     fn pair(&mut self, old_id: NodeId, new_id: NodeId) {
-        if self.is_equal(old_id, new_id) {
+        if self.equal.at_a_glance(old_id, new_id) == Some(true) {
             return;
         }
         match (self.old.get(old_id), self.new.get(new_id)) {
@@ -46,54 +89,18 @@ impl Walk<'_> {
                 element::text(old_id, old, new, &mut self.patches);
             }
             (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
-                element::attributes(old_id, old, new, &mut self.patches);
+                element::attributes(old_id, old.attributes, new.attributes, &mut self.patches);
                 children::children(self, old_id, new_id);
             }
             _ => children::children(self, old_id, new_id),
         }
     }
 
-    pub(crate) fn is_equal(&self, old_id: NodeId, new_id: NodeId) -> bool {
-        self.old.digest(old_id) == self.new.digest(new_id)
-    }
-
     /// Writes down new nodes for a patch and returns them with the id that the first of them will have.
     pub(crate) fn take_new(&mut self, new_ids: &[NodeId]) -> (Nodes, NodeId) {
-        let (nodes, n_nodes) = Nodes::copy(self.new, new_ids);
+        let nodes = Nodes::new(self.new, new_ids);
         let first = NodeId(self.next_id);
-        self.next_id += n_nodes;
+        self.next_id += nodes.n_nodes() as u32;
         (nodes, first)
-    }
-}
-
-impl Nodes {
-    /// Copies subtrees of `tree` in the given order; also returns the number of nodes. No text keeps the source of `tree` in memory.
-    pub(crate) fn copy(tree: &Tree, ids: &[NodeId]) -> (Nodes, u32) {
-        let mut tokens = Vec::new();
-        let mut n_nodes = 0;
-        let mut n_open = 0;
-        for &top in ids {
-            for (id, depth) in tree.descendants(top) {
-                // Everything open at this depth or deeper ends here.
-                while n_open > depth {
-                    tokens.push(Token::Close);
-                    n_open -= 1;
-                }
-                n_nodes += 1;
-                match tree.get(id) {
-                    Some(VNode::Element(element)) => {
-                        tokens.push(Token::Element(element.name.detached()));
-                        let attributes = element.attributes.iter();
-                        tokens.extend(attributes.map(|a| Token::Attribute(a.name.detached(), a.value.detached())));
-                        n_open += 1;
-                    }
-                    Some(VNode::Text(text)) => tokens.push(Token::Text(text.detached())),
-                    Some(VNode::Comment(text)) => tokens.push(Token::Comment(text.detached())),
-                    Some(VNode::Doctype(doctype)) => tokens.push(Token::Doctype(doctype.clone())),
-                    Some(VNode::Root) | None => {}
-                }
-            }
-        }
-        (Nodes(tokens), n_nodes)
     }
 }

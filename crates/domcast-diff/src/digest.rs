@@ -8,8 +8,9 @@
 //! The hash folds 128-bit products, as wyhash and foldhash do, with keys drawn once per process: no page can be prepared to
 //! collide, and that two different subtrees share a digest by chance has odds of 2^-64 a pair.
 
-use crate::tree::{Element, NodeId, Tree, VNode};
-use std::hash::{BuildHasher, RandomState};
+use crate::columns::{Columns, Content, NONE, Pools};
+use crate::name::Symbol;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -36,33 +37,78 @@ impl Clone for Digest {
     }
 }
 
-impl Tree {
+impl Columns {
     /// Returns the digest of a subtree, which is never 0. Linear in the part of it that changed since it was last asked for.
-    pub(crate) fn digest(&self, id: NodeId) -> u64 {
-        if !self.remembered(id).is_known() {
+    pub(crate) fn digest(&self, id: u32) -> u64 {
+        let digest = &self.slots[id as usize].digest;
+        if !digest.is_known() {
             self.compute(id);
         }
-        self.remembered(id).0.load(Relaxed)
+        digest.0.load(Relaxed)
     }
 
-    fn compute(&self, top: NodeId) {
+    fn compute(&self, top: u32) {
         let keys = Keys::get();
+        let children = |id: u32| {
+            let next = |&id: &u32| Some(self.slots[id as usize].next).filter(|&next| next != NONE);
+            std::iter::successors(Some(self.slots[id as usize].first_child).filter(|&first| first != NONE), next)
+        };
         // A node is met twice: first its unknown children are put above it, then it is hashed.
         let mut waiting = vec![(top, false)];
         while let Some((id, are_children_known)) = waiting.pop() {
-            if !are_children_known && self.first_child(id).is_some() {
+            let slot = &self.slots[id as usize];
+            if !are_children_known && slot.first_child != NONE {
                 waiting.push((id, true));
-                waiting.extend(
-                    self.children(id).filter(|&child| !self.remembered(child).is_known()).map(|child| (child, false)),
-                );
+                let is_unknown = |&child: &u32| !self.slots[child as usize].digest.is_known();
+                waiting.extend(children(id).filter(is_unknown).map(|child| (child, false)));
                 continue;
             }
-            let mut hash = self.get(id).map_or(keys.start(0), |node| keys.node(node));
-            for child in self.children(id) {
-                hash = keys.mix(hash, self.remembered(child).0.load(Relaxed));
+            let mut hash = keys.node(&self.pools, slot.content);
+            for child in children(id) {
+                hash = keys.mix(hash, self.slots[child as usize].digest.0.load(Relaxed));
             }
-            self.remembered(id).0.store(keys.finish(hash).max(1), Relaxed);
+            slot.digest.0.store(keys.finish(hash).max(1), Relaxed);
         }
+    }
+}
+
+/// Hashes keys and names for the maps of a diff.
+#[derive(Clone, Copy)]
+pub(crate) struct Folding(&'static Keys, u64);
+
+impl Folding {
+    pub(crate) fn new() -> Folding {
+        Folding(Keys::get(), 0)
+    }
+}
+
+impl BuildHasher for Folding {
+    type Hasher = Folding;
+
+    fn build_hasher(&self) -> Folding {
+        *self
+    }
+}
+
+impl Hasher for Folding {
+    fn write(&mut self, bytes: &[u8]) {
+        self.1 = self.0.bytes(self.1, bytes);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.1 = self.0.mix(self.1, word);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish(self.1)
     }
 }
 
@@ -79,27 +125,37 @@ impl Keys {
         })
     }
 
-    fn node(&self, node: &VNode) -> u64 {
-        match node {
-            VNode::Root => self.start(1),
-            VNode::Text(text) => self.bytes(self.start(2), text),
-            VNode::Comment(text) => self.bytes(self.start(3), text),
-            VNode::Doctype(doctype) => [&doctype.name, &doctype.public_id, &doctype.system_id]
-                .into_iter()
-                .fold(self.start(4), |hash, part| self.bytes(hash, part)),
-            VNode::Element(element) => {
-                let name = self.bytes(self.start(5 + element.name.namespace as u64), &element.name.local);
-                self.mix(name, self.attributes(element))
+    fn node(&self, pools: &Pools, content: Content) -> u64 {
+        let text = |kind, text| self.bytes(self.start(kind), pools.str(text).as_bytes());
+        match content {
+            Content::Hole => self.start(0),
+            Content::Root => self.start(1),
+            Content::Text(content) => text(2, content),
+            Content::Comment(content) => text(3, content),
+            Content::Doctype(idx) => {
+                let parts = pools.doctypes[idx as usize];
+                parts.into_iter().fold(self.start(4), |hash, part| self.bytes(hash, pools.str(part).as_bytes()))
+            }
+            Content::Element { namespace, name, list } => {
+                self.mix(self.name(5 + namespace as u64, pools, name), self.attributes(pools, list))
             }
         }
     }
 
     /// A sum does not depend on the order of its terms.
-    fn attributes(&self, element: &Element) -> u64 {
-        element.attributes.iter().fold(0, |sum, attribute| {
-            let name = self.bytes(self.start(16 + attribute.name.namespace as u64), &attribute.name.local);
-            sum.wrapping_add(self.bytes(name, &attribute.value))
+    fn attributes(&self, pools: &Pools, list: u32) -> u64 {
+        pools.list(list).iter().fold(0, |sum, slot| {
+            let name = self.name(16 + slot.namespace as u64, pools, slot.name);
+            sum.wrapping_add(self.bytes(name, pools.str(slot.value).as_bytes()))
         })
+    }
+
+    /// The number of a well-known name is the same in all trees.
+    fn name(&self, kind: u64, pools: &Pools, symbol: Symbol) -> u64 {
+        match symbol.is_known() {
+            true => self.mix(self.start(kind), symbol.number()),
+            false => self.bytes(self.start(32 + kind), pools.names.get(symbol).as_bytes()),
+        }
     }
 
     fn start(&self, kind: u64) -> u64 {
@@ -115,8 +171,7 @@ impl Keys {
         fold(hash ^ self.0, self.1)
     }
 
-    fn bytes(&self, hash: u64, text: &str) -> u64 {
-        let bytes = text.as_bytes();
+    fn bytes(&self, hash: u64, bytes: &[u8]) -> u64 {
         let mut hash = self.mix(hash, bytes.len() as u64);
         let (chunks, rest) = bytes.as_chunks::<16>();
         for chunk in chunks {
@@ -152,18 +207,20 @@ fn word(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Element, Name, NodeId, Tree, VNode};
 
     #[test]
     fn a_text_and_an_element_with_that_text_do_not_cancel_out() {
         let nested = |text: &str| {
             let mut tree = Tree::new();
-            let outer = tree.append(NodeId::ROOT, VNode::Element(Element::new(crate::Name::html("div"))));
-            tree.append(outer, VNode::Text(text.into()));
-            let inner = tree.append(outer, VNode::Element(Element::new(crate::Name::html("div"))));
-            tree.append(inner, VNode::Text(text.into()));
+            let div = VNode::Element(Element::new(Name::html("div")));
+            let outer = tree.append(NodeId::ROOT, div);
+            tree.append(outer, VNode::Text(text));
+            let inner = tree.append(outer, div);
+            tree.append(inner, VNode::Text(text));
             tree
         };
-        assert_ne!(nested("1").digest(NodeId::ROOT), nested("2").digest(NodeId::ROOT));
+        assert_ne!(nested("1").0.digest(0), nested("2").0.digest(0));
     }
 
     #[test]
@@ -172,7 +229,7 @@ mod tests {
         let texts = ["", "1", "2", "ab", "ba", "abc", "abcdefgh", "abcdefghi", "0123456789abcdef", "0123456789abcdef0"];
         for (idx, a) in texts.iter().enumerate() {
             for b in &texts[idx + 1..] {
-                assert_ne!(keys.bytes(1, a), keys.bytes(1, b), "{a:?} {b:?}");
+                assert_ne!(keys.bytes(1, a.as_bytes()), keys.bytes(1, b.as_bytes()), "{a:?} {b:?}");
             }
         }
     }

@@ -1,65 +1,66 @@
 //! One node against another of the same kind: attributes and text.
 
-use crate::attributes::Attribute;
+use crate::equal::common_prefix;
 use crate::name::Name;
+use crate::node::Attributes;
 use crate::patch::{Patch, Splice};
-use crate::tree::{Element, NodeId};
+use crate::tree::NodeId;
 use std::collections::HashMap;
 
 /// Above this many attributes a map finds them; below, a scan is faster.
 const SCAN_LIMIT: usize = 16;
 
-/// Emits the patches that turn the attributes of `old` into those of `new`. Linear in their number.
-pub(crate) fn attributes(id: NodeId, old: &Element, new: &Element, patches: &mut Vec<Patch>) {
-    if old.attributes == new.attributes {
+/// Emits the patches that turn the attributes `old` into `new`. Linear in their number.
+pub(crate) fn attributes(id: NodeId, old: Attributes<'_>, new: Attributes<'_>, patches: &mut Vec<Patch>) {
+    if old == new {
         return;
     }
     let (in_old, in_new) = (Lookup::of(old), Lookup::of(new));
-    for Attribute { name, .. } in &old.attributes {
-        if in_new.get(name).is_none() {
-            patches.push(Patch::RemoveAttribute { node: id, name: name.detached() });
+    for attribute in old.iter() {
+        if in_new.get(attribute.name).is_none() {
+            patches.push(Patch::RemoveAttribute { node: id, name: attribute.name.into() });
         }
     }
-    for Attribute { name, value } in &new.attributes {
-        match in_old.get(name) {
-            Some(old) if old.value == *value => {}
-            Some(old) => patches.push(match splice(&old.value, value) {
-                Some(splice) => Patch::SpliceAttribute { node: id, name: name.detached(), splice },
-                None => Patch::SetAttribute { node: id, name: name.detached(), value: value.detached() },
+    for attribute in new.iter() {
+        let name = || attribute.name.into();
+        match in_old.get(attribute.name) {
+            Some(old) if old == attribute.value => {}
+            old => patches.push(match old.and_then(|old| splice(old, attribute.value)) {
+                Some(splice) => Patch::SpliceAttribute { node: id, name: name(), splice },
+                None => Patch::SetAttribute { node: id, name: name(), value: attribute.value.into() },
             }),
-            None => patches.push(Patch::SetAttribute { node: id, name: name.detached(), value: value.detached() }),
         }
     }
 }
 
 /// Emits the patch that turns the text `old` into `new`, if they differ.
-pub(crate) fn text(id: NodeId, old: &str, new: &crate::text::Str, patches: &mut Vec<Patch>) {
-    if *old == **new {
+pub(crate) fn text(id: NodeId, old: &str, new: &str, patches: &mut Vec<Patch>) {
+    if old == new {
         return;
     }
     patches.push(match splice(old, new) {
         Some(splice) => Patch::SpliceText { node: id, splice },
-        None => Patch::SetText { node: id, text: new.detached() },
+        None => Patch::SetText { node: id, text: new.into() },
     });
 }
 
 enum Lookup<'a> {
-    Scan(&'a [Attribute]),
-    Map(HashMap<&'a Name, &'a Attribute>),
+    Scan(Attributes<'a>),
+    Map(HashMap<Name<'a>, &'a str>),
 }
 
 impl<'a> Lookup<'a> {
-    fn of(element: &'a Element) -> Lookup<'a> {
-        if element.attributes.len() <= SCAN_LIMIT {
-            return Lookup::Scan(&element.attributes);
+    fn of(attributes: Attributes<'a>) -> Lookup<'a> {
+        if attributes.len() <= SCAN_LIMIT {
+            return Lookup::Scan(attributes);
         }
-        Lookup::Map(element.attributes.iter().map(|attribute| (&attribute.name, attribute)).collect())
+        Lookup::Map(attributes.iter().map(|attribute| (attribute.name, attribute.value)).collect())
     }
 
-    fn get(&self, name: &Name) -> Option<&'a Attribute> {
+    fn get(&self, name: Name<'_>) -> Option<&'a str> {
         match self {
-            Lookup::Scan(attributes) => attributes.iter().find(|attribute| attribute.name == *name),
-            Lookup::Map(attributes) => attributes.get(name).copied(),
+            Lookup::Scan(attributes) => attributes.get(name),
+            Lookup::Map(attributes) => attributes.get(&name).copied(),
         }
     }
 }
@@ -81,7 +82,7 @@ fn splice(old: &str, new: &str) -> Option<Splice> {
 
 /// Returns how many bytes two texts share at their beginning and, in what is left, at their end; whole characters only.
 fn common_ends(old: &str, new: &str) -> (usize, usize) {
-    let mut prefix = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+    let mut prefix = common_prefix(old.as_bytes(), new.as_bytes());
     while !old.is_char_boundary(prefix) || !new.is_char_boundary(prefix) {
         prefix -= 1;
     }

@@ -21,9 +21,9 @@ impl Tree {
     /// Writes all that is in the root as JSON: the flat list of tokens of PROTOCOL.md, section 2. Linear in the output.
     pub fn to_tokens_json(&self) -> String {
         let children: Vec<NodeId> = self.children(NodeId::ROOT).collect();
-        let (nodes, _) = Nodes::copy(self, &children);
-        let mut items = Vec::with_capacity(2 * nodes.0.len());
-        nodes.0.iter().for_each(|token| line::write_token(token, &mut items));
+        let nodes = Nodes::new(self, &children);
+        let mut items = Vec::with_capacity(2 * nodes.n_nodes());
+        nodes.tokens().for_each(|token| line::write_token(token, &mut items));
         json::write_items(&items)
     }
 }

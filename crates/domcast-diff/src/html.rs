@@ -6,7 +6,8 @@
 //! why patches carry structure and a page is checked against its checksum.
 
 use crate::name::{Name, Namespace};
-use crate::tree::{NodeId, Tree, VNode};
+use crate::node::VNode;
+use crate::tree::{NodeId, Tree};
 
 impl Tree {
     /// Writes the whole tree as HTML text. Linear in the output.
@@ -46,35 +47,35 @@ impl Tree {
             None | Some(VNode::Root) => {}
             Some(VNode::Doctype(doctype)) => {
                 out.push_str("<!DOCTYPE ");
-                out.push_str(&doctype.name);
+                out.push_str(doctype.name);
                 if !doctype.public_id.is_empty() {
-                    out.extend([" PUBLIC \"", &doctype.public_id, "\""]);
+                    out.extend([" PUBLIC \"", doctype.public_id, "\""]);
                 }
                 if !doctype.system_id.is_empty() {
                     out.push_str(if doctype.public_id.is_empty() { " SYSTEM" } else { "" });
-                    out.extend([" \"", &doctype.system_id, "\""]);
+                    out.extend([" \"", doctype.system_id, "\""]);
                 }
                 out.push('>');
             }
             Some(VNode::Element(element)) => {
                 out.push('<');
-                out.push_str(&element.name.local);
-                for attribute in &element.attributes {
+                out.push_str(element.name.local);
+                for attribute in element.attributes.iter() {
                     out.push(' ');
-                    push_attribute_name(&attribute.name, out);
+                    push_attribute_name(attribute.name, out);
                     out.push_str("=\"");
-                    escape_attribute(&attribute.value, out);
+                    escape_attribute(attribute.value, out);
                     out.push('"');
                 }
                 out.push('>');
-                if drops_first_newline(&element.name) && self.starts_with_newline(id) {
+                if drops_first_newline(element.name) && self.starts_with_newline(id) {
                     out.push('\n');
                 }
             }
             Some(VNode::Text(text)) => {
                 let parent = self.parent(id).and_then(|parent| self.element(parent));
                 match parent {
-                    Some(parent) if holds_raw_text(&parent.name) => out.push_str(text),
+                    Some(parent) if holds_raw_text(parent.name) => out.push_str(text),
                     _ => escape_text(text, out),
                 }
             }
@@ -84,9 +85,9 @@ impl Tree {
 
     fn close(&self, id: NodeId, out: &mut String) {
         if let Some(element) = self.element(id) {
-            let is_void = element.name.namespace == Namespace::Html && VOID.contains(&&*element.name.local);
+            let is_void = element.name.namespace == Namespace::Html && VOID.contains(&element.name.local);
             if !is_void {
-                out.extend(["</", &element.name.local, ">"]);
+                out.extend(["</", element.name.local, ">"]);
             }
         }
     }
@@ -125,24 +126,24 @@ fn escape(text: &str, quote: bool, out: &mut String) {
     out.push_str(&text[written..]);
 }
 
-fn push_attribute_name(name: &Name, out: &mut String) {
-    let is_bare_xmlns = name.namespace == Namespace::Xmlns && &*name.local == "xmlns";
+fn push_attribute_name(name: Name<'_>, out: &mut String) {
+    let is_bare_xmlns = name.namespace == Namespace::Xmlns && name.local == "xmlns";
     if matches!(name.namespace, Namespace::XLink | Namespace::Xml | Namespace::Xmlns) && !is_bare_xmlns {
         out.push_str(name.namespace.prefix());
         out.push(':');
     }
-    out.push_str(&name.local);
+    out.push_str(name.local);
 }
 
 // A parser drops one newline right after these start tags: text that begins with one needs a second.
 // https://html.spec.whatwg.org/multipage/syntax.html#element-restrictions
-fn drops_first_newline(name: &Name) -> bool {
+fn drops_first_newline(name: Name<'_>) -> bool {
     name.is_html("pre") || name.is_html("textarea") || name.is_html("listing")
 }
 
-fn holds_raw_text(name: &Name) -> bool {
+fn holds_raw_text(name: Name<'_>) -> bool {
     const RAW: [&str; 8] = ["style", "script", "xmp", "iframe", "noembed", "noframes", "plaintext", "noscript"];
-    name.namespace == Namespace::Html && RAW.contains(&&*name.local)
+    name.namespace == Namespace::Html && RAW.contains(&name.local)
 }
 
 const VOID: [&str; 18] = [

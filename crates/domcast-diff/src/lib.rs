@@ -7,7 +7,7 @@
 //!     let mut tree = Tree::new();
 //!     for item in items {
 //!         let li = tree.append(NodeId::ROOT, VNode::Element(Element::new(Name::html("li"))));
-//!         tree.append(li, VNode::Text((*item).into()));
+//!         tree.append(li, VNode::Text(item));
 //!     }
 //!     tree
 //! }
@@ -76,16 +76,18 @@
 //! No dependency, no runtime, no global state; nothing recurses over the depth of a tree. Patches from elsewhere are safe to decode
 //! and to apply: they end in an error, never in a panic. Scripts that they insert are the page's affair.
 
-mod text; // immutable text
-mod name; // names and namespaces
-mod attributes; // of elements
+mod name; // names, namespaces, symbols
+mod node; // what a node is
+mod columns; // how a tree keeps them
 mod tree; // nodes and their places
+mod build; // for parsers
 mod html; // tree to text
 mod numbering; // checksum and ids for a page
 mod patch; // the operations
 mod apply; // patches into a tree
 mod diff; // the walk over two trees
-mod digest; // equal subtrees
+mod equal; // equal subtrees, by their source …
+mod digest; // … and by hashes
 mod element; // attributes and text
 mod children; // siblings: pair them, put them in place
 mod align; // siblings that stay in order
@@ -93,11 +95,12 @@ mod lis; // siblings that need not move
 mod encoding; // JSON and binary
 
 pub use apply::{ApplyError, apply};
-pub use attributes::{Attribute, Attributes};
+pub use build::{Builder, List};
+pub use columns::Text;
 pub use diff::diff;
 pub use encoding::{DecodeError, MAX_EXPANDED};
 pub use html::{escape_attribute, escape_text};
-pub use name::{Name, Namespace};
+pub use name::{Name, NameBuf, Namespace, Symbol};
+pub use node::{Attribute, Attributes, Doctype, Element, VNode};
 pub use patch::{Nodes, Patch, Patches, Splice, Token};
-pub use text::Str;
-pub use tree::{Doctype, Element, NodeId, Tree, VNode};
+pub use tree::{NodeId, Tree};

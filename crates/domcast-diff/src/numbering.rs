@@ -1,6 +1,7 @@
 //! What a page must know to number its nodes as the server does: the checksum and the runs of ids.
 
-use crate::tree::{NodeId, Tree, VNode};
+use crate::node::VNode;
+use crate::tree::{NodeId, Tree};
 
 impl Tree {
     /// Returns the checksum over the kinds, depths and element names of all nodes but the root.

@@ -1,9 +1,12 @@
 //! Patches: the operations of PROTOCOL.md, section 3, and their listing for people.
 
-use crate::name::Name;
-use crate::text::Str;
-use crate::tree::{Doctype, NodeId};
+use crate::columns::Columns;
+use crate::name::{Name, NameBuf};
+use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
+use crate::tree::{NodeId, Tree};
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// A patch list: a program whose patches run in order, each on the tree as the ones before it left it.
 ///
@@ -85,7 +88,7 @@ pub enum Patch {
         /// The text node or comment.
         node: NodeId,
         /// The new text.
-        text: Str,
+        text: String,
     },
     /// Replaces a part of the text of a text node or comment.
     SpliceText {
@@ -99,16 +102,16 @@ pub enum Patch {
         /// The element.
         node: NodeId,
         /// The attribute's name.
-        name: Name,
+        name: NameBuf,
         /// The new value.
-        value: Str,
+        value: String,
     },
     /// Replaces a part of an attribute's value.
     SpliceAttribute {
         /// The element.
         node: NodeId,
         /// The attribute's name.
-        name: Name,
+        name: NameBuf,
         /// Which part, and what by.
         splice: Splice,
     },
@@ -117,7 +120,7 @@ pub enum Patch {
         /// The element.
         node: NodeId,
         /// The attribute's name.
-        name: Name,
+        name: NameBuf,
     },
     /// Renumbers the nodes without gaps; see [`Tree::compact`](crate::Tree::compact).
     Compact {
@@ -134,30 +137,216 @@ pub struct Splice {
     /// How long the replaced part is.
     pub remove: u32,
     /// What stands there afterwards.
-    pub insert: Str,
+    pub insert: String,
 }
 
-/// A run of sibling subtrees as a flat list of tokens; see PROTOCOL.md, section 2.
+/// A run of sibling subtrees, to be inserted; see PROTOCOL.md, section 2.
 ///
-/// Closes at the very end are left out, so equal runs are equal lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Nodes(pub Vec<Token>);
+/// They stand in a tree, which they share or own. Equality compares content, the order of attributes included.
+#[derive(Clone)]
+pub struct Nodes {
+    pub(crate) tree: Tree,
+    pub(crate) tops: Vec<NodeId>,
+    n_nodes: usize,
+}
 
-/// One token of [`Nodes`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Token {
+/// One token of [`Nodes`] as a flat list, in document order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Token<'a> {
     /// Opens an element; its attributes follow, then its children.
-    Element(Name),
+    Element(Name<'a>),
     /// An attribute of the element opened last.
-    Attribute(Name, Str),
+    Attribute(Name<'a>, &'a str),
     /// A text node.
-    Text(Str),
+    Text(&'a str),
     /// A comment.
-    Comment(Str),
+    Comment(&'a str),
     /// A doctype.
-    Doctype(Doctype),
+    Doctype(Doctype<'a>),
     /// Closes the element opened last that is still open.
     Close,
+}
+
+impl Nodes {
+    /// The nodes `tops` of a tree, each with all below it, in this order. Shares the tree; costs nothing else where `tops` are neighbours
+    /// in a tree that a parser made.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a node is missing or the root.
+    pub fn new(tree: &Tree, tops: &[NodeId]) -> Nodes {
+        let ids: Vec<u32> = tops.iter().map(|id| id.0).collect();
+        let is_node = |id: &NodeId| *id != NodeId::ROOT && tree.get(*id).is_some();
+        assert!(tops.iter().all(is_node), "nodes to be inserted exist and are not the root");
+        Nodes { tree: tree.clone(), tops: tops.to_vec(), n_nodes: tree.0.n_nodes_below(&ids) }
+    }
+
+    /// Makes nodes of tokens; closes at the very end may be left out. `None` if an attribute or a close is out of place, or
+    /// an element has two attributes of one name.
+    pub fn from_tokens<'a>(tokens: impl IntoIterator<Item = Token<'a>>) -> Option<Nodes> {
+        let mut writer = Writer::default();
+        tokens.into_iter().try_for_each(|token| writer.push(token)).ok()?;
+        Some(writer.finish())
+    }
+
+    /// Visits the nodes as tokens. Closes at the very end are left out, so equal runs are equal lists.
+    pub fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
+        let next = self.tops.first().copied();
+        Tokens { nodes: self, top_idx: 0, next, n_closes: 0, attributes: Attributes::default(), attribute_idx: 0 }
+    }
+
+    /// The number of nodes, those below others included.
+    pub fn n_nodes(&self) -> usize {
+        self.n_nodes
+    }
+}
+
+impl PartialEq for Nodes {
+    fn eq(&self, other: &Nodes) -> bool {
+        self.n_nodes == other.n_nodes && self.tokens().eq(other.tokens())
+    }
+}
+
+impl Eq for Nodes {}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.tokens()).finish()
+    }
+}
+
+struct Tokens<'a> {
+    nodes: &'a Nodes,
+    /// Which of the tops the next node is below.
+    top_idx: usize,
+    next: Option<NodeId>,
+    /// How many elements end before the next node.
+    n_closes: usize,
+    attributes: Attributes<'a>,
+    attribute_idx: usize,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        if self.attribute_idx < self.attributes.len() {
+            self.attribute_idx += 1;
+            let Attribute { name, value } = self.attributes.at(self.attribute_idx - 1);
+            return Some(Token::Attribute(name, value));
+        }
+        let id = self.next?;
+        if self.n_closes > 0 {
+            self.n_closes -= 1;
+            return Some(Token::Close);
+        }
+        let token = match self.nodes.tree.get(id)? {
+            VNode::Element(Element { name, attributes }) => {
+                (self.attributes, self.attribute_idx) = (attributes, 0);
+                Token::Element(name)
+            }
+            VNode::Text(text) => Token::Text(text),
+            VNode::Comment(text) => Token::Comment(text),
+            VNode::Doctype(doctype) => Token::Doctype(doctype),
+            VNode::Root => return None,
+        };
+        self.advance(id, matches!(token, Token::Element(_)));
+        Some(token)
+    }
+}
+
+impl Tokens<'_> {
+    /// Finds the node after `id`, and how many elements end before it.
+    fn advance(&mut self, id: NodeId, is_element: bool) {
+        let tree = &self.nodes.tree;
+        self.next = tree.first_child(id);
+        if self.next.is_some() {
+            return;
+        }
+        self.n_closes = usize::from(is_element);
+        let mut at = id;
+        while at != self.nodes.tops[self.top_idx] {
+            self.next = tree.next_sibling(at);
+            if self.next.is_some() {
+                return;
+            }
+            let Some(parent) = tree.parent(at) else { return };
+            at = parent;
+            self.n_closes += 1;
+        }
+        self.top_idx += 1;
+        self.next = self.nodes.tops.get(self.top_idx).copied();
+    }
+}
+
+/// Makes nodes of tokens.
+pub(crate) struct Writer<'a> {
+    columns: Columns,
+    open: Vec<u32>,
+    /// The element opened last, as long as attributes may follow.
+    tag: Option<(Name<'a>, Vec<Attribute<'a>>)>,
+    /// The names of its attributes, if they are many.
+    names: HashSet<Name<'a>>,
+}
+
+/// A token that is out of place.
+#[derive(Debug)]
+pub(crate) struct OutOfPlace;
+
+/// Up to this many attributes of an element are searched for a name one by one.
+const SCAN_LIMIT: usize = 16;
+
+impl Default for Writer<'_> {
+    fn default() -> Self {
+        Writer { columns: Columns::new(0), open: Vec::new(), tag: None, names: HashSet::new() }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn push(&mut self, token: Token<'a>) -> Result<(), OutOfPlace> {
+        if let Token::Attribute(name, value) = token {
+            let (_, attributes) = self.tag.as_mut().ok_or(OutOfPlace)?;
+            if attributes.len() == SCAN_LIMIT {
+                self.names = attributes.iter().map(|attribute| attribute.name).collect();
+            }
+            let is_new = match attributes.len() < SCAN_LIMIT {
+                true => attributes.iter().all(|attribute| attribute.name != name),
+                false => self.names.insert(name),
+            };
+            attributes.push(Attribute { name, value });
+            return if is_new { Ok(()) } else { Err(OutOfPlace) };
+        }
+        self.end_tag();
+        match token {
+            Token::Element(name) => self.tag = Some((name, Vec::new())),
+            Token::Text(text) => _ = self.append(VNode::Text(text)),
+            Token::Comment(text) => _ = self.append(VNode::Comment(text)),
+            Token::Doctype(doctype) => _ = self.append(VNode::Doctype(doctype)),
+            Token::Close => _ = self.open.pop().ok_or(OutOfPlace)?,
+            Token::Attribute(..) => {}
+        }
+        Ok(())
+    }
+
+    fn end_tag(&mut self) {
+        if let Some((name, attributes)) = self.tag.take() {
+            let id = self.append(VNode::Element(Element { name, attributes: Attributes::from(&attributes[..]) }));
+            self.open.push(id);
+        }
+    }
+
+    fn append(&mut self, node: VNode<'_>) -> u32 {
+        let content = self.columns.pools.content(node);
+        self.columns.append(self.open.last().copied().unwrap_or(0), content)
+    }
+
+    pub(crate) fn finish(mut self) -> Nodes {
+        self.end_tag();
+        let n_nodes = self.columns.slots.len() - 1;
+        let tree = Tree(Arc::new(self.columns));
+        let tops = tree.children(NodeId::ROOT).collect();
+        Nodes { tree, tops, n_nodes }
+    }
 }
 
 impl fmt::Display for Patches {
@@ -198,8 +387,8 @@ impl fmt::Display for Splice {
 impl fmt::Display for Nodes {
     /// Writes the nodes in the manner of HTML.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut open: Vec<&Name> = Vec::new();
-        let mut tokens = self.0.iter().peekable();
+        let mut open: Vec<Name<'_>> = Vec::new();
+        let mut tokens = self.tokens().peekable();
         while let Some(token) = tokens.next() {
             match token {
                 Token::Element(name) => {

@@ -1,18 +1,19 @@
 //! The tree: what a browser's parser makes of HTML, with a number for every node.
 //!
-//! Nodes live in one vector and a [`NodeId`] is a position in it, so an id is found in one step and dropping a tree
-//! of any depth is dropping a vector. Ids are the ones of PROTOCOL.md: 0 is the root, a parsed tree is numbered in
-//! document order, a node inserted later takes the next number never used. Removing leaves a hole; [`Tree::compact`]
-//! closes the holes when there are too many.
+//! Nodes live in [columns](crate::columns) and a [`NodeId`] is a position in them, so an id is found in one step and dropping a tree
+//! of any depth is dropping a few vectors. Clones share the columns until one of them changes. Ids are the ones of PROTOCOL.md: 0 is the
+//! root, a parsed tree is numbered in document order, a node inserted later takes the next number never used. Removing leaves a
+//! hole; [`Tree::compact`] closes the holes when there are too many.
 //!
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::attributes::Attributes;
-use crate::digest::Digest;
+use crate::columns::{AttributeSlot, Columns, Content, Lists, NONE};
+use crate::digest::Folding;
 use crate::name::Name;
-use crate::text::Str;
+use crate::node::{Element, VNode};
 use std::fmt;
+use std::sync::Arc;
 
 /// The number of a node, unique within its tree. See PROTOCOL.md, section 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,10 +22,6 @@ pub struct NodeId(pub u32);
 impl NodeId {
     /// The root of every tree.
     pub const ROOT: NodeId = NodeId(0);
-
-    fn idx(self) -> usize {
-        self.0 as usize
-    }
 }
 
 impl fmt::Debug for NodeId {
@@ -33,105 +30,18 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// What a node is, without its place in the tree.
-#[derive(Clone, Debug)]
-pub enum VNode {
-    /// The document, or the element that a fragment fills. Only [`NodeId::ROOT`] is one.
-    Root,
-    /// `<!doctype …>`
-    Doctype(Doctype),
-    /// An element with its attributes.
-    Element(Element),
-    /// A text node.
-    Text(Str),
-    /// A comment.
-    Comment(Str),
-}
-
-/// The three parts of a doctype.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Doctype {
-    /// Almost always `html`.
-    pub name: Str,
-    /// The public identifier, empty if there is none.
-    pub public_id: Str,
-    /// The system identifier, empty if there is none.
-    pub system_id: Str,
-}
-
-/// An element without its children.
-#[derive(Clone, Debug)]
-pub struct Element {
-    /// The element's name.
-    pub name: Name,
-    /// The attributes in the order of the source, which has no meaning.
-    pub attributes: Attributes,
-}
-
-impl Element {
-    /// An element without attributes.
-    pub fn new(name: Name) -> Element {
-        Element { name, attributes: Attributes::default() }
-    }
-
-    /// Returns the value of the attribute `local` that has no namespace.
-    pub fn attribute(&self, local: &str) -> Option<&Str> {
-        let found = self.attributes.iter().find(|attribute| {
-            &*attribute.name.local == local && attribute.name.namespace == crate::name::Namespace::None
-        });
-        found.map(|attribute| &attribute.value)
-    }
-}
-
-impl VNode {
-    /// Whether both say the same, wherever they stand. The order of attributes has no meaning.
-    pub fn same(&self, other: &VNode) -> bool {
-        match (self, other) {
-            (VNode::Root, VNode::Root) => true,
-            (VNode::Doctype(a), VNode::Doctype(b)) => a == b,
-            (VNode::Element(a), VNode::Element(b)) => a.name == b.name && a.attributes.same(&b.attributes),
-            (VNode::Text(a), VNode::Text(b)) | (VNode::Comment(a), VNode::Comment(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-const NONE: u32 = u32::MAX;
-
-#[derive(Clone)]
-struct Slot {
-    parent: u32,
-    first_child: u32,
-    last_child: u32,
-    prev: u32,
-    next: u32,
-    /// `None` is a hole: the node was removed.
-    node: Option<VNode>,
-    digest: Digest,
-}
-
-impl Slot {
-    fn new(node: Option<VNode>) -> Slot {
-        let digest = Digest::unknown();
-        Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, node, digest }
-    }
-}
-
-/// A tree of nodes. Equality compares content and ignores ids.
+/// A tree of nodes. Equality compares content and ignores ids. A clone costs nothing until one of the two changes.
 ///
 /// ```
 /// use domcast_diff::{Element, Name, NodeId, Tree, VNode};
 ///
 /// let mut tree = Tree::new();
 /// let p = tree.append(NodeId::ROOT, VNode::Element(Element::new(Name::html("p"))));
-/// tree.append(p, VNode::Text("tea & milk".into()));
+/// tree.append(p, VNode::Text("tea & milk"));
 /// assert_eq!(tree.to_html(), "<p>tea &amp; milk</p>");
 /// ```
 #[derive(Clone)]
-pub struct Tree {
-    slots: Vec<Slot>,
-    n_holes: u32,
-}
+pub struct Tree(pub(crate) Arc<Columns>);
 
 impl Default for Tree {
     fn default() -> Tree {
@@ -142,72 +52,72 @@ impl Default for Tree {
 impl Tree {
     /// A tree that holds only its root.
     pub fn new() -> Tree {
-        let mut tree = Tree { slots: Vec::new(), n_holes: 0 };
-        tree.create(VNode::Root);
-        tree
+        Tree(Arc::new(Columns::new(0)))
     }
 
-    /// Makes room for `n_nodes` more nodes.
-    pub fn reserve(&mut self, n_nodes: usize) {
-        self.slots.reserve(n_nodes);
+    /// A tree that holds only its root, with room for what `n_bytes` of HTML say.
+    pub fn with_capacity(n_bytes: usize) -> Tree {
+        let mut columns = Columns::new(0);
+        columns.expect(n_bytes);
+        Tree(Arc::new(columns))
+    }
+
+    fn edit(&mut self) -> &mut Columns {
+        Arc::make_mut(&mut self.0)
     }
 
     /// The number of nodes, the root among them.
     pub fn n_nodes(&self) -> usize {
-        self.slots.len() - self.n_holes as usize
+        self.0.slots.len() - self.0.n_holes as usize
     }
 
     /// The id that the next new node gets: above every id used so far.
     pub fn next_id(&self) -> NodeId {
-        NodeId(self.slots.len() as u32)
+        NodeId(self.0.slots.len() as u32)
+    }
+
+    /// The bytes of memory that the tree holds, what clones share included.
+    pub fn n_bytes(&self) -> usize {
+        self.0.n_bytes()
     }
 
     /// Returns what the node is, or `None` if there is no such node (any more).
-    pub fn get(&self, id: NodeId) -> Option<&VNode> {
-        self.slots.get(id.idx())?.node.as_ref()
+    #[inline]
+    pub fn get(&self, id: NodeId) -> Option<VNode<'_>> {
+        self.0.view(self.0.slot(id.0)?.content)
     }
 
     /// Returns the element `id`, or `None` if it is something else or missing.
-    pub fn element(&self, id: NodeId) -> Option<&Element> {
+    pub fn element(&self, id: NodeId) -> Option<Element<'_>> {
         match self.get(id)? {
             VNode::Element(element) => Some(element),
             _ => None,
         }
     }
 
-    /// Gives access to a node's content, for changes that keep its place.
-    pub fn get_mut(&mut self, id: NodeId) -> Option<&mut VNode> {
-        self.forget_digests(id);
-        self.slots.get_mut(id.idx())?.node.as_mut()
-    }
-
     /// Returns the parent of a node that exists and is not the root.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        self.link(self.slots.get(id.idx())?.parent)
+        node_id(self.0.slot(id.0)?.parent)
     }
 
     /// Returns the first child.
     pub fn first_child(&self, id: NodeId) -> Option<NodeId> {
-        self.link(self.slots.get(id.idx())?.first_child)
+        node_id(self.0.slot(id.0)?.first_child)
     }
 
     /// Returns the last child.
     pub fn last_child(&self, id: NodeId) -> Option<NodeId> {
-        self.link(self.slots.get(id.idx())?.last_child)
+        node_id(self.0.slot(id.0)?.last_child)
     }
 
     /// Returns the sibling after this node.
     pub fn next_sibling(&self, id: NodeId) -> Option<NodeId> {
-        self.link(self.slots.get(id.idx())?.next)
+        node_id(self.0.slot(id.0)?.next)
     }
 
     /// Returns the sibling before this node.
     pub fn prev_sibling(&self, id: NodeId) -> Option<NodeId> {
-        self.link(self.slots.get(id.idx())?.prev)
-    }
-
-    fn link(&self, link: u32) -> Option<NodeId> {
-        (link != NONE).then_some(NodeId(link))
+        node_id(self.0.slot(id.0)?.prev)
     }
 
     /// Visits the children of a node in order.
@@ -235,32 +145,29 @@ impl Tree {
 
     /// Makes a node without a place. It counts as part of the tree; give it one with [`insert`](Self::insert).
     ///
+    /// The attributes of an element have names that differ: the caller sees to it.
+    ///
     /// # Panics
     ///
-    /// Panics at 2^32 - 1 nodes.
-    pub fn create(&mut self, node: VNode) -> NodeId {
-        let id = u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
-        self.slots.push(Slot::new(Some(node)));
-        NodeId(id)
+    /// Panics at 2^32 - 1 nodes and at 4 GiB of text.
+    pub fn create(&mut self, node: VNode<'_>) -> NodeId {
+        let columns = self.edit();
+        let content = columns.pools.content(node);
+        columns.is_in_order = false;
+        NodeId(columns.create(content))
     }
 
     /// Makes a node and puts it after the last child of `parent`.
-    pub fn append(&mut self, parent: NodeId, node: VNode) -> NodeId {
-        let id = self.create(node);
-        let above = &mut self.slots[parent.idx()];
-        let prev = std::mem::replace(&mut above.last_child, id.0);
-        if prev == NONE {
-            above.first_child = id.0;
-        }
-        if above.digest.is_known() {
-            self.forget_digests(parent);
-        }
-        if let Some(prev) = self.slots.get_mut(prev as usize) {
-            prev.next = id.0;
-        }
-        let slot = &mut self.slots[id.idx()];
-        (slot.parent, slot.prev) = (parent.0, prev);
-        id
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no node `parent`, and where [`create`](Self::create) does.
+    pub fn append(&mut self, parent: NodeId, node: VNode<'_>) -> NodeId {
+        self.check(parent);
+        let columns = self.edit();
+        let content = columns.pools.content(node);
+        columns.forget(parent.0);
+        NodeId(columns.append(parent.0, content))
     }
 
     /// Puts a node that has no place among the children of `parent`, before the child `before` or at the end.
@@ -269,136 +176,187 @@ impl Tree {
     ///
     /// # Panics
     ///
-    /// Panics if `id` has a place already, or `before` is not a child of `parent`.
+    /// Panics if `id` has a place already, `before` is not a child of `parent`, or a node is missing.
     pub fn insert(&mut self, parent: NodeId, before: Option<NodeId>, id: NodeId) {
-        assert!(self.slots[id.idx()].parent == NONE && id != NodeId::ROOT, "{id:?} has a place already");
-        let prev = match before {
-            Some(before) => {
-                assert!(self.slots[before.idx()].parent == parent.0, "{before:?} is not a child of {parent:?}");
-                self.slots[before.idx()].prev
-            }
-            None => self.slots[parent.idx()].last_child,
-        };
-        let next = before.map_or(NONE, |before| before.0);
-        let slot = &mut self.slots[id.idx()];
-        (slot.parent, slot.prev, slot.next) = (parent.0, prev, next);
-        match self.slots.get_mut(prev as usize) {
-            Some(prev) => prev.next = id.0,
-            None => self.slots[parent.idx()].first_child = id.0,
+        self.check(parent);
+        self.check(id);
+        assert!(self.parent(id).is_none() && id != NodeId::ROOT, "{id:?} has a place already");
+        if let Some(before) = before {
+            assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
-        match self.slots.get_mut(next as usize) {
-            Some(next) => next.prev = id.0,
-            None => self.slots[parent.idx()].last_child = id.0,
+        self.edit().insert(parent.0, before.map_or(NONE, |before| before.0), id.0);
+    }
+
+    /// Copies a node of another tree with all below it among the children of `parent`, before the child `before` or at
+    /// the end. Returns the id of the copy; the nodes below it are numbered on in document order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `before` is not a child of `parent`, `top` is a root, or a node is missing, and where [`create`](Self::create) does.
+    pub fn insert_copy(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, top: NodeId) -> NodeId {
+        let copy = self.next_id();
+        self.insert_copies(parent, before, from, &[top]);
+        copy
+    }
+
+    pub(crate) fn insert_copies(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, tops: &[NodeId]) {
+        self.check(parent);
+        if let Some(before) = before {
+            assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
-        self.forget_digests(parent);
+        let columns = self.edit();
+        let mut lists = Lists::with_hasher(Folding::new());
+        for &top in tops {
+            from.check(top);
+            assert!(top != NodeId::ROOT, "a root is not copied");
+            columns.copy(parent.0, before.map_or(NONE, |before| before.0), &from.0, top.0, &mut lists);
+        }
+        columns.tidy_if_grown();
     }
 
     /// Takes a node and all below it out of its place and keeps it for another.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node.
     pub fn detach(&mut self, id: NodeId) {
-        let Slot { parent, prev, next, .. } = self.slots[id.idx()];
-        if parent == NONE {
-            return;
-        }
-        match self.slots.get_mut(prev as usize) {
-            Some(prev) => prev.next = next,
-            None => self.slots[parent as usize].first_child = next,
-        }
-        match self.slots.get_mut(next as usize) {
-            Some(next) => next.prev = prev,
-            None => self.slots[parent as usize].last_child = prev,
-        }
-        let slot = &mut self.slots[id.idx()];
-        (slot.parent, slot.prev, slot.next) = (NONE, NONE, NONE);
-        self.forget_digests(NodeId(parent));
-    }
-
-    pub(crate) fn remembered(&self, id: NodeId) -> &Digest {
-        &self.slots[id.idx()].digest
-    }
-
-    /// Forgets the digests of a node and of all above it: it changed.
-    fn forget_digests(&mut self, id: NodeId) {
-        let mut at = id.0;
-        while let Some(slot) = self.slots.get_mut(at as usize).filter(|slot| slot.digest.is_known()) {
-            slot.digest.forget();
-            at = slot.parent;
-        }
+        self.check(id);
+        self.edit().detach(id.0);
     }
 
     /// Removes a node and all below it; their ids are not used again.
     ///
     /// # Panics
     ///
-    /// Panics for the root.
+    /// Panics for the root and if there is no such node.
     pub fn remove(&mut self, id: NodeId) {
         assert!(id != NodeId::ROOT, "the root cannot be removed");
-        self.detach(id);
-        let mut doomed = vec![id];
+        self.check(id);
+        let columns = self.edit();
+        columns.detach(id.0);
+        columns.is_in_order = false;
+        let mut doomed = vec![id.0];
         while let Some(id) = doomed.pop() {
-            doomed.extend(self.children(id));
-            self.slots[id.idx()] = Slot::new(None);
-            self.n_holes += 1;
+            let first = columns.slots[id as usize].first_child;
+            let next = |&id: &u32| Some(columns.slots[id as usize].next).filter(|&next| next != NONE);
+            doomed.extend(std::iter::successors(Some(first).filter(|&first| first != NONE), next));
+            columns.slots[id as usize] = crate::columns::Slot::new(Content::Hole);
+            columns.n_holes += 1;
         }
+    }
+
+    /// Gives a text node or comment another text.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `id` is something else.
+    pub fn set_text(&mut self, id: NodeId, text: &str) {
+        let columns = self.edit();
+        let content = columns.slots.get(id.0 as usize).map_or(Content::Hole, |slot| slot.content);
+        let content = match content {
+            Content::Text(_) => Content::Text(columns.pools.push_text(text)),
+            Content::Comment(_) => Content::Comment(columns.pools.push_text(text)),
+            _ => panic!("{id:?} is neither text nor a comment"),
+        };
+        columns.slots[id.0 as usize].content = content;
+        columns.forget(id.0);
+        columns.tidy_if_grown();
+    }
+
+    /// Gives an attribute of an element a value. Linear in the number of its attributes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `id` is not an element.
+    pub fn set_attribute(&mut self, id: NodeId, name: Name<'_>, value: &str) {
+        let columns = self.edit();
+        let value = columns.pools.push_text(value);
+        let new = AttributeSlot { namespace: name.namespace, name: columns.pools.names.intern(name.local), value };
+        self.change_attributes(id, |attributes| {
+            let is_named = |slot: &&mut AttributeSlot| slot.namespace == new.namespace && slot.name == new.name;
+            match attributes.iter_mut().find(is_named) {
+                Some(slot) => *slot = new,
+                None => attributes.push(new),
+            }
+        });
+    }
+
+    /// Removes an attribute of an element; `false` if there is none of this name. Linear in the number of its attributes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `id` is not an element.
+    pub fn remove_attribute(&mut self, id: NodeId, name: Name<'_>) -> bool {
+        let symbol = self.0.pools.names.find(name.local);
+        let is_named = |slot: &AttributeSlot| slot.namespace == name.namespace && Some(slot.name) == symbol;
+        let is_there = self.0.slot(id.0).is_some_and(|slot| match slot.content {
+            Content::Element { list, .. } => self.0.pools.list(list).iter().any(is_named),
+            _ => panic!("{id:?} is not an element"),
+        });
+        if is_there {
+            self.change_attributes(id, |attributes| attributes.retain(|slot| !is_named(slot)));
+        }
+        is_there
+    }
+
+    /// Gives an element a list of its own: another may share the one it has.
+    fn change_attributes(&mut self, id: NodeId, change: impl FnOnce(&mut Vec<AttributeSlot>)) {
+        let columns = self.edit();
+        let slot = columns.slots.get_mut(id.0 as usize);
+        let Some(Content::Element { list, .. }) = slot.map(|slot| &mut slot.content) else {
+            panic!("{id:?} is not an element");
+        };
+        let mut attributes = columns.pools.list(*list).to_vec();
+        change(&mut attributes);
+        *list = columns.pools.push_list(attributes);
+        columns.forget(id.0);
+        columns.tidy_if_grown();
     }
 
     /// Whether a [`compact`](Self::compact) is worth its cost: more than half of the ids are holes.
     pub fn is_sparse(&self) -> bool {
-        self.slots.len() > 2 * self.n_nodes() + 1024
+        self.0.slots.len() > 2 * self.n_nodes() + 1024
     }
 
-    /// Renumbers the nodes without gaps, in the order of their ids (`["n", count]` of PROTOCOL.md). `O(next_id)`.
+    /// Renumbers the nodes without gaps, in the order of their ids (`["n", count]` of PROTOCOL.md), and frees what they do not
+    /// use. `O(next_id)`.
     pub fn compact(&mut self) {
-        let mut n_live = 0;
-        let new_ids: Vec<u32> = self
-            .slots
-            .iter()
-            .map(|slot| {
-                let id = n_live;
-                n_live += u32::from(slot.node.is_some());
-                id
-            })
-            .collect();
-        self.slots.retain(|slot| slot.node.is_some());
-        self.relink(&new_ids);
+        let columns = self.edit();
+        let is_node = |id: &u32| !columns.slots[*id as usize].is_hole();
+        let order: Vec<u32> = (0..columns.slots.len() as u32).filter(is_node).collect();
+        columns.renumber(&order);
+        columns.tidy();
     }
 
     /// Renumbers the nodes in document order and drops the orphans, as a parser does when it is done.
     pub fn number(&mut self) {
-        let order: Vec<NodeId> = self.descendants(NodeId::ROOT).map(|(id, _)| id).collect();
-        let in_order = order.len() == self.slots.len() && order.iter().enumerate().all(|(idx, id)| idx == id.idx());
-        if in_order {
+        if self.0.is_in_order {
             return;
         }
-        let mut new_ids = vec![NONE; self.slots.len()];
-        for (new_id, id) in order.iter().enumerate() {
-            new_ids[id.idx()] = new_id as u32;
+        let order: Vec<u32> = self.descendants(NodeId::ROOT).map(|(id, _)| id.0).collect();
+        let columns = self.edit();
+        let in_order = order.len() == columns.slots.len() && (0..).zip(&order).all(|(idx, &id)| idx == id);
+        if !in_order {
+            columns.renumber(&order);
         }
-        let mut old_slots = std::mem::take(&mut self.slots);
-        self.slots = order
-            .iter()
-            .map(|id| {
-                let slot = &mut old_slots[id.idx()];
-                std::mem::replace(slot, Slot::new(None))
-            })
-            .collect();
-        self.relink(&new_ids);
+        columns.is_in_order = true;
+        columns.shrink();
     }
 
-    fn relink(&mut self, new_ids: &[u32]) {
-        let renamed = |link: u32| new_ids.get(link as usize).copied().unwrap_or(NONE);
-        for slot in &mut self.slots {
-            slot.parent = renamed(slot.parent);
-            slot.first_child = renamed(slot.first_child);
-            slot.last_child = renamed(slot.last_child);
-            slot.prev = renamed(slot.prev);
-            slot.next = renamed(slot.next);
-        }
-        self.n_holes = 0;
+    fn check(&self, id: NodeId) {
+        assert!(self.0.slot(id.0).is_some_and(|slot| !slot.is_hole()), "there is no node {id:?}");
     }
+}
+
+fn node_id(link: u32) -> Option<NodeId> {
+    (link != NONE).then_some(NodeId(link))
 }
 
 impl PartialEq for Tree {
     fn eq(&self, other: &Tree) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
         let mut ours = self.descendants(NodeId::ROOT);
         let mut theirs = other.descendants(NodeId::ROOT);
         loop {
@@ -406,7 +364,7 @@ impl PartialEq for Tree {
                 (None, None) => return true,
                 (Some((our_id, our_depth)), Some((their_id, their_depth))) => {
                     let (our_node, their_node) = (self.get(our_id), other.get(their_id));
-                    let same = matches!((our_node, their_node), (Some(a), Some(b)) if a.same(b));
+                    let same = matches!((our_node, their_node), (Some(a), Some(b)) if a.same(&b));
                     if our_depth != their_depth || !same {
                         return false;
                     }

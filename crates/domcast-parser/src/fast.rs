@@ -13,11 +13,11 @@
 use crate::names::{self, Tag};
 use crate::references::decode;
 use crate::{ParseError, Parser};
-use domcast_diff::{Attribute, Attributes, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use domcast_diff::{Builder as TreeBuilder, List, Name, Namespace, NodeId, Symbol, Text, Tree};
 use memchr::{memchr, memchr2, memmem};
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::ops::Range;
 
 /// Elements nest this deep; what is deeper becomes a sibling, as in Chromium
 /// (`kMaximumHTMLParserDOMTreeDepth`, counted on the stack of open elements).
@@ -31,8 +31,8 @@ const PLAIN_CONTEXTS: [&str; 14] =
     ["div", "body", "main", "section", "article", "aside", "header", "footer", "nav", "span", "ul", "ol", "li", "td"];
 
 /// Parses a fragment; `Ok(None)` says that the markup is not regular.
-pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Option<Tree>, ParseError> {
-    let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.contains(&&*context.local);
+pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result<Option<Tree>, ParseError> {
+    let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.contains(&context.local);
     if !is_plain || !parser.scripting || !has_plain_characters(html) {
         return Ok(None);
     }
@@ -49,11 +49,16 @@ pub(crate) fn document(parser: &Parser, html: &str) -> Result<Option<Tree>, Pars
     finish(builder.document(), builder)
 }
 
-fn finish(outcome: Result<(), Stop>, builder: Builder<'_>) -> Result<Option<Tree>, ParseError> {
+fn finish(outcome: Result<(), Stop>, mut builder: Builder<'_>) -> Result<Option<Tree>, ParseError> {
     match outcome {
-        Ok(()) => Ok(Some(builder.tree)),
+        Ok(()) => {
+            if builder.is_flattened {
+                builder.tree.forget_spans();
+            }
+            Ok(Some(builder.tree.finish(builder.is_in_order)))
+        }
         Err(Stop::Irregular) => Ok(None),
-        Err(Stop::Limit(error)) => Err(error),
+        Err(Stop::Limit(error)) => Err(*error),
     }
 }
 
@@ -63,7 +68,7 @@ fn has_plain_characters(html: &str) -> bool {
 }
 
 /// A name: a part of the source, or lower-cased.
-type Text<'a> = Cow<'a, str>;
+type Local<'a> = Cow<'a, str>;
 
 /// What a byte is to a name that is read.
 #[derive(Clone, Copy)]
@@ -76,22 +81,37 @@ enum Class {
 
 enum Stop {
     Irregular,
-    Limit(ParseError),
+    Limit(Box<ParseError>),
+}
+
+impl Stop {
+    #[cold]
+    fn limit(error: ParseError) -> Stop {
+        Stop::Limit(Box::new(error))
+    }
 }
 
 struct Open {
     id: NodeId,
     tag: Tag,
+    name: Symbol,
+    /// Where its start tag begins; `None` for an element without a span.
+    start: Option<usize>,
 }
 
 struct Builder<'a> {
     parser: &'a Parser,
     html: &'a str,
-    /// The same text, owned together with the tree's texts.
-    source: Arc<str>,
     /// Where the next unread byte is.
     at: usize,
-    tree: Tree,
+    /// Where the tag begins that is being followed.
+    tag_start: usize,
+    /// The tree, whose source is the same text.
+    tree: TreeBuilder,
+    /// Whether an element was too deep for its place.
+    is_flattened: bool,
+    /// Whether nodes were appended in document order so far.
+    is_in_order: bool,
     /// The open elements, without the `html` element that a fragment has at the bottom.
     open: Vec<Open>,
     /// How many elements are on the standard's stack below `open`.
@@ -101,26 +121,46 @@ struct Builder<'a> {
     n_open_button: usize,
     n_open_select: usize,
     has_form: bool,
-    elements: names::Cache<'a, (Tag, Str)>,
-    attributes: names::Cache<'a, Str>,
+    elements: names::Cache<'a, (Tag, Symbol)>,
+    attributes: names::Cache<'a, Symbol>,
     /// The attributes of the tag that is read, here to be reused.
-    read: Vec<Attribute>,
+    read: Vec<(Namespace, Symbol, Text)>,
     seen_tags: SeenTags<'a>,
 }
 
 /// A start tag as read.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct StartTag {
     tag: Tag,
-    name: Name,
-    attributes: Attributes,
+    namespace: Namespace,
+    name: Symbol,
+    list: List,
     is_self_closing: bool,
 }
 
 /// Most start tags of a page stand there again and again, letter by letter: what was read of one serves the others.
-/// A slot holds the last tag that fell into it, with its source from behind the `<` to the `>`.
+///
+/// A tag is looked for twice. First where the tag after the same two or three was last time, given its first letters: a page repeats not
+/// only tags but their order, so this mostly finds it before its end is known. Then by its letters alone.
 struct SeenTags<'a> {
-    slots: Vec<Option<(&'a str, StartTag)>>,
+    by_order: Vec<Option<Seen<'a>>>,
+    by_letters: Vec<Option<Seen<'a>>>,
+    /// Where in `by_order` the last tag is.
+    last: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// The source from behind the `<` to the `>`.
+    source: &'a [u8],
+    tag: StartTag,
+}
+
+impl Seen<'_> {
+    /// Inside `svg` the same letters make another element.
+    fn is_good(&self, is_in_svg: bool) -> bool {
+        (self.tag.tag == Tag::SvgChild) == is_in_svg
+    }
 }
 
 /// Longer tags are unlikely to come again.
@@ -129,30 +169,41 @@ const MAX_SEEN_BYTES: usize = 128;
 impl<'a> SeenTags<'a> {
     /// `n_slots` is a power of two.
     fn new(n_slots: usize) -> SeenTags<'a> {
-        SeenTags { slots: vec![None; n_slots] }
+        SeenTags { by_order: vec![None; n_slots], by_letters: vec![None; n_slots], last: 0 }
+    }
+
+    /// Takes note of the first letters of a tag, and returns the tag that begins `rest` if it is the one that is expected.
+    #[inline]
+    fn expected(&mut self, rest: &[u8], is_in_svg: bool) -> Option<Seen<'a>> {
+        let letters = u64::from_le_bytes(*rest.first_chunk()?);
+        let hash = letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        // Each tag shifts those before it out, so what was further back does not matter.
+        self.last = (hash as usize ^ self.last << 4) & (self.by_order.len() - 1);
+        self.by_order[self.last].filter(|seen| rest.starts_with(seen.source) && seen.is_good(is_in_svg))
     }
 
     /// Returns the slot of a tag; values stand at the end of a tag and differ there.
-    fn slot(&self, source: &str) -> usize {
-        let bytes = source.as_bytes();
-        let at = |from_end: usize| usize::from(bytes[bytes.len().saturating_sub(from_end).min(bytes.len() - 1)]);
-        (bytes.len() * 59 + usize::from(bytes[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9)) & (self.slots.len() - 1)
+    fn slot(&self, source: &[u8]) -> usize {
+        let at = |from_end: usize| usize::from(source[source.len().saturating_sub(from_end).min(source.len() - 1)]);
+        (source.len() * 59 + usize::from(source[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9))
+            & (self.by_letters.len() - 1)
     }
 }
 
 impl<'a> Builder<'a> {
     fn new(parser: &'a Parser, html: &'a str) -> Builder<'a> {
-        let mut tree = Tree::new();
         // Markup has a node for about every twenty bytes; too much room costs next to nothing.
-        tree.reserve((html.len() / 16).min(parser.limits.n_nodes));
+        let tree = TreeBuilder::new(html, (html.len() / 16).min(parser.limits.n_nodes));
         // A short text is not worth large tables.
         let n_slots = (html.len() / 64).next_power_of_two().clamp(8, 256);
         Builder {
             parser,
             html,
-            source: Arc::from(html),
             at: 0,
+            tag_start: 0,
             tree,
+            is_flattened: false,
+            is_in_order: true,
             open: Vec::with_capacity(32),
             n_below: 1,
             n_open_p: 0,
@@ -207,9 +258,8 @@ impl<'a> Builder<'a> {
         self.n_below = 0;
         self.skip_whitespace();
         self.comments_before("<!doctype html>")?;
-        let html: Str = "html".into();
-        let doctype = Doctype { name: html, public_id: Str::default(), system_id: Str::default() };
-        self.append(VNode::Doctype(doctype))?;
+        self.count_node()?;
+        self.tree.append_doctype(["html", "", ""]);
         self.skip_whitespace();
         self.comments_before("<html")?;
         self.expect_open(Tag::Html)?;
@@ -261,9 +311,9 @@ impl<'a> Builder<'a> {
                 (Some(b'<'), Some(_)) => {
                     let start = self.read_start_tag()?;
                     match start.tag {
-                        Tag::Meta => _ = self.insert(start)?,
+                        Tag::Meta => self.insert(start)?,
                         Tag::RawText | Tag::Title => self.raw(start)?,
-                        Tag::RawContent if &*start.name.local == "noscript" => self.raw(start)?,
+                        Tag::RawContent if self.tree.local(start.name) == "noscript" => self.raw(start)?,
                         _ => return Err(Stop::Irregular),
                     }
                 }
@@ -287,7 +337,7 @@ impl<'a> Builder<'a> {
         if name != local {
             return Err(Stop::Irregular);
         }
-        self.pop();
+        self.pop(self.at);
         Ok(())
     }
 
@@ -298,6 +348,7 @@ impl<'a> Builder<'a> {
         }
         let body = self.open.pop().ok_or(Stop::Irregular)?;
         let mut is_after_html = false;
+        let n_nodes = self.tree.n_nodes();
         while self.at < self.html.len() {
             match (self.peek(0), self.peek(1)) {
                 (Some(b'<'), Some(b'!')) => self.comment()?,
@@ -312,7 +363,11 @@ impl<'a> Builder<'a> {
                     if self.at == start {
                         return Err(Stop::Irregular);
                     }
-                    self.join_text(body.id, &Str::part(&self.source, start..self.at))?;
+                    // Comments may stand before it that come after it in the tree.
+                    self.is_in_order &= self.tree.n_nodes() == n_nodes;
+                    self.count_node()?;
+                    let text = self.tree.part(start..self.at);
+                    self.tree.join_text(body.id, text);
                 }
             }
         }
@@ -326,20 +381,8 @@ impl<'a> Builder<'a> {
         if self.peek(0) != Some(b'<') || self.at == start {
             return Err(Stop::Irregular);
         }
-        self.append(VNode::Text(Str::part(&self.source, start..self.at)))?;
-        Ok(())
-    }
-
-    /// Appends text to `parent`, to the text that is there last if there is one.
-    fn join_text(&mut self, parent: NodeId, text: &Str) -> Result<(), Stop> {
-        let last = self.tree.last_child(parent);
-        if let Some(VNode::Text(present)) = last.and_then(|last| self.tree.get_mut(last)) {
-            *present = [&**present, text].concat().into();
-            return Ok(());
-        }
-        self.count_node()?;
-        self.tree.append(parent, VNode::Text(text.clone()));
-        Ok(())
+        let text = self.tree.part(start..self.at);
+        self.append_text(text)
     }
 
     // --- Text and comments -----------------------------------------------------------------------------------------
@@ -364,25 +407,27 @@ impl<'a> Builder<'a> {
             end += 1;
         }
         self.at = end;
-        let text = if has_references { self.decoded(start..end, false) } else { Str::part(&self.source, start..end) };
-        if is_in_table(self.current()) && !text.chars().all(is_space) {
+        // No reference stands for nothing, and those for whitespace are left to html5ever.
+        if is_in_table(self.current()) && !self.html[start..end].bytes().all(is_space) {
             return Err(Stop::Irregular);
         }
+        let text = if has_references { self.decoded(start..end, false) } else { self.tree.part(start..end) };
         if self.is_too_deep() {
             // What was between two texts may have become a sibling of this element.
             let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
-            return self.join_text(current, &text);
+            (self.is_flattened, self.is_in_order) = (true, false);
+            self.count_node()?;
+            self.tree.join_text(current, text);
+            return Ok(());
         }
-        self.append(VNode::Text(text))?;
-        Ok(())
+        self.append_text(text)
     }
 
     /// Returns a part of the source with character references decoded.
-    fn decoded(&self, range: std::ops::Range<usize>, in_attribute: bool) -> Str {
-        let raw = &self.html[range.clone()];
-        match decode(raw, in_attribute) {
-            Cow::Borrowed(_) => Str::part(&self.source, range),
-            Cow::Owned(text) => Str::from(text),
+    fn decoded(&mut self, range: Range<usize>, in_attribute: bool) -> Text {
+        match decode(&self.html[range.clone()], in_attribute) {
+            Cow::Borrowed(_) => self.tree.part(range),
+            Cow::Owned(text) => self.tree.text(&text),
         }
     }
 
@@ -397,14 +442,16 @@ impl<'a> Builder<'a> {
         }
         let start = self.at + 4;
         self.at = start + end + 3;
-        self.append(VNode::Comment(Str::part(&self.source, start..start + end)))?;
+        let parent = self.parent()?;
+        let text = self.tree.part(start..start + end);
+        self.tree.append_comment(parent, text);
         Ok(())
     }
 
     // --- Tags ------------------------------------------------------------------------------------------------------
 
     /// Reads a tag's name, which is at `self.at`.
-    fn read_name(&mut self) -> Result<Text<'a>, Stop> {
+    fn read_name(&mut self) -> Result<Local<'a>, Stop> {
         self.read_while(|byte| match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b':' | b'.' => Class::Name,
             b'A'..=b'Z' => Class::Capital,
@@ -415,7 +462,7 @@ impl<'a> Builder<'a> {
 
     /// Reads a name up to its end, in lower case.
     #[inline(always)]
-    fn read_while(&mut self, class: impl Fn(u8) -> Class) -> Result<Text<'a>, Stop> {
+    fn read_while(&mut self, class: impl Fn(u8) -> Class) -> Result<Local<'a>, Stop> {
         let start = self.at;
         let mut has_capitals = false;
         for (length, &byte) in self.bytes()[start..].iter().enumerate() {
@@ -437,59 +484,65 @@ impl<'a> Builder<'a> {
         if self.peek(0) != Some(b'<') || !self.peek(1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
             return Err(Stop::Irregular);
         }
+        self.tag_start = self.at;
         self.at += 1;
-        let start = self.at;
-        let end = memchr(b'>', &self.bytes()[start..]).ok_or(Stop::Irregular)?;
-        let source = &self.html[start..=start + end];
-        let slot = self.seen_tags.slot(source);
-        // Inside `svg` the same letters make another element.
         let is_in_svg = matches!(self.current(), Tag::Svg | Tag::SvgChild);
-        if let Some((seen, tag)) = &self.seen_tags.slots[slot]
-            && *seen == source
-            && (tag.tag == Tag::SvgChild) == is_in_svg
-        {
-            self.at = start + source.len();
-            return Ok(tag.clone());
+        let rest = &self.bytes()[self.at..];
+        if let Some(seen) = self.seen_tags.expected(rest, is_in_svg) {
+            self.at += seen.source.len();
+            return Ok(seen.tag);
         }
+        let end = memchr(b'>', rest).ok_or(Stop::Irregular)?;
+        let source = &rest[..=end];
+        let slot = self.seen_tags.slot(source);
+        if let Some(seen) = self.seen_tags.by_letters[slot]
+            && seen.source == source
+            && seen.is_good(is_in_svg)
+        {
+            let last = self.seen_tags.last;
+            self.seen_tags.by_order[last] = Some(seen);
+            self.at += source.len();
+            return Ok(seen.tag);
+        }
+        let start = self.at;
         let tag = self.read_new_start_tag(is_in_svg)?;
         // A `>` in a value does not end a tag.
         if self.at == start + source.len() && source.len() <= MAX_SEEN_BYTES {
-            self.seen_tags.slots[slot] = Some((source, tag.clone()));
+            self.seen_tags.by_letters[slot] = Some(Seen { source, tag });
         }
         Ok(tag)
     }
 
     fn read_new_start_tag(&mut self, is_in_svg: bool) -> Result<StartTag, Stop> {
         let local = self.read_name()?;
-        let (tag, name) = if is_in_svg {
-            (Tag::SvgChild, self.svg_name(&local)?)
-        } else {
-            let (tag, text) = self.known(&local);
-            (tag, Name::new(if tag == Tag::Svg { Namespace::Svg } else { Namespace::Html }, text))
-        };
-        let (attributes, is_self_closing) = self.read_attributes(tag)?;
-        Ok(StartTag { tag, name, attributes, is_self_closing })
+        let (tag, name) = if is_in_svg { (Tag::SvgChild, self.svg_name(&local)?) } else { self.known(&local) };
+        let namespace = if matches!(tag, Tag::Svg | Tag::SvgChild) { Namespace::Svg } else { Namespace::Html };
+        let (list, is_self_closing) = self.read_attributes(tag)?;
+        Ok(StartTag { tag, namespace, name, list, is_self_closing })
     }
 
-    fn svg_name(&mut self, local: &Text<'a>) -> Result<Name, Stop> {
-        let name = names::svg_element(local).map_or_else(|| self.known(local).1, Str::literal);
-        let is_odd = names::breaks_out_of_svg(local) || matches!(&*name, "foreignObject" | "desc" | "title" | "script");
-        if is_odd { Err(Stop::Irregular) } else { Ok(Name::new(Namespace::Svg, name)) }
+    fn svg_name(&mut self, local: &Local<'a>) -> Result<Symbol, Stop> {
+        let name = names::svg_element(local).unwrap_or(local);
+        let is_odd =
+            names::breaks_out_of_svg(local) || matches!(name, "foreignObject" | "desc" | "title" | "script");
+        if is_odd { Err(Stop::Irregular) } else { Ok(self.tree.symbol(name)) }
     }
 
-    fn known(&mut self, name: &Text<'a>) -> (Tag, Str) {
+    fn known(&mut self, name: &Local<'a>) -> (Tag, Symbol) {
+        let tree = &mut self.tree;
+        let mut find = |name: &str| (names::tag(name), tree.symbol(name));
         match name {
-            Cow::Borrowed(name) => self.elements.get(name, names::element),
-            Cow::Owned(name) => names::element(name),
+            Cow::Borrowed(name) => self.elements.get(name, find),
+            Cow::Owned(name) => find(name),
         }
     }
 
     /// Reads up to and with the `>`; also tells whether the tag closes itself.
-    fn read_attributes(&mut self, tag: Tag) -> Result<(Attributes, bool), Stop> {
+    fn read_attributes(&mut self, tag: Tag) -> Result<(List, bool), Stop> {
         let is_svg = matches!(tag, Tag::Svg | Tag::SvgChild);
         let mut attributes = std::mem::take(&mut self.read);
         attributes.clear();
-        let mut seen: Option<HashSet<Name>> = None;
+        let mut seen: Option<HashSet<(Namespace, Symbol)>> = None;
         let mut n_read = 0;
         loop {
             let Some(byte) = self.peek(0) else { return Err(Stop::Irregular) };
@@ -511,19 +564,19 @@ impl<'a> Builder<'a> {
                     let name = self.attribute_name(&name, is_svg);
                     // Of attributes with one name the first counts.
                     let is_new = match &mut seen {
-                        Some(seen) => seen.insert(name.clone()),
-                        None => attributes.iter().all(|present| present.name != name),
+                        Some(seen) => seen.insert(name),
+                        None => attributes.iter().all(|&(namespace, local, _)| (namespace, local) != name),
                     };
                     if is_new {
-                        attributes.push(Attribute { name, value });
+                        attributes.push((name.0, name.1, value));
                     }
                     n_read += 1;
                     let limit = self.parser.limits.n_attributes;
                     if n_read > limit {
-                        return Err(Stop::Limit(ParseError::TooManyAttributes { limit }));
+                        return Err(Stop::limit(ParseError::TooManyAttributes { limit }));
                     }
                     if seen.is_none() && attributes.len() > MAX_SCANNED {
-                        seen = Some(attributes.iter().map(|present| present.name.clone()).collect());
+                        seen = Some(attributes.iter().map(|&(namespace, local, _)| (namespace, local)).collect());
                     }
                 }
             }
@@ -531,16 +584,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Makes a list of what was read, and keeps the room for the next tag.
-    fn keep(&mut self, mut read: Vec<Attribute>) -> Attributes {
-        let attributes = match read.len() {
-            0 => Attributes::default(),
-            _ => read.drain(..).collect(),
-        };
+    fn keep(&mut self, read: Vec<(Namespace, Symbol, Text)>) -> List {
+        let list = self.tree.list(read.iter().copied());
         self.read = read;
-        attributes
+        list
     }
 
-    fn read_attribute(&mut self) -> Result<(Text<'a>, Str), Stop> {
+    fn read_attribute(&mut self) -> Result<(Local<'a>, Text), Stop> {
         let name = self.read_while(|byte| match byte {
             b'=' | b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\x0c' => Class::End,
             b'"' | b'\'' | b'<' => Class::Odd,
@@ -554,7 +604,7 @@ impl<'a> Builder<'a> {
         self.skip_whitespace();
         if self.peek(0) != Some(b'=') {
             self.at = after_name;
-            return Ok((name, Str::default()));
+            return Ok((name, self.tree.part(0..0)));
         }
         self.at += 1;
         self.skip_whitespace();
@@ -574,11 +624,11 @@ impl<'a> Builder<'a> {
                 (start, self.at)
             }
         };
-        let value = if start == end { Str::default() } else { self.decoded(start..end, true) };
+        let value = self.decoded(start..end, true);
         Ok((name, value))
     }
 
-    fn attribute_name(&mut self, name: &Text<'a>, is_svg: bool) -> Name {
+    fn attribute_name(&mut self, name: &Local<'a>, is_svg: bool) -> (Namespace, Symbol) {
         if is_svg {
             let foreign = match &**name {
                 "xmlns" => Some((Namespace::Xmlns, "xmlns")),
@@ -591,16 +641,18 @@ impl<'a> Builder<'a> {
                 }),
             };
             if let Some((namespace, local)) = foreign {
-                return Name::new(namespace, Str::literal(local));
+                return (namespace, self.tree.symbol(local));
             }
             if let Some(local) = names::svg_attribute(name) {
-                return Name::attribute(Str::literal(local));
+                return (Namespace::None, self.tree.symbol(local));
             }
         }
-        Name::attribute(match name {
-            Cow::Borrowed(name) => self.attributes.get(name, names::attribute),
-            Cow::Owned(name) => names::attribute(name),
-        })
+        let tree = &mut self.tree;
+        let symbol = match name {
+            Cow::Borrowed(name) => self.attributes.get(name, |name| tree.symbol(name)),
+            Cow::Owned(name) => tree.symbol(name),
+        };
+        (Namespace::None, symbol)
     }
 
     fn start_tag(&mut self) -> Result<(), Stop> {
@@ -616,7 +668,7 @@ impl<'a> Builder<'a> {
             return self.start_in_table(start);
         }
         match start.tag {
-            Tag::SvgChild | Tag::Svg if start.is_self_closing => _ = self.insert(start)?,
+            Tag::SvgChild | Tag::Svg if start.is_self_closing => self.insert(start)?,
             Tag::SvgChild | Tag::Svg | Tag::Other | Tag::Formatting => self.push(start)?,
             Tag::Block => {
                 self.close_p()?;
@@ -665,14 +717,14 @@ impl<'a> Builder<'a> {
                 self.push(start)?;
                 self.n_open_a += 1;
             }
-            Tag::Void | Tag::Meta => _ = self.insert(start)?,
-            Tag::Input if self.n_open_select == 0 => _ = self.insert(start)?,
+            Tag::Void | Tag::Meta => self.insert(start)?,
+            Tag::Input if self.n_open_select == 0 => self.insert(start)?,
             Tag::Hr if self.n_open_select == 0 => {
                 self.close_p()?;
                 self.insert(start)?;
             }
             Tag::RawText | Tag::RawContent | Tag::Title | Tag::TextArea => {
-                if &*start.name.local == "xmp" {
+                if self.tree.local(start.name) == "xmp" {
                     return Err(Stop::Irregular);
                 }
                 self.raw(start)?;
@@ -697,10 +749,10 @@ impl<'a> Builder<'a> {
             return Err(Stop::Irregular);
         }
         if self.current() == Tag::Option {
-            self.pop();
+            self.pop(self.tag_start);
         }
         if start.tag == Tag::OptGroup && self.current() == Tag::OptGroup {
-            self.pop();
+            self.pop(self.tag_start);
         }
         if !matches!(self.current(), Tag::Select | Tag::OptGroup) {
             return Err(Stop::Irregular);
@@ -716,7 +768,7 @@ impl<'a> Builder<'a> {
         if self.current() != Tag::P {
             return Err(Stop::Irregular);
         }
-        self.pop();
+        self.pop(self.tag_start);
         if self.n_open_p == 0 { Ok(()) } else { Err(Stop::Irregular) }
     }
 
@@ -726,15 +778,15 @@ impl<'a> Builder<'a> {
             self.close_p()?;
         }
         if is_item(self.current()) {
-            self.pop();
+            self.pop(self.tag_start);
             return Ok(());
         }
         // Above the nearest element that ends the search there may be no item.
         for open in self.open.iter().rev() {
-            let local = || self.tree.element(open.id).map(|element| &*element.name.local);
+            let local = || self.tree.local(open.name);
             let is_passed = match open.tag {
                 Tag::Other | Tag::Formatting | Tag::A | Tag::SvgChild | Tag::Svg | Tag::P => true,
-                Tag::Block => matches!(local(), Some("div" | "address" | "dialog" | "search")),
+                Tag::Block => matches!(local(), "div" | "address" | "dialog" | "search"),
                 Tag::Option | Tag::OptGroup => true,
                 _ => false,
             };
@@ -753,10 +805,7 @@ impl<'a> Builder<'a> {
         match start.tag {
             Tag::RawText => return self.raw(start),
             Tag::Caption | Tag::ColGroup if current == Tag::Table => {}
-            Tag::Col if current == Tag::ColGroup => {
-                self.insert(start)?;
-                return Ok(());
-            }
+            Tag::Col if current == Tag::ColGroup => return self.insert(start),
             Tag::RowGroup => {
                 self.close_table_parts(&[Tag::Row, Tag::RowGroup])?;
             }
@@ -784,19 +833,20 @@ impl<'a> Builder<'a> {
 
     fn close_table_parts(&mut self, parts: &[Tag]) -> Result<(), Stop> {
         while parts.contains(&self.current()) {
-            self.pop();
+            self.pop(self.tag_start);
         }
         let is_place = matches!(self.current(), Tag::Table | Tag::RowGroup);
         if is_place { Ok(()) } else { Err(Stop::Irregular) }
     }
 
     fn imply(&mut self, name: &'static str, tag: Tag) -> Result<(), Stop> {
-        let name = Name::html(Str::literal(name));
-        self.push(StartTag { tag, name, attributes: Attributes::default(), is_self_closing: false })
+        let (namespace, name) = (Namespace::Html, self.tree.symbol(name));
+        let start = StartTag { tag, namespace, name, list: List::default(), is_self_closing: false };
+        self.push_at(start, None)
     }
 
     /// Reads an end tag and returns its name.
-    fn read_end_tag(&mut self) -> Result<Text<'a>, Stop> {
+    fn read_end_tag(&mut self) -> Result<Local<'a>, Stop> {
         if self.peek(1) != Some(b'/') || !self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) {
             return Err(Stop::Irregular);
         }
@@ -812,16 +862,17 @@ impl<'a> Builder<'a> {
 
     /// Closes what an end tag closes; true if it is that of `body`.
     fn end_tag(&mut self) -> Result<bool, Stop> {
+        self.tag_start = self.at;
         if self.is_end_of_current() {
             return Ok(self.close_current());
         }
         let name = self.read_end_tag()?;
         if matches!(self.current(), Tag::Svg | Tag::SvgChild) {
-            let current = self.open.last().and_then(|open| self.tree.element(open.id));
-            if !current.is_some_and(|element| element.name.local.eq_ignore_ascii_case(&name)) {
+            let current = self.open.last().map(|open| self.tree.local(open.name));
+            if !current.is_some_and(|local| local.eq_ignore_ascii_case(&name)) {
                 return Err(Stop::Irregular);
             }
-            self.pop();
+            self.pop(self.at);
             return Ok(false);
         }
         let (tag, _) = self.known(&name);
@@ -833,12 +884,12 @@ impl<'a> Builder<'a> {
             Tag::RowGroup => self.close_cells(&[Tag::Cell, Tag::Row])?,
             Tag::Row => self.close_cells(&[Tag::Cell])?,
             Tag::Cell | Tag::Caption => self.close_implied(&[])?,
-            Tag::OptGroup if self.current() == Tag::Option => self.pop(),
+            Tag::OptGroup if self.current() == Tag::Option => self.pop(self.tag_start),
             Tag::Html | Tag::Head | Tag::Special => return Err(Stop::Irregular),
             _ => {}
         }
-        let current = self.open.last().and_then(|open| self.tree.element(open.id));
-        if current.is_none_or(|element| *element.name.local != *name) {
+        let current = self.open.last().map(|open| self.tree.local(open.name));
+        if current != Some(&*name) {
             return Err(Stop::Irregular);
         }
         Ok(self.close_current())
@@ -846,8 +897,8 @@ impl<'a> Builder<'a> {
 
     /// Takes the end tag at the position if it is, letter by letter, that of the open element.
     fn is_end_of_current(&mut self) -> bool {
-        let Some(current) = self.open.last().and_then(|open| self.tree.element(open.id)) else { return false };
-        let name = current.name.local.as_bytes();
+        let Some(current) = self.open.last() else { return false };
+        let name = self.tree.local(current.name).as_bytes();
         let rest = &self.bytes()[self.at + 2..];
         let is_end = rest.get(..name.len()) == Some(name) && rest.get(name.len()) == Some(&b'>');
         self.at += if is_end { name.len() + 3 } else { 0 };
@@ -861,7 +912,7 @@ impl<'a> Builder<'a> {
             Tag::Form => self.has_form = false,
             _ => {}
         }
-        self.pop();
+        self.pop(self.at);
         false
     }
 
@@ -871,7 +922,7 @@ impl<'a> Builder<'a> {
         while matches!(self.current(), Tag::P | Tag::Li | Tag::Definition | Tag::Option | Tag::OptGroup)
             && !except.contains(&self.current())
         {
-            self.pop();
+            self.pop(self.tag_start);
         }
         Ok(())
     }
@@ -880,7 +931,7 @@ impl<'a> Builder<'a> {
     fn close_cells(&mut self, parts: &[Tag]) -> Result<(), Stop> {
         self.close_implied(&[])?;
         while parts.contains(&self.current()) {
-            self.pop();
+            self.pop(self.tag_start);
         }
         Ok(())
     }
@@ -889,9 +940,9 @@ impl<'a> Builder<'a> {
     fn raw(&mut self, start: StartTag) -> Result<(), Stop> {
         let has_references = matches!(start.tag, Tag::Title | Tag::TextArea);
         let is_text_area = start.tag == Tag::TextArea;
-        let is_script = &*start.name.local == "script";
-        let local = start.name.local.clone();
-        let id = self.insert(start)?;
+        let local = self.tree.local(start.name).to_owned();
+        let parent = self.parent()?;
+        let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
         if is_text_area {
             self.skip_newline()?;
         }
@@ -899,16 +950,17 @@ impl<'a> Builder<'a> {
         let end = self.find_end_tag(&local).ok_or(Stop::Irregular)?;
         let content = &self.html[from..end];
         // In a script `<!--` changes what ends it.
-        if is_script && content.contains("<!--") {
+        if local == "script" && content.contains("<!--") {
             return Err(Stop::Irregular);
         }
         if !content.is_empty() {
-            let text = if has_references { self.decoded(from..end, false) } else { Str::part(&self.source, from..end) };
+            let text = if has_references { self.decoded(from..end, false) } else { self.tree.part(from..end) };
             self.count_node()?;
-            self.tree.append(id, VNode::Text(text));
+            self.tree.append_text(id, text);
         }
         self.at = end;
         self.read_end_tag()?;
+        self.tree.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 
@@ -943,40 +995,62 @@ impl<'a> Builder<'a> {
     fn count_node(&self) -> Result<(), Stop> {
         let limit = self.parser.limits.n_nodes;
         if self.tree.n_nodes() >= limit {
-            return Err(Stop::Limit(ParseError::TooManyNodes { limit }));
+            return Err(Stop::limit(ParseError::TooManyNodes { limit }));
         }
         Ok(())
     }
 
-    /// Appends an element or comment to the open element; below the deepest level it becomes a sibling of that element.
-    fn append(&mut self, node: VNode) -> Result<NodeId, Stop> {
+    /// Returns where an element or comment goes: into the open element, below the deepest level beside it.
+    #[inline]
+    fn parent(&mut self) -> Result<NodeId, Stop> {
         self.count_node()?;
         let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
-        let parent = if self.is_too_deep() && !matches!(node, VNode::Text(_)) {
-            self.tree.parent(current).unwrap_or(current)
-        } else {
-            current
-        };
-        Ok(self.tree.append(parent, node))
+        if !self.is_too_deep() {
+            return Ok(current);
+        }
+        self.is_flattened = true;
+        Ok(self.tree.parent(current).unwrap_or(current))
     }
 
     fn is_too_deep(&self) -> bool {
         self.open.len() + self.n_below > MAX_STACK
     }
 
-    fn insert(&mut self, start: StartTag) -> Result<NodeId, Stop> {
-        self.append(VNode::Element(Element { name: start.name, attributes: start.attributes }))
-    }
-
-    fn push(&mut self, start: StartTag) -> Result<(), Stop> {
-        let tag = start.tag;
-        let id = self.insert(start)?;
-        self.open.push(Open { id, tag });
+    #[inline]
+    fn append_text(&mut self, text: Text) -> Result<(), Stop> {
+        self.count_node()?;
+        let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
+        self.tree.append_text(current, text);
         Ok(())
     }
 
-    fn pop(&mut self) {
+    /// Inserts an element that has no content.
+    fn insert(&mut self, start: StartTag) -> Result<(), Stop> {
+        let parent = self.parent()?;
+        let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
+        self.tree.set_span(id, self.tag_start..self.at);
+        Ok(())
+    }
+
+    /// Opens an element. What follows `</body>` goes into it still, so it has no span.
+    fn push(&mut self, start: StartTag) -> Result<(), Stop> {
+        let has_span = !matches!(start.tag, Tag::Html | Tag::Body);
+        self.push_at(start, has_span.then_some(self.tag_start))
+    }
+
+    fn push_at(&mut self, tag: StartTag, start: Option<usize>) -> Result<(), Stop> {
+        let parent = self.parent()?;
+        let id = self.tree.append_element(parent, tag.namespace, tag.name, tag.list);
+        self.open.push(Open { id, tag: tag.tag, name: tag.name, start });
+        Ok(())
+    }
+
+    /// Closes the open element, which ends where `end` says: behind its end tag, or before the tag that implies its end.
+    fn pop(&mut self, end: usize) {
         let Some(open) = self.open.pop() else { return };
+        if let Some(start) = open.start {
+            self.tree.set_span(open.id, start..end);
+        }
         match open.tag {
             Tag::P => self.n_open_p -= 1,
             Tag::A => self.n_open_a -= 1,
@@ -993,6 +1067,6 @@ fn is_in_table(tag: Tag) -> bool {
 }
 
 /// ASCII whitespace as the tokenizer sees it, once carriage returns are gone.
-fn is_space(char: char) -> bool {
-    matches!(char, ' ' | '\n' | '\t' | '\x0c')
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\t' | b'\x0c')
 }

@@ -153,11 +153,11 @@ impl Parser {
         self.check_length(html)?;
         let context = context_name(context)?;
         if self.fast_path
-            && let Some(tree) = fast::fragment(self, html, &context)?
+            && let Some(tree) = fast::fragment(self, html, context)?
         {
             return Ok(tree);
         }
-        sink::fragment(self, html, &context)
+        sink::fragment(self, html, context)
     }
 
     /// Whether the fast path takes this text, for measuring how often it does.
@@ -167,7 +167,7 @@ impl Parser {
     /// As [`fragment`](Self::fragment).
     pub fn is_regular(&self, html: &str, context: Option<&str>) -> Result<bool, ParseError> {
         match context {
-            Some(context) => Ok(fast::fragment(self, html, &context_name(context)?)?.is_some()),
+            Some(context) => Ok(fast::fragment(self, html, context_name(context)?)?.is_some()),
             None => Ok(fast::document(self, html)?.is_some()),
         }
     }
@@ -186,7 +186,7 @@ fn without_byte_order_mark(html: &str) -> &str {
     html.strip_prefix('\u{feff}').unwrap_or(html)
 }
 
-fn context_name(context: &str) -> Result<Name, ParseError> {
+fn context_name(context: &str) -> Result<Name<'_>, ParseError> {
     let (namespace, local) = match context.split_once(' ') {
         Some(("svg", local)) => (Namespace::Svg, local),
         Some(("math", local)) => (Namespace::MathMl, local),

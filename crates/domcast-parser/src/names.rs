@@ -1,6 +1,4 @@
-//! The element names that the standard treats specially, and texts for names without an allocation each.
-
-use domcast_diff::Str;
+//! The names that the standard treats specially.
 
 /// What an element's name means to the tree builder. Elements without a rule of their own are [`Tag::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +54,13 @@ pub(crate) enum Tag {
     Special,
 }
 
-/// Returns what a lower-case name means, and its text if it is well known.
-fn lookup(name: &str) -> (Tag, Option<Str>) {
+/// Returns what an element's name in lower case means.
+pub(crate) fn tag(name: &str) -> Tag {
     macro_rules! table {
         ($($tag:ident: $($name:literal)+;)+) => {
             match name {
-                $($($name => (Tag::$tag, Some(const { Str::literal($name) })),)+)+
-                _ => (Tag::Other, None),
+                $($($name)|+ => Tag::$tag,)+
+                _ => Tag::Other,
             }
         };
     }
@@ -100,27 +98,8 @@ fn lookup(name: &str) -> (Tag, Option<Str>) {
         Html: "html";
         Head: "head";
         Body: "body";
-        Other: "span" "label" "abbr" "cite" "q" "sub" "sup" "time" "var" "samp" "kbd" "mark" "del" "ins" "dfn" "data"
-            "output" "progress" "meter" "video" "audio" "picture" "canvas" "legend" "slot" "bdi" "bdo" "map";
         Special: "template" "math" "plaintext" "image" "nobr" "applet" "marquee" "object" "ruby" "rb" "rp" "rt" "rtc" "frame" "frameset"
             "noframes" "isindex" "selectedcontent" "datalist";
-    }
-}
-
-/// Attribute names that need no allocation.
-fn known_attribute(name: &str) -> Option<Str> {
-    macro_rules! table {
-        ($($name:literal)+) => {
-            match name {
-                $($name => Some(const { Str::literal($name) }),)+
-                _ => None,
-            }
-        };
-    }
-    table! {
-        "class" "id" "href" "src" "style" "title" "type" "name" "value" "alt" "for" "rel" "role" "width" "height" "checked"
-        "disabled" "selected" "placeholder" "action" "method" "target" "colspan" "rowspan" "tabindex" "lang" "content"
-        "aria-hidden" "aria-label" "dc-key" "dc-click" "dc-payload" "data-id" "data-key"
     }
 }
 
@@ -136,6 +115,7 @@ impl<'a, T: Clone> Cache<'a, T> {
     }
 
     /// Returns what was found for `name` before, or finds it.
+    #[inline]
     pub(crate) fn get(&mut self, name: &'a str, find: impl FnOnce(&str) -> T) -> T {
         let bytes = name.as_bytes();
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
@@ -149,17 +129,6 @@ impl<'a, T: Clone> Cache<'a, T> {
             }
         }
     }
-}
-
-/// Returns what an element's name means, and its text.
-pub(crate) fn element(name: &str) -> (Tag, Str) {
-    let (tag, text) = lookup(name);
-    (tag, text.unwrap_or_else(|| name.into()))
-}
-
-/// Returns the text of an attribute's name.
-pub(crate) fn attribute(name: &str) -> Str {
-    known_attribute(name).unwrap_or_else(|| name.into())
 }
 
 /// Names inside `svg` that are written in lower case by the tokenizer but have capitals.

@@ -2,7 +2,7 @@
 //!
 //! <https://github.com/html5lib/html5lib-tests/blob/master/tree-construction/README.md>
 
-use domcast_diff::{Attribute, Name, Namespace, NodeId, Tree, VNode};
+use domcast_diff::{Attributes, Name, Namespace, NodeId, Tree, VNode};
 use std::fmt::Write;
 
 /// Writes one line a node and attribute: `| `, two spaces for every level, then the node. Attributes are sorted by name.
@@ -39,8 +39,8 @@ pub fn outline(tree: &Tree) -> String {
             Some(VNode::Text(text)) => writeln!(out, "| {indent}\"{text}\""),
             Some(VNode::Comment(text)) => writeln!(out, "| {indent}<!-- {text} -->"),
             Some(VNode::Element(element)) => {
-                _ = writeln!(out, "| {indent}<{}>", qualified(&element.name));
-                write_attributes(&element.attributes, &indent, &mut out);
+                _ = writeln!(out, "| {indent}<{}>", qualified(element.name));
+                write_attributes(element.attributes, &indent, &mut out);
                 // A template without content still has the line.
                 if element.name.is_html("template") && tree.first_child(id).is_none() {
                     _ = writeln!(out, "| {indent}  content");
@@ -53,8 +53,8 @@ pub fn outline(tree: &Tree) -> String {
     out
 }
 
-fn write_attributes(attributes: &[Attribute], indent: &str, out: &mut String) {
-    let mut lines: Vec<(String, &str)> = attributes.iter().map(|a| (qualified(&a.name), &*a.value)).collect();
+fn write_attributes(attributes: Attributes<'_>, indent: &str, out: &mut String) {
+    let mut lines: Vec<(String, &str)> = attributes.iter().map(|a| (qualified(a.name), a.value)).collect();
     // The suite sorts by UTF-16 code units.
     lines.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     for (name, value) in lines {
@@ -62,7 +62,7 @@ fn write_attributes(attributes: &[Attribute], indent: &str, out: &mut String) {
     }
 }
 
-fn qualified(name: &Name) -> String {
+fn qualified(name: Name<'_>) -> String {
     match name.namespace {
         Namespace::None | Namespace::Html => name.local.to_string(),
         namespace => format!("{} {}", namespace.prefix(), name.local),

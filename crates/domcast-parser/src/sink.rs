@@ -7,7 +7,7 @@
 use crate::fast::MAX_STACK;
 use crate::tokens::{Progress, tokenize};
 use crate::{ParseError, Parser};
-use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use domcast_diff::{Attribute, Attributes, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
 use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::State;
@@ -19,13 +19,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 pub(crate) fn document(parser: &Parser, html: &str) -> Result<Tree, ParseError> {
-    let tree_builder = TreeBuilder::new(Sink::default(), options(parser));
+    let tree_builder = TreeBuilder::new(Sink::new(html), options(parser));
     feed(parser, tree_builder, State::Data, html)
 }
 
-pub(crate) fn fragment(parser: &Parser, html: &str, context: &Name) -> Result<Tree, ParseError> {
-    let sink = Sink::default();
-    let name = QualName::new(None, to_namespace(context.namespace), LocalName::from(&*context.local));
+pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result<Tree, ParseError> {
+    let sink = Sink::new(html);
+    let name = QualName::new(None, to_namespace(context.namespace), LocalName::from(context.local));
     let context = html5ever::interface::create_element(&sink, name, Vec::new());
     let tree_builder = TreeBuilder::new_for_fragment(sink, context, None, options(parser));
     let state = tree_builder.tokenizer_state_for_context_elem(parser.scripting);
@@ -71,7 +71,6 @@ fn feed(
     Ok(tree_builder.sink.finish())
 }
 
-#[derive(Default)]
 struct Sink {
     state: RefCell<Nodes>,
 }
@@ -81,8 +80,6 @@ struct Nodes {
     tree: Tree,
     /// The text of text nodes, until the end.
     texts: HashMap<NodeId, String>,
-    /// Every name in use, so that equal names share their text.
-    names: HashMap<LocalName, Str>,
     /// How deep each node was on the stack of open elements, by id.
     levels: Vec<usize>,
     /// The deepest of them.
@@ -103,15 +100,6 @@ struct ElementName {
 }
 
 impl Nodes {
-    fn name(&mut self, name: &QualName) -> Name {
-        let local = self.names.entry(name.local.clone()).or_insert_with(|| Str::from(&*name.local));
-        Name { namespace: from_namespace(&name.ns), local: local.clone() }
-    }
-
-    fn attribute(&mut self, attribute: html5ever::Attribute) -> Attribute {
-        Attribute { name: self.name(&attribute.name), value: Str::from(&*attribute.value) }
-    }
-
     fn level(&self, id: NodeId) -> usize {
         self.levels.get(id.0 as usize).copied().unwrap_or(0)
     }
@@ -140,12 +128,19 @@ impl Nodes {
                     previous.push_str(&text);
                     return;
                 }
-                let id = self.tree.create(VNode::Text("".into()));
+                let id = self.tree.create(VNode::Text(""));
                 self.texts.insert(id, String::from(&*text));
                 id
             }
         };
         self.tree.insert(parent, before, id);
+    }
+}
+
+impl Sink {
+    fn new(html: &str) -> Sink {
+        let state = Nodes { tree: Tree::with_capacity(html.len()), ..Nodes::default() };
+        Sink { state: RefCell::new(state) }
     }
 }
 
@@ -157,9 +152,7 @@ impl TreeSink for Sink {
     fn finish(self) -> Tree {
         let Nodes { mut tree, texts, .. } = self.state.into_inner();
         for (id, text) in texts {
-            if let Some(node) = tree.get_mut(id) {
-                *node = VNode::Text(text.into());
-            }
+            tree.set_text(id, &text);
         }
         tree.number();
         tree
@@ -177,15 +170,15 @@ impl TreeSink for Sink {
 
     fn create_element(&self, name: QualName, attributes: Vec<html5ever::Attribute>, flags: ElementFlags) -> Handle {
         let mut state = self.state.borrow_mut();
-        let attributes = attributes.into_iter().map(|attribute| state.attribute(attribute)).collect();
-        let element = Element { name: state.name(&name), attributes };
+        let attributes: Vec<Attribute<'_>> = attributes.iter().map(to_attribute).collect();
+        let element = Element { name: to_name(&name), attributes: Attributes::from(&attributes[..]) };
         let id = state.tree.create(VNode::Element(element));
         let is_html_integration_point = flags.mathml_annotation_xml_integration_point;
         Handle { id, name: Some(Rc::new(ElementName { name, is_html_integration_point })) }
     }
 
     fn create_comment(&self, text: StrTendril) -> Handle {
-        let id = self.state.borrow_mut().tree.create(VNode::Comment(Str::from(&*text)));
+        let id = self.state.borrow_mut().tree.create(VNode::Comment(&text));
         Handle { id, name: None }
     }
 
@@ -215,7 +208,7 @@ impl TreeSink for Sink {
     }
 
     fn append_doctype_to_document(&self, name: StrTendril, public_id: StrTendril, system_id: StrTendril) {
-        let [name, public_id, system_id] = [name, public_id, system_id].map(|part| Str::from(&*part));
+        let [name, public_id, system_id] = [&*name, &*public_id, &*system_id];
         let doctype = VNode::Doctype(Doctype { name, public_id, system_id });
         self.state.borrow_mut().tree.append(NodeId::ROOT, doctype);
     }
@@ -233,12 +226,10 @@ impl TreeSink for Sink {
 
     fn add_attrs_if_missing(&self, target: &Handle, attributes: Vec<html5ever::Attribute>) {
         let mut state = self.state.borrow_mut();
-        let attributes: Vec<Attribute> = attributes.into_iter().map(|attribute| state.attribute(attribute)).collect();
-        if let Some(VNode::Element(element)) = state.tree.get_mut(target.id) {
-            for attribute in attributes {
-                if element.attributes.get(&attribute.name).is_none() {
-                    element.attributes.set(attribute.name, attribute.value);
-                }
+        for Attribute { name, value } in attributes.iter().map(to_attribute) {
+            let is_missing = state.tree.element(target.id).is_some_and(|element| element.attributes.get(name).is_none());
+            if is_missing {
+                state.tree.set_attribute(target.id, name, value);
             }
         }
     }
@@ -258,6 +249,14 @@ impl TreeSink for Sink {
     fn is_mathml_annotation_xml_integration_point(&self, handle: &Handle) -> bool {
         handle.name.as_ref().is_some_and(|name| name.is_html_integration_point)
     }
+}
+
+fn to_name(name: &QualName) -> Name<'_> {
+    Name::new(from_namespace(&name.ns), &name.local)
+}
+
+fn to_attribute(attribute: &html5ever::Attribute) -> Attribute<'_> {
+    Attribute { name: to_name(&attribute.name), value: &attribute.value }
 }
 
 fn to_namespace(namespace: Namespace) -> html5ever::Namespace {

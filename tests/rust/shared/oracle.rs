@@ -1,6 +1,6 @@
 //! The oracle for the parser: html5ever with its own tree, markup5ever_rcdom, copied node by node.
 
-use domcast_diff::{Attribute, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
+use domcast_diff::{Attribute, Attributes, Doctype, Element, Name, Namespace, NodeId, Tree, VNode};
 use html5ever::interface::TreeSink;
 use html5ever::tendril::TendrilSink;
 use html5ever::tokenizer::TokenizerOpts;
@@ -10,7 +10,9 @@ use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// Parses a document with scripting on.
 pub fn document(html: &str) -> Tree {
-    let dom = parse_document(RcDom::default(), options(true)).one(html);
+    // Decoding drops one byte order mark. html5ever would drop another after every script, where its tokenizer pauses.
+    let html = html.strip_prefix('\u{feff}').unwrap_or(html);
+    let dom = parse_document(RcDom::default(), options()).one(html);
     copy(&dom.get_document())
 }
 
@@ -21,7 +23,7 @@ pub fn fragment(html: &str, context: &str) -> Tree {
         Some((_, local)) => QualName::new(None, ns!(mathml), LocalName::from(local)),
         None => QualName::new(None, ns!(html), LocalName::from(context)),
     };
-    let dom = parse_fragment(RcDom::default(), options(false), context, Vec::new(), true).one(html);
+    let dom = parse_fragment(RcDom::default(), options(), context, Vec::new(), true).one(html);
     // The fragment is what is inside the `html` element below the document.
     let document = dom.get_document();
     let children = document.children.borrow();
@@ -29,10 +31,9 @@ pub fn fragment(html: &str, context: &str) -> Tree {
     html.map(copy).unwrap_or_default()
 }
 
-/// Only the bytes of a page may begin with a byte order mark that is none of its text.
-fn options(discard_bom: bool) -> ParseOpts {
+fn options() -> ParseOpts {
     let tree_builder = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
-    let tokenizer = TokenizerOpts { discard_bom, ..TokenizerOpts::default() };
+    let tokenizer = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };
     ParseOpts { tree_builder, tokenizer }
 }
 
@@ -42,24 +43,24 @@ fn copy(top: &Handle) -> Tree {
     let mut waiting: Vec<(NodeId, Handle)> = Vec::new();
     push_children(NodeId::ROOT, top, &mut waiting);
     while let Some((parent, handle)) = waiting.pop() {
-        let node = match &handle.data {
+        let id = match &handle.data {
             NodeData::Document | NodeData::ProcessingInstruction { .. } => continue,
             NodeData::Doctype { name, public_id, system_id } => {
-                let [name, public_id, system_id] = [name, public_id, system_id].map(|part| (&**part).into());
-                VNode::Doctype(Doctype { name, public_id, system_id })
+                let [name, public_id, system_id] = [&**name, &**public_id, &**system_id];
+                tree.append(parent, VNode::Doctype(Doctype { name, public_id, system_id }))
             }
-            NodeData::Text { contents } => VNode::Text((&**contents.borrow()).into()),
-            NodeData::Comment { contents } => VNode::Comment((&**contents).into()),
+            NodeData::Text { contents } => tree.append(parent, VNode::Text(&contents.borrow())),
+            NodeData::Comment { contents } => tree.append(parent, VNode::Comment(contents)),
             NodeData::Element { name, attrs, .. } => {
                 let attributes = attrs.borrow();
-                let attributes = attributes
+                let attributes: Vec<Attribute<'_>> = attributes
                     .iter()
-                    .map(|attribute| Attribute { name: self::name(&attribute.name), value: (&*attribute.value).into() })
+                    .map(|attribute| Attribute { name: self::name(&attribute.name), value: &attribute.value })
                     .collect();
-                VNode::Element(Element { name: self::name(name), attributes })
+                let attributes = Attributes::from(&attributes[..]);
+                tree.append(parent, VNode::Element(Element { name: self::name(name), attributes }))
             }
         };
-        let id = tree.append(parent, node);
         push_children(id, &handle, &mut waiting);
     }
     tree
@@ -75,7 +76,7 @@ fn push_children(id: NodeId, handle: &Handle, waiting: &mut Vec<(NodeId, Handle)
     }
 }
 
-fn name(name: &QualName) -> Name {
+fn name(name: &QualName) -> Name<'_> {
     let namespace = match name.ns {
         ns!(html) => Namespace::Html,
         ns!(svg) => Namespace::Svg,
@@ -85,5 +86,5 @@ fn name(name: &QualName) -> Name {
         ns!(xmlns) => Namespace::Xmlns,
         _ => Namespace::None,
     };
-    Name::new(namespace, &*name.local)
+    Name::new(namespace, &name.local)
 }

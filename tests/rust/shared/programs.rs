@@ -2,7 +2,7 @@
 
 use crate::trees::{self, chance};
 use arbitrary::{Result, Unstructured};
-use domcast_diff::{Doctype, NodeId, Nodes, Patch, Patches, Splice, Token, Tree, apply};
+use domcast_diff::{Doctype, NodeId, Nodes, Patch, Patches, Splice, Token, Tree};
 
 /// Makes a patch list whose ids are near those of `tree`.
 ///
@@ -27,9 +27,9 @@ fn patch(u: &mut Unstructured<'_>, tree: &Tree) -> Result<Patch> {
         5 => Patch::Permute { parent: id(u, tree)?, order: ids(u, tree)? },
         6 => Patch::SetText { node: id(u, tree)?, text: trees::text(u)? },
         7 => Patch::SpliceText { node: id(u, tree)?, splice: splice(u)? },
-        8 => Patch::SetAttribute { node: id(u, tree)?, name: trees::attribute_name(u)?, value: trees::text(u)? },
-        9 => Patch::SpliceAttribute { node: id(u, tree)?, name: trees::attribute_name(u)?, splice: splice(u)? },
-        10 => Patch::RemoveAttribute { node: id(u, tree)?, name: trees::attribute_name(u)? },
+        8 => Patch::SetAttribute { node: id(u, tree)?, name: trees::attribute_name(u)?.into(), value: trees::text(u)? },
+        9 => Patch::SpliceAttribute { node: id(u, tree)?, name: trees::attribute_name(u)?.into(), splice: splice(u)? },
+        10 => Patch::RemoveAttribute { node: id(u, tree)?, name: trees::attribute_name(u)?.into() },
         _ => Patch::Compact { n_nodes: u.int_in_range(0..=tree.next_id().0)? },
     })
 }
@@ -67,32 +67,22 @@ fn splice(u: &mut Unstructured<'_>) -> Result<Splice> {
     Ok(Splice { at: number(u)?, remove: number(u)?, insert: trees::text(u)? })
 }
 
-/// Makes a token list in the normal form of [`Nodes`]; it may well be one that makes no nodes.
+/// Makes nodes of tokens in any order; nothing if they make none.
 fn nodes(u: &mut Unstructured<'_>) -> Result<Nodes> {
+    let texts: Vec<String> = (0..4).map(|_| trees::text(u)).collect::<Result<_>>()?;
     let mut tokens = Vec::new();
     for _ in 0..u.int_in_range(0..=12)? {
+        let text = |u: &mut Unstructured<'_>| u.choose(&texts).map(String::as_str);
         tokens.push(match u.int_in_range(0..=9)? {
             0..=2 => Token::Element(trees::element_name(u)?),
-            3 | 4 => Token::Attribute(trees::attribute_name(u)?, trees::text(u)?),
-            5 | 6 => Token::Text(trees::text(u)?),
-            7 => Token::Comment(trees::text(u)?),
-            8 if chance(u, 1, 4)? => Token::Doctype(Doctype {
-                name: trees::text(u)?,
-                public_id: trees::text(u)?,
-                system_id: trees::text(u)?,
-            }),
+            3 | 4 => Token::Attribute(trees::attribute_name(u)?, text(u)?),
+            5 | 6 => Token::Text(text(u)?),
+            7 => Token::Comment(text(u)?),
+            8 if chance(u, 1, 4)? => {
+                Token::Doctype(Doctype { name: text(u)?, public_id: text(u)?, system_id: text(u)? })
+            }
             _ => Token::Close,
         });
     }
-    while tokens.last() == Some(&Token::Close) {
-        tokens.pop();
-    }
-    Ok(Nodes(tokens))
-}
-
-/// Whether the tokens of a patch, if it has any, fit together.
-pub fn makes_nodes(patch: &Patch) -> bool {
-    let (Patch::Insert { nodes, .. } | Patch::ReplaceChildren { nodes, .. }) = patch else { return true };
-    let alone = Patches(vec![Patch::Insert { parent: NodeId::ROOT, before: None, nodes: nodes.clone() }]);
-    apply(&mut Tree::new(), &alone).is_ok()
+    Ok(Nodes::from_tokens(tokens).unwrap_or_else(|| Nodes::new(&Tree::new(), &[])))
 }

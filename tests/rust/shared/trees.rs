@@ -1,7 +1,7 @@
 //! Trees that parsers make and trees that none makes, and changes to them.
 
 use arbitrary::{Result, Unstructured};
-use domcast_diff::{Doctype, Element, Name, Namespace, NodeId, Str, Tree, VNode};
+use domcast_diff::{Attribute, Doctype, Name, Namespace, NodeId, Tree, VNode};
 
 /// Element names: those with rules of their own in parsers, browsers and the diff.
 const ELEMENTS: [(Namespace, &str); 34] = [
@@ -109,10 +109,9 @@ pub fn tree(u: &mut Unstructured<'_>, n_nodes: usize) -> Result<Tree> {
             copies(u, &mut tree, at, n_copies)?;
             continue;
         }
-        let node = node(u, at == NodeId::ROOT)?;
-        let is_element = matches!(node, VNode::Element(_));
-        let id = tree.append(at, node);
-        if is_element {
+        let id = create(u, &mut tree, at == NodeId::ROOT)?;
+        tree.insert(at, None, id);
+        if tree.element(id).is_some() {
             at = id;
         }
         if u.is_empty() {
@@ -128,21 +127,31 @@ fn copies(u: &mut Unstructured<'_>, tree: &mut Tree, parent: NodeId, n_copies: u
         let Some(last) = tree.last_child(parent) else { return Ok(()) };
         let copy = copy_below(tree, parent, None, last);
         let key = text(u)?;
-        if let Some(VNode::Element(element)) = tree.get_mut(copy)
-            && let Some(name) = element.attributes.first().map(|attribute| attribute.name.clone())
-        {
-            element.attributes.set(name, key);
+        let before = tree.clone();
+        let first = before.element(copy).and_then(|element| element.attributes.iter().next());
+        if let Some(Attribute { name, .. }) = first {
+            tree.set_attribute(copy, name, &key);
         }
     }
     Ok(())
 }
 
-fn node(u: &mut Unstructured<'_>, is_top: bool) -> Result<VNode> {
+/// Makes a node without a place.
+fn create(u: &mut Unstructured<'_>, tree: &mut Tree, is_top: bool) -> Result<NodeId> {
     Ok(match u.int_in_range(0..=19)? {
-        0..=10 => VNode::Element(element(u)?),
-        11..=17 => VNode::Text(text(u)?),
-        18 if is_top => VNode::Doctype(Doctype { name: "html".into(), public_id: text(u)?, system_id: text(u)? }),
-        _ => VNode::Comment(text(u)?),
+        0..=10 => {
+            let id = tree.create(VNode::Element(domcast_diff::Element::new(element_name(u)?)));
+            for _ in 0..u.int_in_range(0..=3)? {
+                tree.set_attribute(id, attribute_name(u)?, &text(u)?);
+            }
+            id
+        }
+        11..=17 => tree.create(VNode::Text(&text(u)?)),
+        18 if is_top => {
+            let (public_id, system_id) = (&text(u)?, &text(u)?);
+            tree.create(VNode::Doctype(Doctype { name: "html", public_id, system_id }))
+        }
+        _ => tree.create(VNode::Comment(&text(u)?)),
     })
 }
 
@@ -151,25 +160,12 @@ pub(crate) fn chance(u: &mut Unstructured<'_>, n: u32, of: u32) -> Result<bool> 
     Ok(u.int_in_range(0..=of - 1)? >= of - n)
 }
 
-/// Makes an element without children.
-///
-/// # Errors
-///
-/// Never in practice.
-pub fn element(u: &mut Unstructured<'_>) -> Result<Element> {
-    let mut element = Element::new(element_name(u)?);
-    for _ in 0..u.int_in_range(0..=3)? {
-        element.attributes.set(attribute_name(u)?, text(u)?);
-    }
-    Ok(element)
-}
-
 /// Picks the name of an element.
 ///
 /// # Errors
 ///
 /// Never in practice.
-pub fn element_name(u: &mut Unstructured<'_>) -> Result<Name> {
+pub fn element_name(u: &mut Unstructured<'_>) -> Result<Name<'static>> {
     let &(namespace, local) = u.choose(&ELEMENTS)?;
     Ok(Name::new(namespace, local))
 }
@@ -179,7 +175,7 @@ pub fn element_name(u: &mut Unstructured<'_>) -> Result<Name> {
 /// # Errors
 ///
 /// Never in practice.
-pub fn attribute_name(u: &mut Unstructured<'_>) -> Result<Name> {
+pub fn attribute_name(u: &mut Unstructured<'_>) -> Result<Name<'static>> {
     let &(namespace, local) = u.choose(&ATTRIBUTES)?;
     Ok(Name::new(namespace, local))
 }
@@ -189,10 +185,10 @@ pub fn attribute_name(u: &mut Unstructured<'_>) -> Result<Name> {
 /// # Errors
 ///
 /// Never in practice.
-pub fn text(u: &mut Unstructured<'_>) -> Result<Str> {
+pub fn text(u: &mut Unstructured<'_>) -> Result<String> {
     Ok(match u.int_in_range(0..=7)? {
-        0..=5 => Str::from(*u.choose(&TEXTS)?),
-        6 => u.int_in_range(0..=30)?.to_string().into(),
+        0..=5 => String::from(*u.choose(&TEXTS)?),
+        6 => u.int_in_range(0..=30)?.to_string(),
         _ => u.arbitrary::<&str>()?.into(),
     })
 }
@@ -219,7 +215,7 @@ fn change(u: &mut Unstructured<'_>, tree: &mut Tree) -> Result<()> {
         (0..=2, _) => {
             let before = child(u, tree, id)?;
             if matches!(tree.get(id), Some(VNode::Root | VNode::Element(_))) {
-                let new = tree.create(node(u, id == NodeId::ROOT)?);
+                let new = create(u, tree, id == NodeId::ROOT)?;
                 tree.insert(id, before, new);
             }
         }
@@ -264,10 +260,10 @@ fn change(u: &mut Unstructured<'_>, tree: &mut Tree) -> Result<()> {
         }
         _ => {
             let (name, value, is_removal) = (attribute_name(u)?, text(u)?, chance(u, 1, 3)?);
-            match tree.get_mut(id) {
-                Some(VNode::Text(text) | VNode::Comment(text)) => *text = value,
-                Some(VNode::Element(element)) if is_removal => _ = element.attributes.remove(&name),
-                Some(VNode::Element(element)) => element.attributes.set(name, value),
+            match tree.get(id) {
+                Some(VNode::Text(_) | VNode::Comment(_)) => tree.set_text(id, &value),
+                Some(VNode::Element(_)) if is_removal => _ = tree.remove_attribute(id, name),
+                Some(VNode::Element(_)) => tree.set_attribute(id, name, &value),
                 _ => {}
             }
         }
@@ -283,17 +279,6 @@ fn child(u: &mut Unstructured<'_>, tree: &Tree, parent: NodeId) -> Result<Option
 
 /// Copies the subtree `from` among the children of `parent`.
 fn copy_below(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, from: NodeId) -> NodeId {
-    let nodes: Vec<(usize, VNode)> =
-        tree.descendants(from).filter_map(|(id, depth)| Some((depth, tree.get(id)?.clone()))).collect();
-    let mut path: Vec<NodeId> = Vec::new();
-    for (depth, node) in nodes {
-        path.truncate(depth);
-        let id = tree.create(node);
-        match path.last() {
-            Some(&above) => tree.insert(above, None, id),
-            None => tree.insert(parent, before, id),
-        }
-        path.push(id);
-    }
-    path[0]
+    let source = tree.clone();
+    tree.insert_copy(parent, before, &source, from)
 }

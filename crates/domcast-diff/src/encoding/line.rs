@@ -2,9 +2,9 @@
 
 use super::{DecodeError, MAX_EXPANDED, shapes};
 use crate::name::{Name, Namespace};
-use crate::patch::{Nodes, Patch, Patches, Splice, Token};
-use crate::text::Str;
-use crate::tree::{Doctype, NodeId};
+use crate::node::Doctype;
+use crate::patch::{Patch, Patches, Splice, Token};
+use crate::tree::NodeId;
 use std::borrow::Cow;
 
 /// One array of the wire form: an operation and what follows it.
@@ -118,20 +118,20 @@ pub(super) fn lines(patches: &Patches) -> Vec<Line<'_>> {
             Patch::Permute { parent, order } => {
                 (Op::Permute, std::iter::once(Item::Number(parent.0)).chain(ids(order)).collect())
             }
-            Patch::SetText { node, text } => (Op::SetText, vec![Item::Number(node.0), Item::Text((&**text).into())]),
+            Patch::SetText { node, text } => (Op::SetText, vec![Item::Number(node.0), Item::Text(text.as_str().into())]),
             Patch::SpliceText { node, splice } => {
                 let [at, remove, insert] = splice_items(splice);
                 (Op::SpliceText, vec![Item::Number(node.0), at, remove, insert])
             }
             Patch::SetAttribute { node, name, value } => {
-                (Op::SetAttribute, vec![Item::Number(node.0), attribute_name(name), Item::Text((&**value).into())])
+                (Op::SetAttribute, vec![Item::Number(node.0), attribute_name(name.as_name()), Item::Text(value.as_str().into())])
             }
             Patch::SpliceAttribute { node, name, splice } => {
                 let [at, remove, insert] = splice_items(splice);
-                (Op::SpliceAttribute, vec![Item::Number(node.0), attribute_name(name), at, remove, insert])
+                (Op::SpliceAttribute, vec![Item::Number(node.0), attribute_name(name.as_name()), at, remove, insert])
             }
             Patch::RemoveAttribute { node, name } => {
-                (Op::RemoveAttribute, vec![Item::Number(node.0), attribute_name(name)])
+                (Op::RemoveAttribute, vec![Item::Number(node.0), attribute_name(name.as_name())])
             }
             Patch::Compact { n_nodes } => (Op::Compact, vec![Item::Number(*n_nodes)]),
         };
@@ -141,12 +141,12 @@ pub(super) fn lines(patches: &Patches) -> Vec<Line<'_>> {
 }
 
 fn splice_items(splice: &Splice) -> [Item<'_>; 3] {
-    [Item::Number(splice.at), Item::Number(splice.remove), Item::Text((&*splice.insert).into())]
+    [Item::Number(splice.at), Item::Number(splice.remove), Item::Text(splice.insert.as_str().into())]
 }
 
-fn attribute_name(name: &Name) -> Item<'_> {
+fn attribute_name(name: Name<'_>) -> Item<'_> {
     if name.namespace == Namespace::None && !name.local.contains(' ') {
-        return Item::Text((&*name.local).into());
+        return Item::Text(name.local.into());
     }
     let mut text = String::new();
     name.to_wire(Namespace::None, &mut text);
@@ -202,12 +202,12 @@ pub(super) fn patches(lines: &[Line<'_>]) -> Result<Patches, DecodeError> {
             Op::SetText => Patch::SetText { node: items.id()?, text: items.text()?.into() },
             Op::SpliceText => Patch::SpliceText { node: items.id()?, splice: items.splice()? },
             Op::SetAttribute => {
-                Patch::SetAttribute { node: items.id()?, name: items.name()?, value: items.text()?.into() }
+                Patch::SetAttribute { node: items.id()?, name: items.name()?.into(), value: items.text()?.into() }
             }
             Op::SpliceAttribute => {
-                Patch::SpliceAttribute { node: items.id()?, name: items.name()?, splice: items.splice()? }
+                Patch::SpliceAttribute { node: items.id()?, name: items.name()?.into(), splice: items.splice()? }
             }
-            Op::RemoveAttribute => Patch::RemoveAttribute { node: items.id()?, name: items.name()? },
+            Op::RemoveAttribute => Patch::RemoveAttribute { node: items.id()?, name: items.name()?.into() },
             Op::Compact => Patch::Compact { n_nodes: items.number()? },
         };
         items.end()?;
@@ -274,7 +274,7 @@ impl<'a> Items<'a, '_> {
         self.id().map(|id| (id != NodeId::ROOT).then_some(id))
     }
 
-    fn name(&mut self) -> Result<Name, DecodeError> {
+    fn name(&mut self) -> Result<Name<'a>, DecodeError> {
         let text = self.text()?;
         Name::from_wire(Namespace::None, text).ok_or_else(|| self.error(format!("`{text}` is not a name")))
     }
@@ -318,42 +318,40 @@ fn describe(item: Option<&Item<'_>>) -> String {
 }
 
 /// Writes one token; a doctype takes three items, an attribute two.
-pub(super) fn write_token<'a>(token: &'a Token, items: &mut Vec<Item<'a>>) {
-    let mut prefixed = |prefix: char, text: &str| items.push(Item::Text(format!("{prefix}{text}").into()));
+pub(super) fn write_token<'a>(token: Token<'a>, items: &mut Vec<Item<'a>>) {
+    let prefixed = |prefix: char, text: &str| Item::Text(format!("{prefix}{text}").into());
     match token {
         Token::Element(name) => items.push(Item::Text(prefixed_name('<', name, Namespace::Html).into())),
-        Token::Attribute(name, value) => {
-            items.push(attribute_token(name));
-            items.push(Item::Text((&**value).into()));
-        }
-        Token::Text(text) => prefixed('=', text),
-        Token::Comment(text) => prefixed('!', text),
-        Token::Doctype(doctype) => {
-            prefixed('?', &doctype.name);
-            items.push(Item::Text((&*doctype.public_id).into()));
-            items.push(Item::Text((&*doctype.system_id).into()));
-        }
+        Token::Attribute(name, value) => items.extend([attribute_token(name), Item::Text(value.into())]),
+        Token::Text(text) => items.push(prefixed('=', text)),
+        Token::Comment(text) => items.push(prefixed('!', text)),
+        Token::Doctype(doctype) => items.extend([
+            prefixed('?', doctype.name),
+            Item::Text(doctype.public_id.into()),
+            Item::Text(doctype.system_id.into()),
+        ]),
         Token::Close => items.push(Item::Text("/".into())),
     }
 }
 
 /// Writes the name of an attribute as the first of its two items.
-pub(super) fn attribute_token(name: &Name) -> Item<'static> {
+pub(super) fn attribute_token(name: Name<'_>) -> Item<'static> {
     Item::Text(prefixed_name('@', name, Namespace::None).into())
 }
 
-fn prefixed_name(prefix: char, name: &Name, usual: Namespace) -> String {
-    let mut text = String::from(prefix);
+fn prefixed_name(prefix: char, name: Name<'_>, usual: Namespace) -> String {
+    let mut text = String::with_capacity(1 + name.local.len());
+    text.push(prefix);
     name.to_wire(usual, &mut text);
     text
 }
 
 /// Reads one token whose first item is `text`. `value` reads the text of an attribute.
 pub(super) fn read_token<'a>(
-    text: &str,
+    text: &'a str,
     items: &mut Items<'a, '_>,
-    value: &mut dyn FnMut(&mut Items<'a, '_>) -> Result<Str, DecodeError>,
-) -> Result<Token, DecodeError> {
+    value: &mut dyn FnMut(&mut Items<'a, '_>) -> Result<&'a str, DecodeError>,
+) -> Result<Token<'a>, DecodeError> {
     let mut chars = text.chars();
     let (kind, rest) = (chars.next(), chars.as_str());
     let name = |usual, items: &Items<'_, '_>| {
@@ -362,22 +360,10 @@ pub(super) fn read_token<'a>(
     Ok(match kind {
         Some('<') => Token::Element(name(Namespace::Html, items)?),
         Some('@') => Token::Attribute(name(Namespace::None, items)?, value(items)?),
-        Some('=') => Token::Text(rest.into()),
-        Some('!') => Token::Comment(rest.into()),
-        Some('?') => Token::Doctype(Doctype {
-            name: rest.into(),
-            public_id: items.text()?.into(),
-            system_id: items.text()?.into(),
-        }),
+        Some('=') => Token::Text(rest),
+        Some('!') => Token::Comment(rest),
+        Some('?') => Token::Doctype(Doctype { name: rest, public_id: items.text()?, system_id: items.text()? }),
         Some('/') if rest.is_empty() => Token::Close,
         _ => return Err(items.error(format!("`{}` begins no token", text.chars().take(20).collect::<String>()))),
     })
-}
-
-/// Drops closes at the very end: they mean nothing, and equal runs of nodes are to be equal lists.
-pub(super) fn normal(mut tokens: Vec<Token>) -> Nodes {
-    while tokens.last() == Some(&Token::Close) {
-        tokens.pop();
-    }
-    Nodes(tokens)
 }

@@ -8,7 +8,7 @@
 
 use super::line::{self, Item, Items, Line, Op};
 use super::{DecodeError, line::write_token};
-use crate::patch::{Nodes, Token};
+use crate::patch::{self, Nodes, Token};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -24,22 +24,22 @@ pub(super) struct Writer {
     numbers: HashMap<String, u32>,
 }
 
-static CLOSE: Token = Token::Close;
-
 impl Writer {
     /// Appends `nodes` to `items`, and to `lines` the shapes that they use first.
     pub(super) fn write<'a>(&mut self, nodes: &'a Nodes, items: &mut Vec<Item<'a>>, lines: &mut Vec<Line<'a>>) {
-        let tokens = &nodes.0;
+        let tokens: Vec<Token<'a>> = nodes.tokens().collect();
         if tokens.len() < MIN_TOKENS {
-            tokens.iter().for_each(|token| write_token(token, items));
+            tokens.into_iter().for_each(|token| write_token(token, items));
             return;
         }
+        let n_tokens = tokens.len();
         let outline = Outline::of(tokens);
+        let tokens = &outline.tokens[..n_tokens];
         let mut runs = outline.runs();
         runs.sort_unstable_by_key(|run| run.start);
         let mut at = 0;
         for run in runs {
-            tokens[at..run.start].iter().for_each(|token| write_token(token, items));
+            tokens[at..run.start].iter().for_each(|&token| write_token(token, items));
             let number = self.number(&run.shape, lines);
             items.push(Item::Number(number));
             items.push(Item::Number(run.count as u32));
@@ -51,7 +51,7 @@ impl Writer {
             }
             at = (run.start + run.count * run.length).min(tokens.len());
         }
-        tokens[at..].iter().for_each(|token| write_token(token, items));
+        tokens[at..].iter().for_each(|&token| write_token(token, items));
     }
 
     fn number<'a>(&mut self, shape: &Shape<'a>, lines: &mut Vec<Line<'a>>) -> u32 {
@@ -73,7 +73,7 @@ struct Run<'a> {
 }
 
 struct Shape<'a> {
-    tokens: Vec<&'a Token>,
+    tokens: Vec<Token<'a>>,
     /// The tokens whose value is a hole.
     holes: Vec<usize>,
 }
@@ -82,8 +82,8 @@ impl<'a> Shape<'a> {
     fn items(&self) -> Vec<Item<'a>> {
         let mut items = Vec::with_capacity(self.tokens.len());
         let mut holes = self.holes.iter().peekable();
-        let n_tokens = self.tokens.iter().rposition(|&token| *token != Token::Close).map_or(0, |last| last + 1);
-        for (slot, token) in self.tokens[..n_tokens].iter().enumerate() {
+        let n_tokens = self.tokens.iter().rposition(|&token| token != Token::Close).map_or(0, |last| last + 1);
+        for (slot, &token) in self.tokens[..n_tokens].iter().enumerate() {
             let is_hole = holes.next_if_eq(&&slot).is_some();
             match token {
                 Token::Attribute(name, _) if is_hole => items.extend([line::attribute_token(name), Item::Number(0)]),
@@ -95,7 +95,7 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn value(token: &Token) -> &str {
+fn value(token: Token<'_>) -> &str {
     match token {
         Token::Attribute(_, value) | Token::Text(value) => value,
         _ => "",
@@ -105,7 +105,7 @@ fn value(token: &Token) -> &str {
 /// The nodes of a token list: where each begins and ends, what its skeleton is, and who its siblings are.
 struct Outline<'a> {
     /// The tokens with the closes that were left out at the end.
-    tokens: Vec<&'a Token>,
+    tokens: Vec<Token<'a>>,
     nodes: Vec<Node>,
     /// Lists of siblings, as indices of nodes, and the node they are in.
     siblings: Vec<Vec<usize>>,
@@ -119,13 +119,13 @@ struct Node {
 }
 
 impl<'a> Outline<'a> {
-    fn of(tokens: &'a [Token]) -> Outline<'a> {
-        let mut outline = Outline { tokens: tokens.iter().collect(), nodes: Vec::new(), siblings: vec![Vec::new()] };
+    fn of(tokens: Vec<Token<'a>>) -> Outline<'a> {
+        let mut outline = Outline { tokens, nodes: Vec::new(), siblings: vec![Vec::new()] };
         let mut open: Vec<(usize, DefaultHasher)> = Vec::new();
         let mut at = 0;
         while at < outline.tokens.len() || !open.is_empty() {
             if at == outline.tokens.len() {
-                outline.tokens.push(&CLOSE);
+                outline.tokens.push(Token::Close);
             }
             let token = outline.tokens[at];
             at += 1;
@@ -146,7 +146,7 @@ impl<'a> Outline<'a> {
             let list = open.last().map_or(0, |(above, _)| outline.nodes[*above].children);
             outline.siblings[list].push(idx);
             let mut hasher = DefaultHasher::new();
-            std::mem::discriminant(token).hash(&mut hasher);
+            std::mem::discriminant(&token).hash(&mut hasher);
             match token {
                 Token::Element(name) => name.hash(&mut hasher),
                 Token::Comment(text) => text.hash(&mut hasher),
@@ -203,15 +203,15 @@ impl<'a> Outline<'a> {
 
     fn is_worth_it(&self, run: &Run<'_>) -> bool {
         let shape = &run.shape;
-        let bytes = |token: &Token| match token {
+        let bytes = |token: &Token<'_>| match token {
             Token::Element(name) => 4 + name.local.len(),
             Token::Attribute(name, value) => 7 + name.local.len() + value.len(),
             Token::Text(text) | Token::Comment(text) => 4 + text.len(),
             Token::Doctype(_) => 16,
             Token::Close => 4,
         };
-        let plain: usize = self.tokens[run.start..run.start + run.length * run.count].iter().map(|t| bytes(t)).sum();
-        let definition: usize = 8 + shape.tokens.iter().map(|token| bytes(token)).sum::<usize>();
+        let plain: usize = self.tokens[run.start..run.start + run.length * run.count].iter().map(bytes).sum();
+        let definition: usize = 8 + shape.tokens.iter().map(bytes).sum::<usize>();
         let instances =
             (0..run.count).flat_map(|instance| shape.holes.iter().map(move |slot| instance * run.length + slot));
         let holes: usize = instances.map(|slot| 3 + value(self.tokens[run.start + slot]).len()).sum();
@@ -242,19 +242,19 @@ impl<'a> Outline<'a> {
 
 /// Reads nodes; keeps the shapes of the list.
 #[derive(Default)]
-pub(super) struct Reader {
-    shapes: Vec<Read>,
+pub(super) struct Reader<'a> {
+    shapes: Vec<Read<'a>>,
 }
 
 /// A shape as read: its tokens, which of them are holes, and how many closes were left out at its end.
-struct Read {
-    tokens: Vec<Token>,
+struct Read<'a> {
+    tokens: Vec<Token<'a>>,
     holes: Vec<usize>,
     n_open: usize,
 }
 
-impl Reader {
-    pub(super) fn define(&mut self, items: &mut Items<'_, '_>) -> Result<(), DecodeError> {
+impl<'a> Reader<'a> {
+    pub(super) fn define(&mut self, items: &mut Items<'a, '_>) -> Result<(), DecodeError> {
         let mut shape = Read { tokens: Vec::new(), holes: Vec::new(), n_open: 0 };
         while let Some(item) = items.next() {
             let slot = shape.tokens.len();
@@ -262,11 +262,11 @@ impl Reader {
             let token = match item {
                 Item::Number(0) => {
                     is_hole = true;
-                    Token::Text("".into())
+                    Token::Text("")
                 }
                 Item::Text(text) => line::read_token(text, items, &mut |items| {
                     is_hole = items.skip_hole();
-                    if is_hole { Ok("".into()) } else { items.text().map(Into::into) }
+                    if is_hole { Ok("") } else { items.text() }
                 })?,
                 _ => return Err(items.error("a shape holds tokens and holes only")),
             };
@@ -285,37 +285,48 @@ impl Reader {
         Ok(())
     }
 
-    pub(super) fn nodes(&self, items: &mut Items<'_, '_>) -> Result<Nodes, DecodeError> {
-        let mut tokens = Vec::new();
+    pub(super) fn nodes(&self, items: &mut Items<'a, '_>) -> Result<Nodes, DecodeError> {
+        let mut writer = patch::Writer::default();
         while let Some(item) = items.next() {
             match item {
                 Item::Text(text) => {
-                    tokens.push(line::read_token(text, items, &mut |items| items.text().map(Into::into))?);
+                    let token = line::read_token(text, items, &mut |items| items.text())?;
+                    push(&mut writer, token, items)?;
                 }
-                Item::Number(number) => self.expand(*number, items, &mut tokens)?,
+                Item::Number(number) => self.expand(*number, items, &mut writer)?,
                 Item::Run(..) => return Err(items.error("a token was expected, found a run")),
             }
         }
-        Ok(line::normal(tokens))
+        Ok(writer.finish())
     }
 
-    fn expand(&self, number: u32, items: &mut Items<'_, '_>, tokens: &mut Vec<Token>) -> Result<(), DecodeError> {
+    fn expand(
+        &self,
+        number: u32,
+        items: &mut Items<'a, '_>,
+        writer: &mut patch::Writer<'a>,
+    ) -> Result<(), DecodeError> {
         let shape = self.shapes.get(number as usize);
         let shape = shape.ok_or_else(|| items.error(format!("shape {number} is used before it is defined")))?;
         let count = items.number()? as usize;
         items.spend(count.saturating_mul(shape.tokens.len() + shape.n_open + 1))?;
         for _ in 0..count {
-            let start = tokens.len();
-            tokens.extend_from_slice(&shape.tokens);
-            for &slot in &shape.holes {
-                let text = items.text()?.into();
-                match &mut tokens[start + slot] {
-                    Token::Attribute(_, value) | Token::Text(value) => *value = text,
-                    _ => unreachable!("a hole is made of an attribute or a text"),
-                }
+            let mut holes = shape.holes.iter().peekable();
+            for (slot, &token) in shape.tokens.iter().enumerate() {
+                let is_hole = holes.next_if_eq(&&slot).is_some();
+                let token = match token {
+                    Token::Attribute(name, _) if is_hole => Token::Attribute(name, items.text()?),
+                    Token::Text(_) if is_hole => Token::Text(items.text()?),
+                    token => token,
+                };
+                push(writer, token, items)?;
             }
-            tokens.extend(std::iter::repeat_n(Token::Close, shape.n_open));
+            (0..shape.n_open).try_for_each(|_| push(writer, Token::Close, items))?;
         }
         Ok(())
     }
+}
+
+fn push<'a>(writer: &mut patch::Writer<'a>, token: Token<'a>, items: &Items<'_, '_>) -> Result<(), DecodeError> {
+    writer.push(token).map_err(|patch::OutOfPlace| items.error("a close or an attribute is out of place"))
 }

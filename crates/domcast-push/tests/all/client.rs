@@ -109,9 +109,9 @@ fn numbered(tree: &Tree, ids: &[u32], next_id: u32) -> Tree {
     let mut copy = Tree::new();
     for old_id in &old_ids[1..] {
         match old_id.and_then(|id| tree.get(id)) {
-            Some(node) => _ = copy.create(node.clone()),
+            Some(node) => _ = copy.create(node),
             None => {
-                let hole = copy.create(domcast_diff::VNode::Text("".into()));
+                let hole = copy.create(domcast_diff::VNode::Text(""));
                 copy.remove(hole);
             }
         }

@@ -1,0 +1,144 @@
+//! Building a tree from a source, for parsers: nodes point into the source, and may tell of which part they were made.
+
+use crate::columns::{AttributeSlot, Columns, Content, Text};
+use crate::name::{Namespace, Symbol};
+use crate::tree::{NodeId, Tree};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A tree that a parser writes from front to back, without a copy of the texts that stand in its source as they are.
+pub struct Builder {
+    columns: Columns,
+}
+
+/// A list of attributes that elements can share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct List(u32);
+
+impl Builder {
+    /// A tree that holds its root and `source`, with room for `n_nodes` nodes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the source has 4 GiB or more.
+    pub fn new(source: &str, n_nodes: usize) -> Builder {
+        let mut columns = Columns::new(source.len() + source.len() / 64);
+        columns.slots.reserve(n_nodes);
+        columns.pools.push_text(source);
+        Builder { columns }
+    }
+
+    /// The number of nodes, the root among them.
+    #[inline]
+    pub fn n_nodes(&self) -> usize {
+        self.columns.slots.len()
+    }
+
+    /// Returns the symbol of an element's or attribute's name.
+    pub fn symbol(&mut self, local: &str) -> Symbol {
+        self.columns.pools.names.intern(local)
+    }
+
+    /// Returns the name that a symbol stands for.
+    #[inline]
+    pub fn local(&self, symbol: Symbol) -> &str {
+        self.columns.pools.names.get(symbol)
+    }
+
+    /// Returns a part of the source as it is.
+    #[inline]
+    pub fn part(&self, range: Range<usize>) -> Text {
+        debug_assert!(self.columns.pools.text.get(range.clone()).is_some(), "{range:?} is no part of the source");
+        Text { start: range.start as u32, len: (range.end - range.start) as u32 }
+    }
+
+    /// Keeps a text that is not in the source.
+    pub fn text(&mut self, text: &str) -> Text {
+        self.columns.pools.push_text(text)
+    }
+
+    /// Keeps a list of attributes, whose names differ.
+    pub fn list(&mut self, attributes: impl IntoIterator<Item = (Namespace, Symbol, Text)>) -> List {
+        let slot = |(namespace, name, value)| AttributeSlot { namespace, name, value };
+        List(self.columns.pools.push_list(attributes.into_iter().map(slot)))
+    }
+
+    /// Appends an element to `parent`.
+    #[inline]
+    pub fn append_element(&mut self, parent: NodeId, namespace: Namespace, name: Symbol, list: List) -> NodeId {
+        self.append(parent, Content::Element { namespace, name, list: list.0 })
+    }
+
+    /// Appends a text node to `parent`.
+    #[inline]
+    pub fn append_text(&mut self, parent: NodeId, text: Text) -> NodeId {
+        self.append(parent, Content::Text(text))
+    }
+
+    /// Appends text to `parent`, to the text node that is there last if there is one.
+    pub fn join_text(&mut self, parent: NodeId, text: Text) {
+        let columns = &mut self.columns;
+        let last = columns.slots[parent.0 as usize].last_child;
+        match columns.slot(last).map(|slot| slot.content) {
+            Some(Content::Text(present)) => {
+                let joined = [columns.pools.str(present), columns.pools.str(text)].concat();
+                columns.slots[last as usize].content = Content::Text(columns.pools.push_text(&joined));
+            }
+            _ => _ = self.append(parent, Content::Text(text)),
+        }
+    }
+
+    /// Appends a comment to `parent`.
+    pub fn append_comment(&mut self, parent: NodeId, text: Text) -> NodeId {
+        self.append(parent, Content::Comment(text))
+    }
+
+    /// Appends a doctype to the root.
+    pub fn append_doctype(&mut self, [name, public_id, system_id]: [&str; 3]) {
+        let [name, public_id, system_id] = [name, public_id, system_id].map(|part| self.columns.pools.push_text(part));
+        self.columns.pools.doctypes.push([name, public_id, system_id]);
+        let idx = self.columns.pools.doctypes.len() - 1;
+        self.append(NodeId::ROOT, Content::Doctype(idx as u32));
+    }
+
+    #[inline]
+    fn append(&mut self, parent: NodeId, content: Content) -> NodeId {
+        let id = self.columns.append(parent.0, content);
+        // What is above may get a span, so this is no node that changed.
+        self.columns.slots[id as usize].span = Text::EMPTY;
+        NodeId(id)
+    }
+
+    /// Returns the parent of a node.
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        Some(self.columns.slot(id.0)?.parent).filter(|&parent| parent != crate::columns::NONE).map(NodeId)
+    }
+
+    /// Notes that an element and all in it is what `range` of the source means, wherever an element of this name may stand.
+    #[inline]
+    pub fn set_span(&mut self, id: NodeId, range: Range<usize>) {
+        self.columns.slots[id.0 as usize].span = self.part(range);
+    }
+
+    /// Takes all spans back.
+    pub fn forget_spans(&mut self) {
+        self.columns.slots.iter_mut().for_each(|slot| slot.span = Text::CHANGED);
+    }
+
+    /// Returns the tree, numbered in document order; if `is_in_order`, nodes were appended so and have these numbers already.
+    pub fn finish(mut self, is_in_order: bool) -> Tree {
+        self.columns.is_in_order = is_in_order;
+        self.columns.set_limit();
+        self.columns.shrink();
+        let mut tree = Tree(Arc::new(self.columns));
+        tree.number();
+        tree
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a tree of {} nodes so far", self.n_nodes())
+    }
+}

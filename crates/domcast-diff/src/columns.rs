@@ -1,0 +1,522 @@
+//! What a tree is made of: one column of slots for the nodes, and pools that the slots point into.
+//!
+//! A slot takes 48 bytes and owns nothing. Text is a range of one buffer; the buffer of a parsed tree begins with its source, so what
+//! needs no decoding is not copied. Names are numbers. The attributes of all elements stand in one column, and elements
+//! whose start tags are alike share a list.
+//!
+//! A slot may know its *span*: the part of the buffer that a parser made this element of. Elements of one name whose spans hold equal bytes
+//! are equal, whatever is around them. The parser vouches for that when it notes a span, and says why in its module `fast`.
+//!
+//! What is replaced or removed stays in the pools as waste. When a pool has grown to twice what was in use, all are written anew: the cost is
+//! spread over the changes, and a tree that lives for ever stays as small as its content.
+//!
+//! Invariants: a changed node has no span and no digest, nor has any above it; where the digest of a node is not known, none above is.
+
+use crate::digest::{Digest, Folding};
+use crate::name::{Name, Names, Namespace, Symbol};
+use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
+use std::collections::HashMap;
+use std::ops::Range;
+
+pub(crate) const NONE: u32 = u32::MAX;
+
+#[derive(Clone)]
+pub(crate) struct Columns {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) pools: Pools,
+    pub(crate) n_holes: u32,
+    /// Whether ids are in document order and every slot is a node in its place.
+    pub(crate) is_in_order: bool,
+    /// How large the pools may become before they are written anew.
+    limit: Sizes,
+}
+
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub(crate) parent: u32,
+    pub(crate) first_child: u32,
+    pub(crate) last_child: u32,
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+    pub(crate) content: Content,
+    pub(crate) span: Text,
+    pub(crate) digest: Digest,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// The node was removed.
+    Hole,
+    Root,
+    Doctype(u32),
+    Element { namespace: Namespace, name: Symbol, list: u32 },
+    Text(Text),
+    Comment(Text),
+}
+
+/// A range of a tree's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Text {
+    pub(crate) const EMPTY: Text = Text { start: 0, len: 0 };
+
+    /// As a span: the node changed, or never had one, and all above it likewise.
+    pub(crate) const CHANGED: Text = Text { start: NONE, len: 0 };
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+
+    fn contains(self, other: Text) -> bool {
+        self.start <= other.start && other.start + other.len <= self.start + self.len
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(content: Content) -> Slot {
+        let (span, digest) = (Text::CHANGED, Digest::unknown());
+        Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, content, span, digest }
+    }
+
+    pub(crate) fn is_hole(&self) -> bool {
+        matches!(self.content, Content::Hole)
+    }
+}
+
+/// Where slots point to.
+#[derive(Clone, Default)]
+pub(crate) struct Pools {
+    /// The source of a parsed tree, then what was decoded or came later.
+    pub(crate) text: String,
+    pub(crate) attributes: Vec<AttributeSlot>,
+    /// Ranges of `attributes`; the first one is empty.
+    pub(crate) lists: Vec<(u32, u32)>,
+    pub(crate) doctypes: Vec<[Text; 3]>,
+    pub(crate) names: Names,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AttributeSlot {
+    pub(crate) namespace: Namespace,
+    pub(crate) name: Symbol,
+    pub(crate) value: Text,
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    text: usize,
+    attributes: usize,
+    lists: usize,
+}
+
+impl Pools {
+    fn new(capacity: usize) -> Pools {
+        Pools { text: String::with_capacity(capacity), lists: vec![(0, 0)], ..Pools::default() }
+    }
+
+    #[inline]
+    pub(crate) fn str(&self, text: Text) -> &str {
+        &self.text[text.range()]
+    }
+
+    pub(crate) fn push_text(&mut self, text: &str) -> Text {
+        if text.is_empty() {
+            return Text::EMPTY;
+        }
+        let start = self.text.len();
+        self.text.push_str(text);
+        let is_addressable = self.text.len() < NONE as usize;
+        assert!(is_addressable, "a tree holds less than 4 GiB of text");
+        Text { start: start as u32, len: text.len() as u32 }
+    }
+
+    #[inline]
+    pub(crate) fn list(&self, list: u32) -> &[AttributeSlot] {
+        let (start, end) = self.lists[list as usize];
+        &self.attributes[start as usize..end as usize]
+    }
+
+    pub(crate) fn push_list(&mut self, attributes: impl IntoIterator<Item = AttributeSlot>) -> u32 {
+        let start = self.attributes.len();
+        self.attributes.extend(attributes);
+        if self.attributes.len() == start {
+            return 0;
+        }
+        assert!(self.attributes.len() < NONE as usize, "a tree holds fewer than 2^32 - 1 attributes");
+        self.lists.push((start as u32, self.attributes.len() as u32));
+        (self.lists.len() - 1) as u32
+    }
+
+    pub(crate) fn attribute(&self, slot: AttributeSlot) -> Attribute<'_> {
+        let name = Name::new(slot.namespace, self.names.get(slot.name));
+        Attribute { name, value: self.str(slot.value) }
+    }
+
+    fn attribute_slot(&mut self, attribute: Attribute<'_>) -> AttributeSlot {
+        let Attribute { name, value } = attribute;
+        AttributeSlot { namespace: name.namespace, name: self.names.intern(name.local), value: self.push_text(value) }
+    }
+
+    pub(crate) fn content(&mut self, node: VNode<'_>) -> Content {
+        match node {
+            VNode::Root => Content::Root,
+            VNode::Text(text) => Content::Text(self.push_text(text)),
+            VNode::Comment(text) => Content::Comment(self.push_text(text)),
+            VNode::Doctype(doctype) => {
+                let parts = [doctype.name, doctype.public_id, doctype.system_id].map(|part| self.push_text(part));
+                self.doctypes.push(parts);
+                Content::Doctype((self.doctypes.len() - 1) as u32)
+            }
+            VNode::Element(Element { name, attributes }) => {
+                let slots: Vec<AttributeSlot> = attributes.iter().map(|a| self.attribute_slot(a)).collect();
+                let list = self.push_list(slots);
+                Content::Element { namespace: name.namespace, name: self.names.intern(name.local), list }
+            }
+        }
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes { text: self.text.len(), attributes: self.attributes.len(), lists: self.lists.len() }
+    }
+}
+
+impl Columns {
+    /// A root, with room for `capacity` bytes of text.
+    pub(crate) fn new(capacity: usize) -> Columns {
+        let mut columns = Columns {
+            slots: vec![Slot::new(Content::Root)],
+            pools: Pools::new(capacity),
+            n_holes: 0,
+            is_in_order: true,
+            limit: Sizes { text: 0, attributes: 0, lists: 0 },
+        };
+        columns.set_limit();
+        columns
+    }
+
+    /// Expects a tree of `n_bytes` of HTML.
+    pub(crate) fn expect(&mut self, n_bytes: usize) {
+        self.pools.text.reserve(n_bytes);
+        self.limit = Sizes { text: 2 * n_bytes + 4096, attributes: n_bytes / 4 + 256, lists: n_bytes / 4 + 256 };
+    }
+
+    /// Takes what is in the pools now as the measure of what is in use.
+    pub(crate) fn set_limit(&mut self) {
+        let Sizes { text, attributes, lists } = self.pools.sizes();
+        self.limit = Sizes { text: 2 * text + 4096, attributes: 2 * attributes + 256, lists: 2 * lists + 256 };
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, id: u32) -> Option<&Slot> {
+        self.slots.get(id as usize)
+    }
+
+    pub(crate) fn view(&self, content: Content) -> Option<VNode<'_>> {
+        Some(match content {
+            Content::Hole => return None,
+            Content::Root => VNode::Root,
+            Content::Text(text) => VNode::Text(self.pools.str(text)),
+            Content::Comment(text) => VNode::Comment(self.pools.str(text)),
+            Content::Doctype(idx) => {
+                let [name, public_id, system_id] = self.pools.doctypes[idx as usize].map(|part| self.pools.str(part));
+                VNode::Doctype(Doctype { name, public_id, system_id })
+            }
+            Content::Element { namespace, name, list } => {
+                let name = Name::new(namespace, self.pools.names.get(name));
+                VNode::Element(Element { name, attributes: Attributes::column(self, list) })
+            }
+        })
+    }
+
+    pub(crate) fn create(&mut self, content: Content) -> u32 {
+        let id = u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
+        self.slots.push(Slot::new(content));
+        id
+    }
+
+    /// Makes a node and puts it after the last child of `parent`; spans and digests above are left alone.
+    #[inline]
+    pub(crate) fn append(&mut self, parent: u32, content: Content) -> u32 {
+        let id = self.create(content);
+        let above = &mut self.slots[parent as usize];
+        let prev = std::mem::replace(&mut above.last_child, id);
+        if prev == NONE {
+            above.first_child = id;
+        } else {
+            self.slots[prev as usize].next = id;
+        }
+        let slot = &mut self.slots[id as usize];
+        (slot.parent, slot.prev) = (parent, prev);
+        id
+    }
+
+    /// Puts a node that has no place before the child `before` of `parent`, or at the end.
+    pub(crate) fn insert(&mut self, parent: u32, before: u32, id: u32) {
+        let prev = match self.slots.get(before as usize) {
+            Some(before) => before.prev,
+            None => self.slots[parent as usize].last_child,
+        };
+        let slot = &mut self.slots[id as usize];
+        (slot.parent, slot.prev, slot.next) = (parent, prev, before);
+        self.link(parent, prev, before, id, id);
+        self.forget(parent);
+    }
+
+    /// Takes a node with all below it out of its place.
+    pub(crate) fn detach(&mut self, id: u32) {
+        let Slot { parent, prev, next, .. } = self.slots[id as usize];
+        if parent == NONE {
+            return;
+        }
+        self.link(parent, prev, next, next, prev);
+        let slot = &mut self.slots[id as usize];
+        (slot.parent, slot.prev, slot.next) = (NONE, NONE, NONE);
+        self.forget(parent);
+    }
+
+    /// Lets `after_prev` follow `prev` and `before_next` precede `next`, among the children of `parent`.
+    fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
+        match self.slots.get_mut(prev as usize) {
+            Some(prev) => prev.next = after_prev,
+            None => self.slots[parent as usize].first_child = after_prev,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(next) => next.prev = before_next,
+            None => self.slots[parent as usize].last_child = before_next,
+        }
+    }
+
+    /// Forgets the spans and digests of a node and of all above it: it changed.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.is_in_order = false;
+        let mut at = id;
+        while let Some(slot) = self.slots.get_mut(at as usize) {
+            if slot.span == Text::CHANGED && !slot.digest.is_known() {
+                return;
+            }
+            slot.span = Text::CHANGED;
+            slot.digest.forget();
+            at = slot.parent;
+        }
+    }
+
+    /// Visits a node and all below it in document order.
+    pub(crate) fn next_in(&self, top: u32, id: u32) -> Option<u32> {
+        let slot = &self.slots[id as usize];
+        if slot.first_child != NONE {
+            return Some(slot.first_child);
+        }
+        let mut at = id;
+        while at != top {
+            let slot = &self.slots[at as usize];
+            if slot.next != NONE {
+                return Some(slot.next);
+            }
+            at = slot.parent;
+        }
+        None
+    }
+
+    /// The number of nodes in a run of siblings, from `first` to `last`, and below them.
+    pub(crate) fn n_nodes_below(&self, siblings: &[u32]) -> usize {
+        let (Some(&first), Some(&last)) = (siblings.first(), siblings.last()) else { return 0 };
+        let is_run = |pair: &[u32]| self.slots[pair[0] as usize].next == pair[1];
+        if self.is_in_order && siblings.windows(2).all(is_run) {
+            // The next node that is not below the last sibling ends the run of ids.
+            let mut at = last;
+            while at != NONE {
+                let slot = &self.slots[at as usize];
+                if slot.next != NONE {
+                    return (slot.next - first) as usize;
+                }
+                at = slot.parent;
+            }
+            return self.slots.len() - first as usize;
+        }
+        let below = |&top: &u32| std::iter::successors(Some(top), move |&at| self.next_in(top, at)).count();
+        siblings.iter().map(below).sum()
+    }
+
+    /// Copies a subtree of other columns before the child `before` of `parent`, or to the end, numbered in document order.
+    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, lists: &mut Lists) {
+        let mut copier = Copier { from: &from.pools, to: &mut self.pools, lists, region: Text::EMPTY, shift: 0 };
+        let first = self.slots.len() as u32;
+        // Pairs of an open node and its copy.
+        let mut open: Vec<(u32, u32)> = Vec::new();
+        let mut next = Some(top);
+        while let Some(id) = next {
+            let old = &from.slots[id as usize];
+            while open.last().is_some_and(|&(above, _)| above != old.parent) && id != top {
+                open.pop();
+            }
+            let span = copier.span(old.span);
+            let mut slot = Slot { span, digest: old.digest.clone(), ..Slot::new(copier.content(old.content)) };
+            let copy = u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
+            if let Some(&(_, above)) = open.last() {
+                slot.parent = above;
+                let above = &mut self.slots[above as usize];
+                slot.prev = std::mem::replace(&mut above.last_child, copy);
+                match slot.prev {
+                    NONE => above.first_child = copy,
+                    prev => self.slots[prev as usize].next = copy,
+                }
+            }
+            self.slots.push(slot);
+            if old.first_child != NONE {
+                open.push((id, copy));
+            }
+            next = from.next_in(top, id);
+        }
+        self.insert(parent, before, first);
+    }
+
+    /// Writes the pools anew if more than half of one may be waste.
+    pub(crate) fn tidy_if_grown(&mut self) {
+        let Sizes { text, attributes, lists } = self.pools.sizes();
+        if text > self.limit.text || attributes > self.limit.attributes || lists > self.limit.lists {
+            self.tidy();
+        }
+    }
+
+    /// Writes the pools anew, without what no node uses.
+    pub(crate) fn tidy(&mut self) {
+        let from = std::mem::replace(&mut self.pools, Pools::new(0));
+        let mut lists = Lists::with_hasher(Folding::new());
+        let tops: Vec<u32> = (0..self.slots.len() as u32)
+            .filter(|&id| self.slots[id as usize].parent == NONE && !self.slots[id as usize].is_hole())
+            .collect();
+        let mut pools = std::mem::take(&mut self.pools);
+        let mut copier = Copier { from: &from, to: &mut pools, lists: &mut lists, region: Text::EMPTY, shift: 0 };
+        for top in tops {
+            let mut next = Some(top);
+            while let Some(id) = next {
+                let slot = &mut self.slots[id as usize];
+                slot.span = copier.span(slot.span);
+                slot.content = copier.content(slot.content);
+                next = self.next_in(top, id);
+            }
+        }
+        self.pools = pools;
+        self.set_limit();
+        self.shrink();
+    }
+
+    /// Renumbers the nodes as `order` says, old ids in their new order.
+    pub(crate) fn renumber(&mut self, order: &[u32]) {
+        let mut new_ids = vec![NONE; self.slots.len()];
+        for (new_id, &id) in order.iter().enumerate() {
+            new_ids[id as usize] = new_id as u32;
+        }
+        let renamed = |link: u32| new_ids.get(link as usize).copied().unwrap_or(NONE);
+        let slots = order.iter().map(|&id| {
+            let mut slot = self.slots[id as usize].clone();
+            for link in [&mut slot.parent, &mut slot.first_child, &mut slot.last_child, &mut slot.prev, &mut slot.next] {
+                *link = renamed(*link);
+            }
+            slot
+        });
+        self.slots = slots.collect();
+        self.n_holes = 0;
+    }
+
+    /// Gives back room that was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        let spare = |len: usize| len + len / 16;
+        self.slots.shrink_to(spare(self.slots.len()));
+        self.pools.text.shrink_to(spare(self.pools.text.len()));
+        self.pools.attributes.shrink_to_fit();
+        self.pools.lists.shrink_to_fit();
+    }
+
+    /// Bytes of memory, as far as they are in use or kept for later.
+    pub(crate) fn n_bytes(&self) -> usize {
+        size_of::<Columns>()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.pools.text.capacity()
+            + self.pools.attributes.capacity() * size_of::<AttributeSlot>()
+            + self.pools.lists.capacity() * size_of::<(u32, u32)>()
+            + self.pools.doctypes.capacity() * size_of::<[Text; 3]>()
+            + self.pools.names.n_bytes()
+    }
+}
+
+/// The new numbers of lists of attributes, by the old ones.
+pub(crate) type Lists = HashMap<u32, u32, Folding>;
+
+/// Copies what slots point to from some pools to others. The bytes of a span are copied as a whole, so what is inside only shifts.
+struct Copier<'a> {
+    from: &'a Pools,
+    to: &'a mut Pools,
+    lists: &'a mut Lists,
+    /// The part of the old text that was copied last, and how far.
+    region: Text,
+    shift: u32,
+}
+
+impl Copier<'_> {
+    /// To be called before the content is copied.
+    fn span(&mut self, span: Text) -> Text {
+        if span.len == 0 {
+            return span;
+        }
+        if !self.region.contains(span) {
+            let copy = self.to.push_text(self.from.str(span));
+            (self.region, self.shift) = (span, copy.start.wrapping_sub(span.start));
+        }
+        self.shifted(span)
+    }
+
+    fn shifted(&self, text: Text) -> Text {
+        Text { start: text.start.wrapping_add(self.shift), len: text.len }
+    }
+
+    fn text(&mut self, text: Text) -> Text {
+        match text.len {
+            0 => Text::EMPTY,
+            _ if self.region.contains(text) => self.shifted(text),
+            _ => self.to.push_text(self.from.str(text)),
+        }
+    }
+
+    fn symbol(&mut self, symbol: Symbol) -> Symbol {
+        if symbol.is_known() { symbol } else { self.to.names.intern(self.from.names.get(symbol)) }
+    }
+
+    fn content(&mut self, content: Content) -> Content {
+        match content {
+            Content::Hole | Content::Root => content,
+            Content::Text(text) => Content::Text(self.text(text)),
+            Content::Comment(text) => Content::Comment(self.text(text)),
+            Content::Doctype(idx) => {
+                let parts = self.from.doctypes[idx as usize].map(|part| self.text(part));
+                self.to.doctypes.push(parts);
+                Content::Doctype((self.to.doctypes.len() - 1) as u32)
+            }
+            Content::Element { namespace, name, list } => {
+                Content::Element { namespace, name: self.symbol(name), list: self.list(list) }
+            }
+        }
+    }
+
+    fn list(&mut self, list: u32) -> u32 {
+        if list == 0 {
+            return 0;
+        }
+        if let Some(&copy) = self.lists.get(&list) {
+            return copy;
+        }
+        let from = self.from;
+        let slots: Vec<AttributeSlot> = from
+            .list(list)
+            .iter()
+            .map(|slot| AttributeSlot { name: self.symbol(slot.name), value: self.text(slot.value), ..*slot })
+            .collect();
+        let copy = self.to.push_list(slots);
+        self.lists.insert(list, copy);
+        copy
+    }
+}
