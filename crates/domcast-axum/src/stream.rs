@@ -22,6 +22,8 @@ use futures_util::{FutureExt, stream};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -127,7 +129,7 @@ async fn open(domcast: &Domcast, request: Request, transport: Transport) -> Resp
         Ok(stream) => {
             let name: String = random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
             domcast.streams().add(domcast, &name, &stream);
-            stream.answer(format!("data:[\"session\",\"{name}\"]\n\n"), transport).await
+            stream.answer(0, format!("data:[\"session\",\"{name}\"]\n\n"), transport).await
         }
         Err((status, end)) => farewell(status, &end),
     }
@@ -138,14 +140,14 @@ async fn go_on(domcast: &Domcast, name: &str, request: Request, transport: Trans
     let found = check_origin(domcast, &parts).map_err(refused).and_then(|()| domcast.streams().find(name));
     let n_read = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok()).unwrap_or(0);
     let gone_on = found.and_then(|stream| match stream.resume(n_read) {
-        Ok(sent) => Ok((stream, sent)),
+        Ok(()) => Ok(stream),
         Err(end) => {
             domcast.streams().end(name, &end, Duration::ZERO);
             Err((StatusCode::GONE, end))
         }
     });
     match gone_on {
-        Ok((stream, sent)) => stream.answer(sent, transport).await,
+        Ok(stream) => stream.answer(n_read, ":\n\n".into(), transport).await,
         Err((status, end)) => farewell(status, &end),
     }
 }
@@ -233,90 +235,101 @@ impl Stream {
         Ok(())
     }
 
-    /// Returns, as events, the frames after the first `n_read` that were sent already.
-    fn resume(&self, n_read: u64) -> Result<String, End> {
+    /// Takes in that the client has read the first `n_read` frames, and wants those after them.
+    fn resume(&self, n_read: u64) -> Result<(), End> {
         let session = &self.connection.session;
         session.acknowledge(n_read)?;
         let mut kept = self.kept();
         kept.forget(session.n_acknowledged());
-        if n_read < kept.n_forgotten {
-            return Err(End::new(End::NO_SESSION, format!("frame {} is not kept any more", n_read + 1)));
+        match n_read < kept.n_forgotten {
+            true => Err(End::new(End::NO_SESSION, format!("frame {} is not kept any more", n_read + 1))),
+            false => Ok(()),
         }
-        let mut events = String::from(":\n\n");
-        for (number, frame) in (kept.n_forgotten + 1..).zip(&kept.frames) {
-            write_event(&mut events, number, frame);
-        }
-        Ok(events)
     }
 
-    /// Answers with events, first those of `sent`, from now on as the session's one reader.
-    async fn answer(self: Arc<Self>, sent: String, transport: Transport) -> Response {
-        self.n_readers.send_modify(|n_readers| *n_readers += 1);
-        let reader = *self.n_readers.borrow();
+    /// Answers with the events after the first `n_read`, from now on as the session's one reader.
+    async fn answer(self: Arc<Self>, n_read: u64, first: String, transport: Transport) -> Response {
+        let mut reader = 0;
+        self.n_readers.send_modify(|n_readers| {
+            *n_readers += 1;
+            reader = *n_readers;
+        });
         let body = match transport {
-            Transport::Poll => {
-                let has_frames = !self.kept().frames.is_empty();
-                Body::from(sent + &self.read(reader, !has_frames).await.0)
-            }
+            Transport::Poll => Body::from(first + &self.read(reader, n_read).await.0),
             Transport::Sse => {
-                let first = stream::iter([Ok::<_, Infallible>(sent)]);
-                let rest = stream::unfold(Some(self), move |stream| async move {
-                    let stream = stream?;
-                    let (events, goes_on) = stream.read(reader, true).await;
-                    Some((Ok(events), goes_on.then_some(stream)))
+                let rest = stream::unfold(Some((self, n_read)), move |state| async move {
+                    let (stream, n_read) = state?;
+                    let (events, goes_on) = stream.read(reader, n_read).await;
+                    Some((Ok(events), goes_on.map(|n_read| (stream, n_read))))
                 });
-                Body::from_stream(stream::StreamExt::chain(first, rest))
+                Body::from_stream(stream::StreamExt::chain(stream::iter([Ok::<_, Infallible>(first)]), rest))
             }
         };
         (EVENTS, body).into_response()
     }
 
-    /// Returns events, and whether more will come; with `waits`, at least one.
-    async fn read(&self, reader: u64, waits: bool) -> (String, bool) {
+    /// Waits for events after the first `n_read`, and returns them and how many are then read, or none if no more will come.
+    ///
+    /// Frames are read from what is kept and nowhere else, so it does not matter which reader took them from the session: one that
+    /// is just being ended may take a last one.
+    async fn read(&self, reader: u64, n_read: u64) -> (String, Option<u64>) {
         let (mut readers, mut bye) = (self.n_readers.subscribe(), self.bye.subscribe());
         let mut events = String::new();
-        if *readers.borrow_and_update() != reader {
-            return (events, false);
-        }
-        if waits {
+        loop {
+            if *readers.borrow_and_update() != reader {
+                return (events, None);
+            }
+            while self.take(reader).now_or_never() == Some(true) {}
+            let n_read = self.kept().write_after(n_read, &mut events);
+            if let Some(bye) = &*bye.borrow() {
+                // Writing to a String cannot fail.
+                _ = write!(events, "data:{bye}\n\n");
+                return (events, None);
+            }
+            if !events.is_empty() {
+                return (events, Some(n_read));
+            }
             let ask_at = {
                 let heard = self.heard();
                 heard.at.max(heard.asked_at) + self.limits.heartbeat()
             };
             tokio::select! {
                 biased;
-                _ = readers.wait_for(|n_readers| *n_readers != reader) => return (events, false),
-                frame = self.connection.session.next() => self.take(frame, &mut events),
-                _ = bye.wait_for(Option::is_some) => {}
+                _ = readers.changed() => {}
+                _ = self.take(reader) => {}
+                _ = bye.changed() => {}
                 () = sleep_until(ask_at) => {
                     self.heard().asked_at = Instant::now();
                     events.push_str("data:[\"ping\"]\n\n");
                 }
             }
         }
-        while let Some(frame @ Some(_)) = self.connection.session.next().now_or_never() {
-            self.take(frame, &mut events);
-        }
-        match &*bye.borrow() {
-            Some(bye) => {
-                // Writing to a String cannot fail.
-                _ = write!(events, "data:{bye}\n\n");
-                (events, false)
-            }
-            None => (events, true),
-        }
     }
 
-    /// Keeps a frame until it is acknowledged, and writes it as an event.
-    fn take(&self, frame: Option<Bytes>, events: &mut String) {
-        let Some(frame) = frame else {
-            self.bye.send_replace(Some(End::no_answer_read().bye(Duration::ZERO)));
-            return;
-        };
-        let mut kept = self.kept();
-        kept.forget(self.connection.session.n_acknowledged());
-        kept.frames.push_back(frame.clone());
-        write_event(events, kept.n_forgotten + kept.frames.len() as u64, &frame);
+    /// Waits for the session's next frame and keeps it until it is acknowledged. Returns whether there was one.
+    async fn take(&self, reader: u64) -> bool {
+        let mut next = pin!(self.connection.session.next());
+        let is_taken = poll_fn(|cx| {
+            // Taken and kept under one lock: of two readers, one that is just being ended, neither may get between.
+            let mut kept = self.kept();
+            next.as_mut().poll(cx).map(|frame| {
+                kept.forget(self.connection.session.n_acknowledged());
+                kept.frames.extend(frame.clone());
+                frame.is_some()
+            })
+        })
+        .await;
+        if !is_taken {
+            self.bye.send_if_modified(|bye| {
+                let is_first = bye.is_none();
+                bye.get_or_insert_with(|| End::no_answer_read().bye(Duration::ZERO));
+                is_first
+            });
+        } else if *self.n_readers.borrow() != reader {
+            // Another reader took over this very moment, and looked before.
+            self.n_readers.send_modify(|_| {});
+        }
+        is_taken
     }
 
     /// Waits until the client is silent for too long.
@@ -355,11 +368,15 @@ impl Kept {
         self.frames.drain(..n_newly);
         self.n_forgotten += n_newly as u64;
     }
-}
 
-/// Writes a frame, which is one line, as an event.
-fn write_event(events: &mut String, number: u64, frame: &[u8]) {
-    let frame = std::str::from_utf8(frame).expect("frames are text");
-    // Writing to a String cannot fail.
-    _ = write!(events, "id:{number}\ndata:{frame}\n\n");
+    /// Writes the frames after the first `n_read` as events; a frame is one line. Returns how many are then written.
+    fn write_after(&self, n_read: u64, events: &mut String) -> u64 {
+        let n_skipped = n_read.saturating_sub(self.n_forgotten) as usize;
+        for (number, frame) in (n_read + 1..).zip(self.frames.iter().skip(n_skipped)) {
+            let frame = std::str::from_utf8(frame).expect("frames are text");
+            // Writing to a String cannot fail.
+            _ = write!(events, "id:{number}\ndata:{frame}\n\n");
+        }
+        n_read.max(self.n_forgotten + self.frames.len() as u64)
+    }
 }

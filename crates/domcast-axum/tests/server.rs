@@ -683,6 +683,41 @@ async fn a_newer_request_takes_a_session_over() {
     assert_eq!(http.hear().await[0], "p");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_taken_over_again_and_again_loses_no_frame() {
+    let server = start(open()).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    assert_eq!(http.hear().await[0], "mounted");
+    let hub = server.domcast.hub().clone();
+    let pusher = tokio::spawn(async move {
+        for count in 1..=2000 {
+            hub.push(Push::state("counter", [("count", count)])).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut version = 0;
+    while version < 2000 {
+        http.ask("GET", "").await;
+        for _ in 0..3 {
+            let frame = http.hear().await;
+            // A reader that falls behind the history gets a snapshot.
+            let to = match frame[2].as_str() {
+                Some(position) => position.split_once(':').unwrap().1.parse().unwrap(),
+                None => {
+                    let to = frame[2].as_u64().unwrap();
+                    assert_eq!(frame.get(4).map_or(to - 1, |from| from.as_u64().unwrap()), version, "{frame}");
+                    to
+                }
+            };
+            version = to;
+            if version == 2000 {
+                break;
+            }
+        }
+    }
+    pusher.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_session_over_http_ends_when_its_client_is_silent_for_two_heartbeats() {
     let limits = Limits { idle: Duration::from_millis(60), ..Limits::default() };
