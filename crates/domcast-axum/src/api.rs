@@ -115,7 +115,12 @@ fn check_is_json(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-async fn read(headers: &HeaderMap, body: Body, limit: usize, what: &str) -> Result<axum::body::Bytes, Refusal> {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    what: &str,
+) -> Result<axum::body::Bytes, Refusal> {
     let n_bytes: Option<usize> =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let too_large = |found: String| {

@@ -1,5 +1,7 @@
 //! A hub on the web: what is configured, and the routes.
 
+use crate::connection::Connections;
+use crate::stream::{self, Streams};
 use crate::{api, page, socket};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -22,6 +24,8 @@ pub struct Domcast {
 struct Shared {
     hub: Hub,
     config: Config,
+    connections: Connections,
+    streams: Streams,
     has_ticks: AtomicBool,
 }
 
@@ -57,7 +61,9 @@ pub struct Limits {
     pub push_bytes: usize,
     /// Bytes of posted HTML.
     pub html_bytes: usize,
-    /// Bytes of a frame of a client.
+    /// Connections at a time, on all transports.
+    pub n_connections: usize,
+    /// Bytes of a frame of a client, and of all frames that it posts together.
     pub frame_bytes: usize,
     /// Bytes that wait to be written to one WebSocket; at least the largest snapshot.
     pub write_buffer_bytes: usize,
@@ -65,24 +71,35 @@ pub struct Limits {
     pub n_events: usize,
     /// How long a client may take to say hello.
     pub hello: Duration,
-    /// How long a client may be silent. Clients of PROTOCOL.md ping more often than this.
+    /// How long a client may be silent: two heartbeats.
     pub idle: Duration,
-    /// How long a client may take to read a frame.
+    /// How long a client may read nothing of what waits for it.
     pub write: Duration,
+    /// Over how long clients spread their return when the server stops (see [`Domcast::drain`]).
+    pub spread: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            n_connections: 100_000,
             push_bytes: 1 << 20,
             html_bytes: 16 << 20,
             frame_bytes: 64 << 10,
             write_buffer_bytes: 64 << 20,
             n_events: 32,
             hello: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
+            idle: Duration::from_secs(40),
             write: Duration::from_secs(30),
+            spread: Duration::from_secs(5),
         }
+    }
+}
+
+impl Limits {
+    /// How long a client may be silent before it is asked whether it is there.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.idle / 2
     }
 }
 
@@ -99,7 +116,9 @@ impl Domcast {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
             _ => turn(),
         });
-        Domcast { shared: Arc::new(Shared { hub, config, has_ticks: AtomicBool::new(false) }) }
+        let connections = Connections::new(config.limits.n_connections);
+        let (streams, has_ticks) = (Streams::default(), AtomicBool::new(false));
+        Domcast { shared: Arc::new(Shared { hub, config, connections, streams, has_ticks }) }
     }
 
     /// The hub.
@@ -112,6 +131,14 @@ impl Domcast {
         &self.shared.config
     }
 
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.shared.streams
+    }
+
     /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.
     ///
     /// # Panics
@@ -122,6 +149,10 @@ impl Domcast {
         let client_forever = format!("/_domcast/client-{CLIENT_HASH}.js");
         Router::new()
             .route("/_domcast/ws", get(socket::upgrade))
+            .route("/_domcast/sse", post(stream::open_sse))
+            .route("/_domcast/sse/{session}", get(stream::read_sse).post(stream::post).delete(stream::delete))
+            .route("/_domcast/poll", post(stream::open_poll))
+            .route("/_domcast/poll/{session}", get(stream::read_poll).post(stream::post).delete(stream::delete))
             .route("/_domcast/client.js", get(client))
             .route(&client_forever, get(client_forever_js))
             .route("/push", post(api::push))

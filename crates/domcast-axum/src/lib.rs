@@ -1,4 +1,4 @@
-//! HTTP and WebSocket around a domcast hub, as an axum router.
+//! HTTP, WebSocket, server-sent events and long polling around a domcast hub, as an axum router.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -22,6 +22,7 @@
 //! | route | what it is |
 //! |---|---|
 //! | `GET /_domcast/ws` | the WebSocket of PROTOCOL.md |
+//! | `/_domcast/sse`, `/_domcast/poll` | the same frames over server-sent events and posts, and over long polling |
 //! | `GET /_domcast/client.js`, `/_domcast/client-HASH.js` | the browser's half; the second may be cached for ever |
 //! | `GET /views/NAME` | a page with this view and nothing else |
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
@@ -32,7 +33,10 @@
 mod domcast; // configuration and router
 mod api; // pushes over HTTP
 mod page; // views in pages
+mod connection; // what all transports share, and how it ends
 mod socket; // sessions over WebSocket
+mod stream; // sessions over HTTP
+mod close; // why connections end
 mod origin; // who may connect
 mod bind; // where it is safe to listen
 

@@ -3,64 +3,45 @@
 //! One task drives a connection. It writes what the session's mailbox holds and reads what the client sends; events wait
 //! for their turns in tasks of their own. The mailbox is bounded and so is what a client may send, so a client that
 //! stops reading, or never stops writing, costs a bounded amount and is given up after a while.
+//!
+//! The heartbeat is the WebSocket's own ping, which a browser answers even where a hidden page's timers sleep.
 
 use crate::api::Refusal;
+use crate::close::End;
+use crate::connection::{Connection, random_part};
 use crate::domcast::{Domcast, Limits};
-use crate::origin::is_allowed;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
-use domcast_push::Session;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use futures_util::FutureExt;
+use std::pin::pin;
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tungstenite::error::{CapacityError, Error as SocketError};
-
-const NORMAL: u16 = 1000;
-const TOO_LARGE: u16 = 1009;
-const MALFORMED: u16 = 4400;
-const TIMED_OUT: u16 = 4408;
 
 pub(crate) async fn upgrade(
     State(domcast): State<Domcast>,
     upgrade: WebSocketUpgrade,
     request: Request,
 ) -> Result<Response, Refusal> {
-    if !is_allowed(request.headers(), request.uri().host(), &domcast.config().allowed_origins) {
-        tracing::warn!(origin = ?request.headers().get("origin"), "connection refused");
-        return Err(Refusal(StatusCode::FORBIDDEN, "pages of this origin may not connect".into()));
-    }
+    let connection = domcast.open_connection(&request.into_parts().0)?;
     let limits = domcast.config().limits;
     let upgrade = upgrade
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let session = domcast.hub().connect();
-        let id = session.id();
-        tracing::debug!(session = id, "connected");
-        let end = run(socket, &session, &limits).await;
+        let id = connection.session.id();
+        tracing::debug!(session = id, transport = "WebSocket", "connected");
+        let end = run(socket, &connection, &limits).await;
         tracing::debug!(session = id, code = end.code, reason = end.reason, "disconnected");
     }))
 }
 
-/// Why a connection ends.
-struct End {
-    code: u16,
-    reason: String,
-}
-
-impl End {
-    fn new(code: u16, reason: impl Into<String>) -> End {
-        End { code, reason: reason.into() }
-    }
-}
-
-async fn run(mut socket: WebSocket, session: &Session, limits: &Limits) -> End {
-    let end = match exchange(&mut socket, session, limits).await {
-        Ok(()) => return End::new(NORMAL, "the client closed"),
+async fn run(mut socket: WebSocket, connection: &Connection, limits: &Limits) -> End {
+    let end = match exchange(&mut socket, connection, limits).await {
+        Ok(()) => return End::new(End::NORMAL, "the client closed"),
         Err(end) => end,
     };
     // A close frame holds 125 bytes, two of them the code.
@@ -76,61 +57,80 @@ async fn run(mut socket: WebSocket, session: &Session, limits: &Limits) -> End {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
-    _ = timeout(std::time::Duration::from_secs(2), close).await;
+    _ = timeout(Duration::from_secs(2), close).await;
     end
 }
 
 /// Carries frames until the client closes, or somebody gives up.
-async fn exchange(socket: &mut WebSocket, session: &Session, limits: &Limits) -> Result<(), End> {
-    let room = Arc::new(Semaphore::new(limits.n_events));
+async fn exchange(socket: &mut WebSocket, connection: &Connection, limits: &Limits) -> Result<(), End> {
+    let session = &connection.session;
     let mut deadline = Instant::now() + limits.hello;
+    let mut next_ping = Instant::now() + limits.heartbeat();
+    let mut stalled = pin!(connection.stalled(limits.write));
     loop {
         let read = async {
             // While too many events wait for their turns, none is read.
-            let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+            let permit = connection.room_for_event().await;
             (socket.recv().await, permit)
         };
         tokio::select! {
-            frame = session.next() => {
-                let frame = frame.ok_or_else(|| End::new(MALFORMED, "too many questions, and no answer was read"))?;
-                write(socket, frame, limits).await?;
-            }
+            frame = session.next() => write(socket, frame.ok_or_else(End::no_answer_read)?, limits).await?,
             (message, permit) = read => {
                 let Some(message) = message else { return Ok(()) };
                 match message.map_err(|error| unreadable(error, limits))? {
-                    Message::Text(text) => {
-                        let work = session.receive(&text).map_err(|error| End::new(error.close_code(), error.to_string()))?;
-                        if let Some(work) = work {
-                            // What was begun is finished, even if the client goes away meanwhile.
-                            tokio::spawn(async move {
-                                work.await;
-                                drop(permit);
-                            });
-                        }
-                    }
-                    Message::Binary(_) => return Err(End::new(MALFORMED, "malformed frame: it is binary")),
+                    Message::Text(text) => connection.receive(&text, permit)?,
+                    Message::Binary(_) => return Err(End::new(End::MALFORMED, "malformed frame: it is binary")),
                     Message::Close(_) => return Ok(()),
                     // Answered by the library.
                     Message::Ping(_) | Message::Pong(_) => {}
                 }
                 if session.is_greeted() {
                     deadline = Instant::now() + limits.idle;
+                    next_ping = Instant::now() + limits.heartbeat();
                 }
             }
+            () = sleep_until(next_ping) => {
+                send(socket, Message::Ping(Bytes::new()), limits).await?;
+                next_ping = Instant::now() + limits.heartbeat();
+            }
+            end = &mut stalled => return Err(end),
             () = sleep_until(deadline) => {
                 let what = if session.is_greeted() { "no heartbeat" } else { "no hello" };
-                return Err(End::new(TIMED_OUT, format!("{what} in time")));
+                return Err(End::new(End::TIMED_OUT, format!("{what} in time")));
+            }
+            () = connection.draining() => {
+                return Err(drain(socket, connection, limits).await.err().unwrap_or_else(End::restart));
             }
         }
     }
 }
 
+/// Writes what was begun to its end, and says goodbye.
+async fn drain(socket: &mut WebSocket, connection: &Connection, limits: &Limits) -> Result<(), End> {
+    let mut is_finished = false;
+    while !is_finished {
+        tokio::select! {
+            () = connection.finished() => is_finished = true,
+            frame = connection.session.next() => write(socket, frame.ok_or_else(End::no_answer_read)?, limits).await?,
+        }
+    }
+    while let Some(Some(frame)) = connection.session.next().now_or_never() {
+        write(socket, frame, limits).await?;
+    }
+    let bye = End::restart().bye(random_part(limits.spread));
+    send(socket, Message::Text(bye.into()), limits).await
+}
+
 async fn write(socket: &mut WebSocket, frame: Bytes, limits: &Limits) -> Result<(), End> {
     let text = Utf8Bytes::try_from(frame).expect("frames are text");
-    match timeout(limits.write, socket.send(Message::Text(text))).await {
+    send(socket, Message::Text(text), limits).await
+}
+
+async fn send(socket: &mut WebSocket, message: Message, limits: &Limits) -> Result<(), End> {
+    match timeout(limits.write, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(End::new(NORMAL, error.to_string())),
-        Err(_) => Err(End::new(TIMED_OUT, "a frame was not read in time")),
+        Ok(Err(error)) => Err(End::new(End::NORMAL, error.to_string())),
+        Err(_) => Err(End::too_slow(limits.write)),
     }
 }
 
@@ -138,8 +138,8 @@ fn unreadable(error: axum::Error, limits: &Limits) -> End {
     let error = error.into_inner();
     match error.downcast_ref() {
         Some(SocketError::Capacity(CapacityError::MessageTooLong { size, .. })) => {
-            End::new(TOO_LARGE, format!("frame of {size} bytes exceeds the limit of {}", limits.frame_bytes))
+            End::new(End::TOO_LARGE, format!("frame of {size} bytes exceeds the limit of {}", limits.frame_bytes))
         }
-        _ => End::new(NORMAL, error.to_string()),
+        _ => End::new(End::NORMAL, error.to_string()),
     }
 }

@@ -357,7 +357,7 @@ async fn bad_frames_close_the_connection_with_a_code_that_says_why() {
     let cases = [
         ("[", 4400, "malformed frame: no JSON array: EOF while parsing a list at line 1 column 1"),
         ("{}", 4400, "malformed frame: no JSON array: invalid type: map, expected a sequence at line 1 column 0"),
-        (r#"["shout"]"#, 4400, "malformed frame: it is none of `hello`, `event`, `resync`, `ping`"),
+        (r#"["shout"]"#, 4400, "malformed frame: it is none of `hello`, `event`, `resync`, `ping`, `ack`"),
         (r#"["event", 1, 0, "increment", {}]"#, 4400, "malformed frame: `hello` comes first"),
         (
             r#"["hello", 1, [["counter"]]]"#,
@@ -396,7 +396,43 @@ async fn silence_closes_with_4408() {
     assert_eq!(server.connect().await.close_code().await, (4408, "no hello in time".into()));
     let mut client = server.connect().await;
     client.say(json!(["hello", 1, []])).await;
-    assert_eq!(client.close_code().await, (4408, "no heartbeat in time".into()));
+    // Read below the library, which would answer the pings.
+    let MaybeTlsStream::Plain(socket) = client.socket.get_mut() else { panic!("not over TLS") };
+    let (mut heard, end) = (Vec::new(), b"no heartbeat in time");
+    while !heard.windows(end.len()).any(|found| found == end) {
+        assert_ne!(socket.read_buf(&mut heard).await.unwrap(), 0, "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_stays() {
+    let limits = Limits { idle: Duration::from_millis(40), ..Limits::default() };
+    let server = start(Config { limits, ..open() }).await;
+    let mut client = server.connect().await;
+    client.say(json!(["hello", 1, []])).await;
+    for _ in 0..4 {
+        assert!(matches!(client.socket.next().await, Some(Ok(Message::Ping(_)))));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_closed_with_4429() {
+    let limits = Limits { write: Duration::from_millis(40), ..Limits::default() };
+    let server = start(Config { limits, ..open() }).await;
+    let mut client = server.connect().await;
+    // It acknowledges, so it is held to that.
+    client.say(json!(["hello", 1, [["counter", server.position("counter")]]])).await;
+    client.say(json!(["ack", 0])).await;
+    client.say(json!(["ping"])).await;
+    while client.hear().await != json!(["pong"]) {}
+    for n in 1..=64 {
+        server.domcast.hub().push(Push::state("counter", [("count", n)])).await.unwrap();
+        // The last one waits, because 64 are not acknowledged: the pong and these.
+        if n < 64 {
+            assert_eq!(client.hear().await[2], n);
+        }
+    }
+    assert_eq!(client.close_code().await, (4429, "nothing was read for 0.04 s".into()));
 }
 
 #[tokio::test]
@@ -513,4 +549,295 @@ async fn a_slow_handler_holds_up_neither_pages_nor_other_views() {
     assert!(!slow.is_finished());
     tokio::task::spawn_blocking(|| GATE.wait()).await.unwrap();
     slow.await.unwrap().unwrap();
+}
+
+/// A session over HTTP: requests on connections of their own, events as they come.
+struct Http<'a> {
+    server: &'a Server,
+    /// `sse` or `poll`, and the session's name once there is one.
+    path: String,
+    stream: Option<TcpStream>,
+    read: String,
+    last: u64,
+}
+
+impl Server {
+    async fn http(&self, transport: &str, hello: Value) -> Http<'_> {
+        let path = format!("/_domcast/{transport}");
+        let mut http = Http { server: self, path, stream: None, read: String::new(), last: 0 };
+        http.ask("POST", &hello.to_string()).await;
+        let session = http.hear().await;
+        assert_eq!(session[0], "session");
+        let name = session[1].as_str().unwrap();
+        assert_eq!(name.len(), 32, "{name}");
+        http.path = format!("{}/{name}", http.path);
+        http
+    }
+}
+
+impl Http<'_> {
+    /// Sends a request whose answer goes on.
+    async fn ask(&mut self, method: &str, body: &str) {
+        let (path, last, n_bytes, address) = (&self.path, self.last, body.len(), self.server.address);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        let request = format!("{head}Last-Event-ID: {last}\r\nContent-Length: {n_bytes}\r\n\r\n{body}");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        (self.stream, self.read) = (Some(stream), String::new());
+    }
+
+    /// Returns the next frame of the present answer; `null` at its end.
+    async fn hear(&mut self) -> Value {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.read = rest;
+                if let Some(id) = event.lines().find_map(|line| line.split_once("id:")) {
+                    self.last = id.1.parse().unwrap();
+                }
+                match event.lines().find_map(|line| line.strip_prefix("data:")) {
+                    Some(data) => return serde_json::from_str(data).unwrap(),
+                    None => continue,
+                }
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.as_mut().unwrap().read(&mut bytes).await.unwrap() {
+                0 => return Value::Null,
+                n => self.read.push_str(&String::from_utf8_lossy(&bytes[..n])),
+            }
+        }
+    }
+
+    async fn post(&self, frames: &str) -> (u16, String, String) {
+        self.server.request(&format!("POST {}", self.path), &[], frames).await
+    }
+}
+
+fn hello(server: &Server) -> Value {
+    json!(["hello", 1, [["counter", server.position("counter")]]])
+}
+
+#[tokio::test]
+async fn server_sent_events_and_posts_carry_the_same_frames() {
+    let server = start(open()).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    assert_eq!(http.hear().await[0], "mounted");
+    let answer = http.post("[\"event\",1,0,\"increment\",{}]\n[\"event\",2,0,\"nothing\",{}]\n").await;
+    assert_eq!((answer.0, answer.2), (204, String::new()));
+    assert_eq!(http.hear().await, json!(["p", 0, 1, [["t", 2, "1"]]]));
+    assert_eq!(http.hear().await, json!(["ack", 1]));
+    assert_eq!(http.hear().await, json!(["refused", 2, "there is no such handler"]));
+    assert_eq!(http.last, 4);
+}
+
+#[tokio::test]
+async fn last_event_id_brings_what_was_lost_with_a_connection_and_nothing_twice() {
+    let server = start(open()).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    http.post("[\"event\",1,0,\"increment\",{}]").await;
+    assert_eq!(http.hear().await[0], "p");
+    // The answer to the event was sent, and is lost with the connection.
+    http.stream = None;
+    server.push(r#"{"view": "counter", "state": {"count": 7}}"#, &[]).await;
+    http.ask("GET", "").await;
+    assert_eq!(http.hear().await, json!(["ack", 1]));
+    assert_eq!(http.hear().await, json!(["p", 0, 2, [["t", 2, "7"]]]));
+    // Who says that it has read less than it said before cannot be helped.
+    (http.last, http.stream) = (1, None);
+    http.ask("GET", "").await;
+    assert_eq!(http.hear().await, json!(["bye", 4410, 0, "frame 2 is not kept any more"]));
+}
+
+#[tokio::test]
+async fn a_poll_is_answered_as_soon_as_there_is_something() {
+    let server = start(open()).await;
+    let mut http = server.http("poll", hello(&server)).await;
+    assert_eq!(http.hear().await[0], "mounted");
+    assert_eq!(http.hear().await, Value::Null);
+    http.ask("GET", "").await;
+    for count in [5, 6] {
+        let push = Push::state("counter", [("count", count)]);
+        assert_eq!(server.domcast.hub().push(push).await.unwrap().subscribers, 1, "it lives between polls");
+    }
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|frame: &Value| frame[2] != 2) {
+        match http.hear().await {
+            Value::Null => http.ask("GET", "").await,
+            frame => heard.push(frame),
+        }
+    }
+    assert_eq!(heard, [json!(["p", 0, 1, [["t", 2, "5"]]]), json!(["p", 0, 2, [["t", 2, "6"]]])]);
+}
+
+#[tokio::test]
+async fn a_newer_request_takes_a_session_over() {
+    let server = start(open()).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    let old = http.stream.take();
+    http.ask("GET", "").await;
+    let mut old = Http { server: &server, path: String::new(), stream: old, read: String::new(), last: 0 };
+    assert_eq!(old.hear().await, Value::Null);
+    server.push(r#"{"view": "counter", "state": {"count": 7}}"#, &[]).await;
+    assert_eq!(http.hear().await[0], "p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_taken_over_again_and_again_loses_no_frame() {
+    let server = start(open()).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    assert_eq!(http.hear().await[0], "mounted");
+    let hub = server.domcast.hub().clone();
+    let pusher = tokio::spawn(async move {
+        for count in 1..=2000 {
+            hub.push(Push::state("counter", [("count", count)])).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut version = 0;
+    while version < 2000 {
+        http.ask("GET", "").await;
+        for _ in 0..3 {
+            let frame = http.hear().await;
+            // A reader that falls behind the history gets a snapshot.
+            let to = match frame[2].as_str() {
+                Some(position) => position.split_once(':').unwrap().1.parse().unwrap(),
+                None => {
+                    let to = frame[2].as_u64().unwrap();
+                    assert_eq!(frame.get(4).map_or(to - 1, |from| from.as_u64().unwrap()), version, "{frame}");
+                    to
+                }
+            };
+            version = to;
+            if version == 2000 {
+                break;
+            }
+        }
+    }
+    pusher.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_over_http_ends_when_its_client_is_silent_for_two_heartbeats() {
+    let limits = Limits { idle: Duration::from_millis(60), ..Limits::default() };
+    let server = start(Config { limits, ..open() }).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    for n in 0..3 {
+        assert_eq!(http.hear().await, json!(["ping"]));
+        assert_eq!(http.post("[\"ack\",1]").await.0, 204, "{n}");
+    }
+    assert_eq!(http.hear().await, json!(["ping"]));
+    assert_eq!(http.hear().await, json!(["bye", 4408, 0, "no heartbeat in time"]));
+    assert_eq!(http.hear().await, Value::Null);
+    assert_eq!(server.domcast.hub().views()[0].subscribers, 0);
+    http.ask("GET", "").await;
+    assert_eq!(http.hear().await, json!(["bye", 4410, 0, "there is no such session"]));
+}
+
+#[tokio::test]
+async fn posts_of_frames_are_checked_and_bounded() {
+    let server = start(open()).await;
+    let cases = [
+        (
+            r#"["hello", 2, {}]"#.to_owned(),
+            "400",
+            json!(["bye", 4426, 0, "protocol version 2 is not spoken here, 1 is"]),
+        ),
+        (r#"["ping"]"#.into(), "400", json!(["bye", 4400, 0, "malformed frame: `hello` comes first"])),
+        ("x".repeat(65537), "413", json!(["bye", 1009, 0, "frame of 65537 bytes exceeds the limit of 65536"])),
+    ];
+    for (body, status, bye) in cases {
+        let (found, _, answer) = server.request("POST /_domcast/sse", &[], &body).await;
+        assert_eq!((found.to_string().as_str(), answer), (status, format!("data:{bye}\n\n")));
+    }
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    assert_eq!(http.post("[\"ping\"]\nx").await.0, 400);
+    assert_eq!(http.hear().await, json!(["pong"]));
+    assert_eq!(http.hear().await[1], 4400);
+    for (method, path) in [("POST", "sse"), ("POST", "poll"), ("GET", "sse/x"), ("POST", "sse/x"), ("DELETE", "sse/x")]
+    {
+        let path = format!("{method} /_domcast/{path}");
+        let (status, _, _) = server.request(&path, &["Origin: https://evil.net"], "[\"ping\"]").await;
+        assert_eq!(status, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_over_http_that_reads_nothing_costs_a_bounded_amount_and_is_closed() {
+    let limits = Limits { write: Duration::from_millis(40), ..Limits::default() };
+    let server = start(Config { limits, ..open() }).await;
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    for n in 1..=64 {
+        server.domcast.hub().push(Push::state("counter", [("count", n)])).await.unwrap();
+        if n < 64 {
+            assert_eq!(http.hear().await[2], n);
+        }
+    }
+    assert_eq!(http.hear().await, json!(["bye", 4429, 0, "nothing was read for 0.04 s"]));
+    assert_eq!(http.last, 64);
+}
+
+#[tokio::test]
+async fn there_are_no_more_connections_than_there_may_be() {
+    let server = start(Config { limits: Limits { n_connections: 1, ..Limits::default() }, ..open() }).await;
+    let mut first = server.http("sse", hello(&server)).await;
+    first.hear().await;
+    let (status, _, body) = server.request("POST /_domcast/sse", &[], &hello(&server).to_string()).await;
+    let reason = "the server has as many connections as it may have";
+    assert_eq!((status, body), (503, format!("data:[\"bye\",1013,0,\"{reason}\"]\n\n")));
+    assert!(server.connect_from(None).await.is_err());
+    let deleted = server.request(&format!("DELETE {}", first.path), &[], "").await;
+    assert_eq!(deleted.0, 204);
+    assert_eq!(first.hear().await, json!(["bye", 1000, 0, "the client closed"]));
+    assert_eq!(first.hear().await, Value::Null);
+    while server.connect_from(None).await.is_err() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_finishes_what_was_begun_and_spreads_the_return() {
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Slow {
+        n: u64,
+    }
+    /// Handlers wait here until the test lets them go on.
+    static GATE: std::sync::Barrier = std::sync::Barrier::new(2);
+    impl View for Slow {
+        const TEMPLATE: &'static str = "ticker.html";
+        fn handlers(handlers: &mut Handlers<Self>) {
+            handlers.on("wait", |view: &mut Self, _: Empty| {
+                GATE.wait();
+                GATE.wait();
+                view.n += 1;
+                Ok(())
+            });
+        }
+    }
+    let server = start(open()).await;
+    server.domcast.hub().register("slow", Slow { n: 0 }).unwrap();
+    let hello = json!(["hello", 1, [["slow", server.position("slow")]]]);
+    let mut client = server.connect().await;
+    client.say(hello.clone()).await;
+    client.hear().await;
+    let mut http = server.http("sse", hello).await;
+    let document = http.hear().await[2].clone();
+    client.say(json!(["event", 1, document, "wait", {}])).await;
+    tokio::task::spawn_blocking(|| GATE.wait()).await.unwrap();
+    let domcast = server.domcast.clone();
+    let drain = tokio::spawn(async move { domcast.drain(Duration::from_secs(20)).await });
+    assert_eq!(http.hear().await.as_array().unwrap()[..2], [json!("bye"), json!(1012)]);
+    tokio::task::spawn_blocking(|| GATE.wait()).await.unwrap();
+    assert_eq!(client.hear().await, json!(["p", document, 1, [["t", 2, "1"]]]));
+    assert_eq!(client.hear().await, json!(["ack", 1]));
+    let bye = client.hear().await;
+    assert_eq!((&bye[0], &bye[1]), (&json!("bye"), &json!(1012)));
+    assert!(bye[2].as_u64().unwrap() <= 5000, "{bye}");
+    assert_eq!(client.close_code().await, (1012, "the server restarts".into()));
+    drop(client);
+    assert_eq!(http.hear().await, Value::Null);
+    assert!(drain.await.unwrap(), "all ended in time");
+    assert!(server.connect_from(None).await.is_err());
 }

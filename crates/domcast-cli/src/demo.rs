@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         let cards = cards(&Shell::new(address, token.is_some()));
         // The server does not need a reader of this.
         _ = output::line(&greeting(address, &cards));
-        web::serve(listening, router(&domcast, cards), HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
+        let router = router(&domcast, cards);
+        web::serve(listening, domcast, router, HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
     })?;
     Ok(Answer::Yes)
 }

@@ -83,10 +83,11 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         limits: config.limits,
         ..domcast_axum::Config::default()
     };
-    let router = pages::router(&Domcast::with_config(hub, access), &args.dir);
+    let domcast = Domcast::with_config(hub, access);
+    let router = pages::router(&domcast, &args.dir);
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
-    web::serve(listening, router, config.content_security_policy).await
+    web::serve(listening, domcast, router, config.content_security_policy).await
 }
 
 fn register(hub: &Hub, config: &Config) -> Result<()> {

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
-use domcast_axum::PushAccess;
-use std::future::Future;
+use domcast_axum::{Domcast, PushAccess};
+use std::future::{Future, IntoFuture};
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
 #[cfg(unix)]
@@ -19,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// Scripts, styles and connections of our own only; nothing inline, no `eval`.
 pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'self'";
 
-/// How long requests under way may take once the server is asked to stop.
+/// How long requests and connections may take to end once the server is asked to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
 /// Runs a server on all cores, with its log on standard error (`DOMCAST_LOG`: error, warn, info, debug, trace or off).
@@ -68,23 +69,30 @@ pub(crate) fn push_access(token: Option<&str>) -> PushAccess {
 }
 
 /// Serves until the process is asked to stop, then finishes what is under way, or stops at once if asked again.
-pub(crate) async fn serve(listening: Listening, router: Router, content_security_policy: HeaderValue) -> Result<()> {
+pub(crate) async fn serve(
+    listening: Listening,
+    domcast: Domcast,
+    router: Router,
+    content_security_policy: HeaderValue,
+) -> Result<()> {
     let Listening { listener, mut stop } = listening;
     let header = |name: HeaderName, value| SetResponseHeaderLayer::if_not_present(name, value);
     let router = router
         .layer(header(header::CONTENT_SECURITY_POLICY, content_security_policy))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
     let (ask, asked) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { _ = asked.await });
-    let stopping = async move {
-        stop.asked().await;
-        tracing::info!("stopping");
-        _ = ask.send(());
-        _ = timeout(LAST_REQUESTS, stop.asked()).await;
-    };
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move { _ = asked.await }).into_future();
+    let mut server = pin!(server);
     tokio::select! {
-        ended = server => Ok(ended?),
-        () = stopping => Ok(()),
+        ended = &mut server => return Ok(ended?),
+        () = stop.asked() => {}
+    }
+    tracing::info!("stopping");
+    _ = ask.send(());
+    let finished = async { tokio::join!(server, domcast.drain(LAST_REQUESTS)) };
+    tokio::select! {
+        (ended, _) = finished => Ok(ended?),
+        _ = timeout(LAST_REQUESTS, stop.asked()) => Ok(()),
     }
 }
 

@@ -466,6 +466,46 @@ fn a_server_asked_to_stop_ends_well() {
     }
 }
 
+/// The answer is an event stream that says goodbye, and the process ends although its client still listens.
+#[test]
+#[cfg(unix)]
+fn a_server_asked_to_stop_under_pushes_says_goodbye_and_ends_well() {
+    let mut server = demo();
+    let address = server.address;
+    let hello = r#"["hello", 1, [["counter", null]]]"#;
+    let head = format!("POST /_domcast/sse HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n", hello.len());
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "{head}{hello}").unwrap();
+    let mut events = BufReader::new(socket).lines().map_while(Result::ok);
+    assert!(events.any(|line| line.contains("\"snapshot\"")));
+    let pushers: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let body = r#"{"view": "counter", "handler": "increment"}"#;
+                let mut n_accepted = 0_u64;
+                loop {
+                    let mut answer = String::new();
+                    let Ok(mut socket) = TcpStream::connect(address) else { return n_accepted };
+                    let n_bytes = body.len();
+                    let head = "POST /push HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json";
+                    _ = write!(socket, "{head}\r\nHost: {address}\r\nContent-Length: {n_bytes}\r\n\r\n{body}");
+                    _ = socket.read_to_string(&mut answer);
+                    n_accepted += u64::from(answer.starts_with("HTTP/1.1 200"));
+                }
+            })
+        })
+        .collect();
+    assert!(events.any(|line| line.contains("[\"p\",")));
+    let pid = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let rest: Vec<String> = events.collect();
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    let bye = rest.iter().find(|line| line.contains("\"bye\"")).expect("the stream ends with a goodbye");
+    assert!(bye.starts_with("data:[\"bye\",1012,"), "{bye}");
+    let n_accepted: u64 = pushers.into_iter().map(|pusher| pusher.join().unwrap()).sum();
+    assert!(n_accepted > 0, "it answered until then");
+}
+
 #[test]
 fn pages_carry_a_policy_against_scripts_that_are_not_ours() {
     let server = demo();

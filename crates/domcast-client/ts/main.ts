@@ -3,7 +3,7 @@
  *
  *     <script src="/_domcast/client.js" defer></script>
  *
- * The connection goes to `ws` beside this script, wherever it is served from. A page may use
+ * The connection goes to `ws` beside this script, wherever it is served from, else to `sse` or `poll` there. A page may use
  *
  *     domcast.mount(element)                     an element with `dc-view` that came later
  *     domcast.unmount(element)                   leaves it as it is
@@ -16,9 +16,7 @@ import { Page } from './page';
 import type { Payload } from './protocol';
 
 const script = dom.getter(Document.prototype, 'currentScript')(document);
-const url = new URL(script ? 'ws' : '/_domcast/ws', (script as HTMLScriptElement | null)?.src || location.href);
-url.protocol = url.protocol.replace('http', 'ws');
-url.search = url.hash = '';
+const url = new URL(script ? '.' : '/_domcast/', (script as HTMLScriptElement | null)?.src || location.href);
 
 const page = new Page(url.href);
 

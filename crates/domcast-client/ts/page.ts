@@ -42,6 +42,7 @@ export class Page {
       opened: () => this.#hello(),
       received: (frame) => this.#received(frame),
       closed: (code) => this.#closed(code),
+      isQuiet: () => this.#sent.size === 0,
     });
   }
 
@@ -80,6 +81,8 @@ export class Page {
   #hello(): void {
     this.#greeted = [...this.#views.values()];
     this.#nEvents = 0;
+    // The numbers of another connection mean nothing on this one.
+    for (const view of this.#greeted) view.document = null;
     this.#socket.send(['hello', PROTOCOL_VERSION, this.#greeted.map((view) => [view.name, view.position])]);
     for (const view of this.#greeted) view.emit('connected');
   }
@@ -95,7 +98,7 @@ export class Page {
         console.error(`domcast: the server knows no view \`${frame[1]}\``);
         return void this.#answered(frame[1]);
       case 'p':
-        return this.#each(frame[1], (view) => view.update(frame[2], frame[3]));
+        return this.#each(frame[1], (view) => view.update(frame[2], frame[3], frame[4]));
       case 'snapshot':
         return this.#each(frame[1], (view) => view.snapshot(frame[2], frame[3], frame[4], frame[5]));
       case 'ack':

@@ -43,16 +43,19 @@ export type ClientFrame =
   | readonly ['hello', typeof PROTOCOL_VERSION, readonly (readonly [view: string, position: string | null])[]]
   | readonly ['event', n: number, document: number, handler: string, payload: Payload]
   | readonly ['resync', document: number]
+  | readonly ['ack', n: number]
   | readonly ['ping'];
 
 export type ServerFrame =
   | readonly ['mounted', view: string, document: number, position: string]
-  | readonly ['p', document: number, version: number, patches: readonly Patch[]]
+  | readonly ['p', document: number, version: number, patches: readonly Patch[], from?: number]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
   | readonly ['ack', n: number]
   | readonly ['refused', n: number, message: string]
   | readonly ['unknown', view: string]
   | readonly ['fault', document: number, fault: Fault | null]
+  | readonly ['bye', code: number, stayAwayMs: number, reason: string]
+  | readonly ['ping']
   | readonly ['pong'];
 
 export interface Fault {
@@ -62,10 +65,19 @@ export interface Fault {
   readonly excerpt?: string | null;
 }
 
-/** Close codes after which a client does not come back by itself. */
+/** Section 5. What we close with ourselves, or find where nobody said anything. */
+export const CLOSE_MOVED = 1000;
+export const CLOSE_LOST = 1006;
 export const CLOSE_TOO_LARGE = 1009;
-export const CLOSE_MALFORMED = 4400;
+const CLOSE_FULL = 1013;
+const CLOSE_TOO_SLOW = 4429;
 export const CLOSE_OTHER_VERSION = 4426;
+
+/** After these a client does not come back by itself: the server would refuse the same again. */
+export const isStop = (code: number): boolean => code === CLOSE_TOO_LARGE || (code >= 4400 && code < 4408);
+
+/** After these it comes back late: the server has too much to do. */
+export const isRetry = (code: number): boolean => code === CLOSE_FULL || code === CLOSE_TOO_SLOW;
 
 /** Reads `epoch:version`; `null` if it is not one. */
 export function readPosition(text: string | null): Position | null {

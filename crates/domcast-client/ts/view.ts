@@ -60,12 +60,12 @@ export class View {
     dom.setAttribute(this.element, 'dc-state', 'offline');
   }
 
-  /** Applies an update. Returns `false` if a snapshot must be asked for. */
-  update(version: number, patches: readonly Patch[]): boolean {
+  /** Applies what leads on from the version `from`. Returns `false` if a snapshot must be asked for. */
+  update(version: number, patches: readonly Patch[], from = version - 1): boolean {
     const { epoch, version: current } = this.#position ?? { epoch: '', version: Infinity };
     // At or below: a duplicate after a replay, or we wait for a snapshot that is asked for already.
     if (version <= current) return true;
-    if (version !== current + 1) return this.#resync(`version ${version} after ${current}`);
+    if (from !== current) return this.#resync(`version ${version} after ${current}`);
     try {
       run(this.#tree, patches);
     } catch (error) {

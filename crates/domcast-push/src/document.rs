@@ -1,7 +1,9 @@
 //! Documents: the tree that every subscriber of a view has, its position, and the updates that led there.
 //!
 //! A document is a value that turns a newly parsed tree into one numbered frame; it opens nothing and awaits nothing.
-//! Frames are encoded once and kept, so a client that comes back gets the very bytes that it missed.
+//! A client that is behind, because it was away or reads slowly, gets one frame to the present version: the update's own bytes
+//! if it missed only that, else all that it missed composed to one list (see `compose`), or the snapshot where that is shorter
+//! or the updates are not kept any more. Each is made once per version for all who need it.
 //!
 //! Ids are assigned by applying the patches to the document's own tree, never by a second rule, so the server counts as
 //! every client does.
@@ -9,12 +11,13 @@
 //! Invariants: the history holds the updates up to the present version without a gap; applying them to the tree
 //! of an older position gives the present one; the cached texts are those of the present version.
 
+use crate::compose::compose;
 use crate::frame;
 use crate::position::Position;
 use bytes::Bytes;
-use domcast_diff::{Patch, Tree, apply, diff, escape_attribute};
+use domcast_diff::{Patch, Patches, Tree, apply, diff, escape_attribute};
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -31,7 +34,13 @@ pub(crate) struct Document {
     fault: Option<Fault>,
     container: Option<Arc<str>>,
     snapshot: Option<Bytes>,
+    /// Frames that lead from older versions to the present one.
+    composed: Vec<(u64, Bytes)>,
 }
+
+/// The most older versions that composed frames are made from for one present version. Clients at yet others get the
+/// snapshot: slow readers, however many, cost no more work than this.
+const MAX_COMPOSED: usize = 32;
 
 /// How many updates a document keeps for clients that come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +77,6 @@ pub(crate) enum Update {
     Restart,
 }
 
-/// What a client at an older position needs.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CatchUp {
-    /// These frames in order; none if nothing was missed.
-    Frames(Vec<Bytes>),
-    /// A snapshot, and nothing else.
-    Snapshot,
-}
-
 impl Document {
     pub(crate) fn new(view: Arc<str>, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
         Document {
@@ -84,11 +84,12 @@ impl Document {
             number,
             tree,
             position: Position { epoch, version: 0 },
-            history: History { limits, frames: VecDeque::new(), n_bytes: 0 },
+            history: History { limits, updates: VecDeque::new(), n_bytes: 0 },
             n_restarts: 0,
             fault: None,
             container: None,
             snapshot: None,
+            composed: Vec::new(),
         }
     }
 
@@ -111,6 +112,7 @@ impl Document {
             return Update::Same;
         }
         (self.container, self.snapshot) = (None, None);
+        self.composed.clear();
         if apply(&mut self.tree, &patches).is_err() {
             debug_assert!(false, "the patches of a diff can be applied to its old tree");
             self.restart(new_tree);
@@ -122,7 +124,7 @@ impl Document {
         }
         self.position.version += 1;
         let frame = frame::patches(self.number, self.position.version, &patches);
-        self.history.push(frame.clone());
+        self.history.push(frame.clone(), patches);
         Update::Frame(frame)
     }
 
@@ -136,14 +138,40 @@ impl Document {
         self.history.clear();
     }
 
-    /// Returns what leads a client from `position` to the present one. `None` is a client without a tree.
-    pub(crate) fn catch_up(&self, position: Option<&Position>) -> CatchUp {
-        let known = position.filter(|position| position.epoch == self.position.epoch);
-        let n_missed = known.and_then(|known| self.position.version.checked_sub(known.version));
-        match n_missed.and_then(|n_missed| self.history.last(n_missed)) {
-            Some(frames) => CatchUp::Frames(frames),
-            None => CatchUp::Snapshot,
+    /// Returns the version of a client at `position`, if that is one of this life of the document. `None` is a client without a tree.
+    pub(crate) fn version_at(&self, position: Option<&Position>) -> Option<u64> {
+        let known = position.filter(|position| position.epoch == self.position.epoch)?;
+        (known.version <= self.position.version).then_some(known.version)
+    }
+
+    /// Returns the frame that leads a client from version `from` to the present one: a composed list, or the snapshot.
+    pub(crate) fn newest(&mut self, from: Option<u64>) -> Bytes {
+        match from.and_then(|from| self.composed(from)) {
+            Some(frame) => frame,
+            None => self.snapshot(),
         }
+    }
+
+    /// Composes the updates after `from`; `None` if they are not all kept, or if a snapshot is the better choice.
+    fn composed(&mut self, from: u64) -> Option<Bytes> {
+        if let Some((_, frame)) = self.composed.iter().find(|(version, _)| *version == from) {
+            return Some(frame.clone()).filter(|frame| !frame.is_empty());
+        }
+        let mut missed = self.history.last(self.position.version.checked_sub(from)?)?;
+        if missed.len() == 1 {
+            return missed.next().map(|update| update.frame.clone());
+        }
+        if self.composed.len() >= MAX_COMPOSED {
+            return None;
+        }
+        let patches = compose(missed.map(|update| &update.patches));
+        let mut frame = frame::composed(self.number, self.position.version, &patches, from);
+        if frame.len() > self.snapshot().len() {
+            // An empty frame stands for the snapshot, so that this is found out once.
+            frame = Bytes::new();
+        }
+        self.composed.push((from, frame));
+        self.composed(from)
     }
 
     /// Sets or clears the fault; returns the frame that tells of it, if it is news.
@@ -200,28 +228,35 @@ fn container(view: &str, position: &Position, tree: &Tree) -> String {
 #[derive(Debug)]
 struct History {
     limits: HistoryLimits,
-    frames: VecDeque<Bytes>,
+    updates: VecDeque<Kept>,
     n_bytes: usize,
 }
 
+/// An update, as it was sent and as it can be composed with others.
+#[derive(Debug)]
+struct Kept {
+    frame: Bytes,
+    patches: Patches,
+}
+
 impl History {
-    fn push(&mut self, frame: Bytes) {
+    fn push(&mut self, frame: Bytes, patches: Patches) {
         self.n_bytes += frame.len();
-        self.frames.push_back(frame);
-        while self.frames.len() > self.limits.n_updates || self.n_bytes > self.limits.n_bytes {
-            let Some(oldest) = self.frames.pop_front() else { break };
-            self.n_bytes -= oldest.len();
+        self.updates.push_back(Kept { frame, patches });
+        while self.updates.len() > self.limits.n_updates || self.n_bytes > self.limits.n_bytes {
+            let Some(oldest) = self.updates.pop_front() else { break };
+            self.n_bytes -= oldest.frame.len();
         }
     }
 
-    /// Returns the last `n_frames` frames, or `None` if they are not all kept.
-    fn last(&self, n_frames: u64) -> Option<Vec<Bytes>> {
-        let first = self.frames.len().checked_sub(usize::try_from(n_frames).ok()?)?;
-        Some(self.frames.range(first..).cloned().collect())
+    /// Returns the last `n_updates` updates, or `None` if they are not all kept.
+    fn last(&self, n_updates: u64) -> Option<vec_deque::Iter<'_, Kept>> {
+        let first = self.updates.len().checked_sub(usize::try_from(n_updates).ok()?)?;
+        Some(self.updates.range(first..))
     }
 
     fn clear(&mut self) {
-        self.frames.clear();
+        self.updates.clear();
         self.n_bytes = 0;
     }
 }

@@ -18,6 +18,10 @@ pub(crate) fn patches(document: u32, version: u64, patches: &Patches) -> Bytes {
     format!("[\"p\",{document},{version},{}]", patches.to_json()).into()
 }
 
+pub(crate) fn composed(document: u32, version: u64, patches: &Patches, from: u64) -> Bytes {
+    format!("[\"p\",{document},{version},{},{from}]", patches.to_json()).into()
+}
+
 pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes {
     let next_id = tree.next_id().0;
     let ids: Vec<u32> = tree.numbering().into_iter().flat_map(|(first, count)| [first.0, count]).collect();
@@ -60,6 +64,10 @@ pub(crate) enum ClientFrame {
         document: u32,
     },
     Ping,
+    /// The first `n` frames of this session are applied.
+    Ack {
+        n: u64,
+    },
 }
 
 /// A frame of a client that ends its connection.
@@ -120,7 +128,8 @@ impl ClientFrame {
                 None => Err(wrong(r#"["resync", document]"#)),
             },
             ("ping", [_]) => Ok(ClientFrame::Ping),
-            _ => Err(FrameError::malformed("it is none of `hello`, `event`, `resync`, `ping`")),
+            ("ack", [_, n]) => n.as_u64().map(|n| ClientFrame::Ack { n }).ok_or_else(|| wrong(r#"["ack", n]"#)),
+            _ => Err(FrameError::malformed("it is none of `hello`, `event`, `resync`, `ping`, `ack`")),
         }
     }
 }

@@ -331,7 +331,8 @@ impl Hub {
                 match document.update(tree) {
                     Update::Same => {}
                     Update::Frame(frame) => {
-                        subscribers.iter().for_each(|to| to.mailbox.frame(document.number(), &frame));
+                        let (number, version) = (document.number(), document.position().version);
+                        subscribers.iter().for_each(|to| to.mailbox.frame(number, version, &frame));
                     }
                     Update::Restart => subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number())),
                 }

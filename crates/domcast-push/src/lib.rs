@@ -40,6 +40,7 @@ mod declared; // views without Rust code
 mod source; // one face for all kinds of views
 mod turn; // many inputs, one rendering
 mod document; // the tree and its numbered updates
+mod compose; // many updates as one
 mod position; // epoch and version
 mod frame; // messages as text
 mod mailbox; // what waits for one connection

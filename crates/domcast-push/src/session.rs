@@ -3,7 +3,6 @@
 //! An adapter hands every frame of the client to [`Session::receive`], writes every frame of [`Session::next`], and decides
 //! nothing. Dropping the session ends its subscriptions.
 
-use crate::document::CatchUp;
 use crate::frame::{self, ClientFrame, FrameError};
 use crate::hub::{Hub, Slot, Subscriber};
 use crate::mailbox::{Mailbox, Next};
@@ -60,6 +59,7 @@ impl Session {
         match ClientFrame::parse(text)? {
             ClientFrame::Hello(views) => self.hello(views)?,
             ClientFrame::Ping => self.mailbox.answer(frame::pong()),
+            ClientFrame::Ack { n } => self.acknowledge(n)?,
             ClientFrame::Resync { document } => {
                 self.document(document)?;
                 self.mailbox.snapshot(document);
@@ -89,16 +89,38 @@ impl Session {
                 Next::Frame(frame) => return Some(frame),
                 Next::Closed => return None,
                 Next::Nothing => self.mailbox.filled().await,
-                Next::Snapshot { document } => {
+                Next::Mark { document, from } => {
                     let Ok(slot) = self.document(document) else { continue };
-                    // Under this lock no frame is made between the snapshot and the end of the mark.
+                    // Under this lock no frame is made between this one and the end of the mark.
                     let mut shown = slot.shown();
-                    if self.mailbox.take_mark(document) {
-                        return Some(shown.document.snapshot());
+                    let frame = shown.document.newest(from);
+                    if self.mailbox.take_mark(document, from, shown.document.position().version, &frame) {
+                        return Some(frame);
                     }
                 }
             }
         }
+    }
+
+    /// Notes that the client has read the first `n` frames of this session. From the first call on, [`next`](Self::next) waits
+    /// while too much is not acknowledged (see [`MailboxLimits`](crate::MailboxLimits)); `acknowledge(0)` says so from the start.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]: so many frames were never handed out.
+    pub fn acknowledge(&self, n: u64) -> Result<(), FrameError> {
+        let never_sent = |_| FrameError::malformed(format!("{n} frames are acknowledged, fewer were sent"));
+        self.mailbox.acknowledge(n).map_err(never_sent)
+    }
+
+    /// How many frames the client has acknowledged.
+    pub fn n_acknowledged(&self) -> u64 {
+        self.mailbox.n_acknowledged()
+    }
+
+    /// Whether something waits that [`next`](Self::next) does not give before the client acknowledges more.
+    pub fn is_held(&self) -> bool {
+        self.mailbox.is_held()
     }
 
     fn hello(&self, views: Vec<(String, Option<Position>)>) -> Result<(), FrameError> {
@@ -129,10 +151,8 @@ impl Session {
         let mut shown = slot.shown();
         let document = &shown.document;
         let mounted = frame::mounted(document.view(), document.number(), document.position());
-        match document.catch_up(position) {
-            CatchUp::Frames(missed) => self.mailbox.mount(document.number(), mounted, Some(&missed)),
-            CatchUp::Snapshot => self.mailbox.mount(document.number(), mounted, None),
-        }
+        let (from, version) = (document.version_at(position), document.position().version);
+        self.mailbox.mount(document.number(), mounted, from, version);
         if let Some(fault) = document.fault() {
             self.mailbox.answer(fault);
         }

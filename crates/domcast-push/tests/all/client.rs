@@ -69,8 +69,9 @@ impl Page {
         let position = self.position.take().expect("a page without a position gets a snapshot");
         let (epoch, version) = position.split_once(':').unwrap();
         let version: u64 = version.parse().unwrap();
-        assert_eq!(frame[2], version + 1, "no version is skipped or repeated");
-        self.position = Some(format!("{epoch}:{}", version + 1));
+        let from = frame.get(4).map_or_else(|| frame[2].as_u64().unwrap() - 1, |from| from.as_u64().unwrap());
+        assert_eq!(from, version, "no version is skipped or repeated");
+        self.position = Some(format!("{epoch}:{}", frame[2]));
         let patches: Patches = serde_json::from_value(frame[3].clone()).unwrap();
         apply(&mut self.tree, &patches).unwrap();
         self.n_patches += 1;

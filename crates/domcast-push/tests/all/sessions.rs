@@ -37,7 +37,8 @@ fn what_changed_between_page_and_connection_arrives_once() {
     page.connect(&hub);
     push(&hub, "<p>3</p>");
     assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
-    assert_eq!((page.n_patches, page.n_snapshots), (3, 0));
+    // As one frame: the last of the three was not written yet when the page came to read.
+    assert_eq!((page.n_patches, page.n_snapshots), (1, 0));
     assert_eq!(page.tree.to_html(), "<p>3</p>");
 }
 
@@ -50,7 +51,7 @@ fn a_page_older_than_the_history_gets_one_snapshot() {
     let mut newer = Page::load(&hub, "panel");
     push(&hub, "<p>2</p>");
     push(&hub, "<p>3</p><i>i</i>");
-    for (page, expected) in [(&mut old, (0, 1)), (&mut newer, (2, 0))] {
+    for (page, expected) in [(&mut old, (0, 1)), (&mut newer, (1, 0))] {
         page.connect(&hub);
         page.read(usize::MAX);
         assert_eq!((page.n_patches, page.n_snapshots), expected);
@@ -84,24 +85,131 @@ fn an_unknown_view_is_answered_and_the_others_are_mounted() {
 }
 
 #[test]
-fn a_slow_reader_gets_one_snapshot_of_the_newest_state() {
+fn a_slow_reader_gets_one_patch_list_to_the_newest_state() {
     let mailbox = MailboxLimits { n_frames: 4, ..MailboxLimits::default() };
     let hub = hub(Options { mailbox, ..Options::default() });
     let (mut slow, mut quick) = (Page::load(&hub, "panel"), Page::load(&hub, "panel"));
     slow.connect(&hub);
     quick.connect(&hub);
+    // Read up to version 2 before it stalls.
     for n in 1..=100 {
         push(&hub, &format!("<p>{n}</p>"));
         quick.read(usize::MAX);
+        if n <= 2 {
+            slow.read(usize::MAX);
+        }
+    }
+    let waiting = frames(&slow);
+    let [frame] = &waiting[..] else { panic!("{waiting:?}") };
+    assert_eq!(frame, &json!(["p", 0, 100, [["t", 2, "100"]], 2]));
+    assert_eq!((quick.n_patches, quick.n_snapshots), (100, 0));
+}
+
+#[test]
+fn a_slow_reader_that_is_behind_the_history_gets_one_snapshot() {
+    let mailbox = MailboxLimits { n_frames: 4, ..MailboxLimits::default() };
+    let history = HistoryLimits { n_updates: 50, ..HistoryLimits::default() };
+    let hub = hub(Options { mailbox, history, ..Options::default() });
+    let mut slow = Page::load(&hub, "panel");
+    slow.connect(&hub);
+    for n in 1..=51 {
+        push(&hub, &format!("<p>{n}</p>"));
     }
     slow.read(usize::MAX);
     assert_eq!((slow.n_patches, slow.n_snapshots), (0, 1));
-    assert_eq!((quick.n_patches, quick.n_snapshots), (100, 0));
     push(&hub, "<p>last</p>");
-    for mut page in [slow, quick] {
-        page.read(usize::MAX);
-        assert_eq!(page.tree.to_html(), "<p>last</p>");
+    slow.read(usize::MAX);
+    assert_eq!(slow.tree.to_html(), "<p>last</p>");
+}
+
+#[test]
+fn of_a_patch_list_and_a_snapshot_a_slow_reader_gets_the_shorter_one() {
+    let hub = hub(Options::default());
+    let mut slow = Page::load(&hub, "panel");
+    push(&hub, "<p>0</p><i>one</i>");
+    push(&hub, "<p>0</p>");
+    push(&hub, "<b>a text that travels only once</b><p>0</p>");
+    push(&hub, "<b>0</b>");
+    slow.connect(&hub);
+    slow.read(usize::MAX);
+    assert_eq!((slow.n_patches, slow.n_snapshots), (0, 1));
+    assert_eq!(slow.tree.to_html(), "<b>0</b>");
+}
+
+/// Prints how many bytes a reader that stalled for 64 updates gets: `cargo test -p domcast-push stalled -- --nocapture`.
+#[test]
+fn a_reader_that_stalled_gets_a_small_part_of_a_snapshot() {
+    let table = |n: usize| {
+        let row = |row: usize| {
+            let price = if row == n % 100 { n } else { 0 };
+            format!("<tr dc-key={row}><td>row {row}</td><td class=price>{price}</td><td>in stock</td></tr>")
+        };
+        let rows: String = (0..100).map(row).collect();
+        format!("<p>update {n}</p><table><tbody>{rows}</tbody></table>")
+    };
+    let hub = hub(Options { mailbox: MailboxLimits { n_frames: 4, ..MailboxLimits::default() }, ..Options::default() });
+    push(&hub, &table(0));
+    let mut slow = Page::load(&hub, "panel");
+    slow.connect(&hub);
+    let mut n_bytes_sent = 0;
+    let quick = hub.connect();
+    quick.receive(&json!(["hello", 1, [["panel", slow.position]]]).to_string()).unwrap();
+    let read = || now(quick.next()).flatten().map_or(0, |frame| frame.len());
+    read();
+    for n in 1..=64 {
+        push(&hub, &table(n));
+        n_bytes_sent += read();
     }
+    let n_bytes: usize = frames(&slow).iter().map(|frame| frame.to_string().len()).sum();
+    slow.session.as_ref().unwrap().receive(r#"["resync", 0]"#).unwrap();
+    let n_bytes_snapshot = now(slow.session.as_ref().unwrap().next()).flatten().unwrap().len();
+    println!(
+        "64 updates of a 100-row table: {n_bytes_sent} bytes; as one list {n_bytes}; a snapshot {n_bytes_snapshot}"
+    );
+    assert!(n_bytes * 2 < n_bytes_snapshot && n_bytes < n_bytes_sent, "{n_bytes} of {n_bytes_snapshot}");
+}
+
+#[test]
+fn however_many_slow_readers_at_different_versions_the_lists_made_for_them_are_bounded() {
+    let mailbox = MailboxLimits { n_frames: 1, ..MailboxLimits::default() };
+    let hub = hub(Options { mailbox, ..Options::default() });
+    let mut slow = Vec::new();
+    for n in 1..=40 {
+        let mut page = Page::load(&hub, "panel");
+        page.connect(&hub);
+        page.read(usize::MAX);
+        slow.push(page);
+        push(&hub, &format!("<p>{n}</p><i>and quite some more text that a snapshot has to carry</i>"));
+    }
+    push(&hub, "<p>end</p><i>and quite some more text that a snapshot has to carry</i>");
+    let mut n_snapshots = 0;
+    for page in &mut slow {
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), content(&hub, "panel"));
+        n_snapshots += page.n_snapshots;
+    }
+    assert_eq!(n_snapshots, 40 - 32);
+}
+
+#[test]
+fn a_client_that_acknowledges_and_stops_is_held_and_then_gets_the_newest_state_only() {
+    let hub = hub(Options::default());
+    let mut page = Page::load(&hub, "panel");
+    page.connect(&hub);
+    let say = |page: &Page, frame: Value| page.session.as_ref().unwrap().receive(&frame.to_string()).map(|_| ());
+    say(&page, json!(["ack", 0])).unwrap();
+    for n in 1..=200 {
+        push(&hub, &format!("<p>{n}</p>"));
+        page.read(usize::MAX);
+    }
+    // The greeting and 63 updates.
+    assert_eq!((page.n_patches, page.session.as_ref().unwrap().is_held()), (63, true));
+    say(&page, json!(["ack", 64])).unwrap();
+    page.read(usize::MAX);
+    assert_eq!((page.n_patches, page.n_snapshots), (64, 0));
+    assert_eq!(page.tree.to_html(), "<p>200</p>");
+    let error = say(&page, json!(["ack", 66])).unwrap_err();
+    assert_eq!(error.to_string(), "malformed frame: 66 frames are acknowledged, fewer were sent");
 }
 
 #[test]
