@@ -27,5 +27,9 @@ fn compare(u: &mut Unstructured<'_>) -> Result<()> {
     let tree = tree.expect("the text is short and the context a name");
     assert_eq!(tree, expected, "{html:?} in {context:?}");
     assert_eq!(laws::sound(&tree), Ok(()));
+    // The same text elsewhere: what was made of equal source is equal.
+    let some = markup::SURROUNDINGS.iter().skip(html.len() % 6).step_by(6);
+    let around: Vec<_> = some.map(|(before, after)| parse_fragment(&format!("{before}{html}{after}"), "div")).collect();
+    assert_eq!(laws::spans(around.iter().flatten().chain([&tree])), Ok(()));
     Ok(())
 }

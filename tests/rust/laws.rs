@@ -158,6 +158,49 @@ proptest! {
     }
 
     #[test]
+    fn what_is_made_of_equal_source_is_equal(bytes in bytes(300)) {
+        let u = &mut Unstructured::new(&bytes);
+        let markup = markup::regular(u, 30)?;
+        let other = markup::regular(u, 20)?;
+        let mut trees = Vec::new();
+        for (before, after) in markup::SURROUNDINGS {
+            for html in [format!("{before}{markup}{after}"), format!("{before}{other}{markup}{after}{markup}")] {
+                let page = format!("<!DOCTYPE html><html><head><title>t</title></head><body>{html}</body></html>");
+                trees.push(parse_fragment(&html, "div").expect("the text is short"));
+                trees.push(parse_document(&page).expect("the text is short"));
+                // What follows `</body>` goes into it.
+                trees.push(parse_document(&format!("{page}\n")).expect("the text is short"));
+            }
+        }
+        // Deep down elements become siblings of those around them.
+        trees.push(parse_fragment(&format!("{}{markup}", "<div>".repeat(510)), "div").expect("regular markup may nest"));
+        ok(laws::spans(&trees))?;
+    }
+
+    #[test]
+    fn one_tree_follows_regular_pages(bytes in bytes(3_000)) {
+        let u = &mut Unstructured::new(&bytes);
+        // Pages of few pieces, so that much of a page stays and moves.
+        let pieces: Vec<String> = (0..6).map(|_| markup::regular(u, 12)).collect::<Result<_, _>>()?;
+        let mut live = LiveTree::new(&Tree::new());
+        for _ in 0..12 {
+            let mut html = String::new();
+            for _ in 0..u.int_in_range(0..=6)? {
+                let (before, after) = *u.choose(&markup::SURROUNDINGS)?;
+                html.extend([before, u.choose(&pieces)?, after]);
+            }
+            let new = parse_fragment(&html, "div").expect("the text is short");
+            ok(live.update(&new))?;
+            ok(laws::spans([live.tree(), &new]))?;
+            // Changes that no parser saw take spans away.
+            let changed = trees::changed(u, &new, 2)?;
+            ok(laws::spans([live.tree(), &new, &changed]))?;
+            ok(live.update(&changed))?;
+            ok(laws::spans([live.tree(), &new, &changed]))?;
+        }
+    }
+
+    #[test]
     fn one_tree_follows_parsed_pages(bytes in bytes(3_000)) {
         let u = &mut Unstructured::new(&bytes);
         let mut page = || -> Result<Tree, arbitrary::Error> {

@@ -201,3 +201,25 @@ fn small_stack(run: impl FnOnce() + Send + 'static) {
         std::panic::resume_unwind(panic);
     }
 }
+
+#[test]
+fn a_tree_that_changes_for_ever_stays_small() {
+    let page = |step: usize| {
+        let row = |row: usize| {
+            let class = if row % 7 == step % 7 { format!("c{step}") } else { "row".into() };
+            format!("<li id=r{row} class={class} data-x{step}=1>text {} of step {}</li>", row, step / (1 + row % 5))
+        };
+        parse_fragment(&format!("<ul>{}</ul>", (step % 40..200 + step % 40).map(row).collect::<String>()), "div")
+    };
+    let page = |step| page(step).expect("the page is small");
+    let mut tree = page(0);
+    let n_bytes = tree.n_bytes();
+    for step in 0..2_000 {
+        let patches = diff(&tree, &page(step));
+        apply(&mut tree, &patches).expect("the patches fit the tree they were made for");
+        if tree.is_sparse() {
+            tree.compact();
+        }
+        assert!(tree.n_bytes() < 8 * n_bytes, "step {step}: {} bytes, at first {n_bytes}", tree.n_bytes());
+    }
+}

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// The table of the dynamic programme stays below this many cells.
-const MAX_CELLS: usize = 4096;
+pub(crate) const MAX_CELLS: usize = 4096;
 
 /// How far the greedy pairing looks for an equal sibling.
 const LOOK_AHEAD: usize = 16;

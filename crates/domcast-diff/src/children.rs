@@ -29,16 +29,22 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
     let first_pair = walk.pairs.len();
     let mut rest = Rest::of(walk, old_parent, new_parent);
     let mut tail = Vec::new();
-    rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing_at_a_glance(old_id, new_id));
-    let is_pair_left = rest.pair().is_some_and(|(old_id, new_id)| is_same_kind(walk, old_id, new_id));
-    if !is_pair_left {
-        rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing(old_id, new_id));
+    rest.trim_front(walk, Walk::pairing_at_a_glance);
+    // What is left alone between two equal ends needs no closer look: the two become one another.
+    let mut alone = rest;
+    alone.trim_back(walk, &mut tail, Walk::pairing_at_a_glance);
+    let pair = alone.pair().filter(|&(old_id, new_id)| is_same_kind(walk, old_id, new_id));
+    if pair.is_some() {
+        rest = alone;
+    } else {
+        tail.clear();
+        rest.trim_front(walk, Walk::pairing);
+        rest.trim_back(walk, &mut tail, Walk::pairing);
     }
 
     let (old_ids, new_ids) = (ids(walk.old, rest.old), ids(walk.new, rest.new));
-    if let Some((old_id, new_id)) = rest.pair().filter(|_| is_pair_left) {
-        // What is left alone between two equal ends needs no search.
-        walk.pairs.push((old_id, new_id));
+    if let Some(pair) = pair {
+        walk.pairs.push(pair);
     } else if !old_ids.is_empty() || !new_ids.is_empty() {
         let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
         siblings.put_in_place(walk, !rest.is_any_kept, rest.after);
@@ -54,6 +60,7 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
 }
 
 /// The children between those that were set aside at both ends.
+#[derive(Clone, Copy)]
 struct Rest {
     /// The first and the last of the old children, if there are any.
     old: Option<(NodeId, NodeId)>,
@@ -69,13 +76,8 @@ impl Rest {
         Rest { old: all(walk.old, old_parent), new: all(walk.new, new_parent), after: None, is_any_kept: false }
     }
 
-    /// Sets aside what surely pairs at both ends. Pairs to be walked go to the walk, those at the far end to `tail`.
-    fn trim(
-        &mut self,
-        walk: &mut Walk<'_>,
-        tail: &mut Vec<(NodeId, NodeId)>,
-        pairing: impl Fn(&Walk<'_>, NodeId, NodeId) -> Pairing,
-    ) {
+    /// Sets aside what surely pairs at the front. Pairs that may differ inside go to the walk.
+    fn trim_front<'a>(&mut self, walk: &mut Walk<'a>, pairing: impl Fn(&Walk<'a>, NodeId, NodeId) -> Pairing) {
         while let (Some((old_id, old_last)), Some((new_id, new_last))) = (self.old, self.new) {
             match pairing(walk, old_id, new_id) {
                 Pairing::Equal => {}
@@ -86,6 +88,15 @@ impl Rest {
             self.old = walk.old.next_sibling(old_id).filter(|_| old_id != old_last).map(|next| (next, old_last));
             self.new = walk.new.next_sibling(new_id).filter(|_| new_id != new_last).map(|next| (next, new_last));
         }
+    }
+
+    /// Sets aside what surely pairs at the end. Pairs that may differ inside go to `tail`, the last ones first.
+    fn trim_back<'a>(
+        &mut self,
+        walk: &Walk<'a>,
+        tail: &mut Vec<(NodeId, NodeId)>,
+        pairing: impl Fn(&Walk<'a>, NodeId, NodeId) -> Pairing,
+    ) {
         while let (Some((old_first, old_id)), Some((new_first, new_id))) = (self.old, self.new) {
             match pairing(walk, old_id, new_id) {
                 Pairing::Equal => {}
@@ -282,21 +293,23 @@ impl<'a> Siblings<'a> {
 
     /// Pairs what is left between neighbours that stay, in order, so none of it moves.
     fn pair_between(&mut self, walk: &Walk<'_>, candidates: &Candidates, is_paired: &mut [bool]) {
+        // Who surely finds no partner is left out only where that saves much: its place decides between equally good pairs.
+        let is_large = self.old_ids.len() * self.new_ids.len() > align::MAX_CELLS;
         let mut gap_old = 0;
         let mut gap_new: Vec<usize> = Vec::new();
         let mut found: Vec<(usize, usize)> = Vec::new();
         for new_idx in 0..=self.new_ids.len() {
             let is_end = new_idx == self.new_ids.len();
             if !is_end && !self.stays[new_idx] {
-                if self.partners[new_idx].is_none() && candidates.new[new_idx] {
+                if self.partners[new_idx].is_none() && (candidates.new[new_idx] || !is_large) {
                     gap_new.push(new_idx);
                 }
                 continue;
             }
             let end = if is_end { self.old_ids.len() } else { self.partners[new_idx].unwrap_or(gap_old) };
             if !gap_new.is_empty() {
-                let old: Vec<usize> =
-                    (gap_old..end).filter(|&old_idx| candidates.old[old_idx] && !is_paired[old_idx]).collect();
+                let is_left = |old_idx: &usize| !is_paired[*old_idx] && (candidates.old[*old_idx] || !is_large);
+                let old: Vec<usize> = (gap_old..end).filter(is_left).collect();
                 let old_at = |idx: usize| self.old_ids[old[idx]];
                 let new_at = |idx: usize| self.new_ids[gap_new[idx]];
                 let pairs = align::align(walk, old.len(), gap_new.len(), &old_at, &new_at);

@@ -95,6 +95,14 @@ impl Tree {
         }
     }
 
+    /// Returns the part of the source that a parser made this element of, with all in it, if it is known and neither changed since.
+    ///
+    /// Elements of one name that have equal spans are equal, in this tree and in all others.
+    pub fn span(&self, id: NodeId) -> Option<&str> {
+        let span = self.0.slot(id.0)?.span;
+        (span.len != 0).then(|| self.0.pools.str(span))
+    }
+
     /// Returns the parent of a node that exists and is not the root.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
         node_id(self.0.slot(id.0)?.parent)

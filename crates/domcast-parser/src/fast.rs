@@ -9,6 +9,21 @@
 //! agency have nothing to do, and scopes matter only for `p`, `a`, `button`, `select` and `form`, which are counted.
 //!
 //! A property and a fuzz target hold the result equal to html5ever's.
+//!
+//! # Spans
+//!
+//! Every element with a start tag of its own gets the span of its source: from its `<` to behind its end tag or, where the end is
+//! implied, to the tag that implies it. `domcast-diff` relies on this: *elements of one name whose spans hold equal bytes are
+//! equal*, whatever tree they are in. Why that holds:
+//!
+//! - A span begins and ends between tokens, and its last text ends at a tag in every source, so equal bytes are equal tokens.
+//! - All nodes that these tokens make are in the element, and no others are: there is no foster parenting here, no adoption agency, and
+//!   no reconstruction. The exceptions have no span: `html` and `body` (what follows `</body>` goes into it), what is open when the
+//!   text ends, elements with implied start tags, and all elements of a tree that was cut at the deepest level.
+//! - What the tokens make depends on the elements open around them only by giving up: an open `p`, `a`, `button`, `select`, `form` or `li`
+//!   further up, or a table around, makes the markup irregular or ends the element (and with it the span), but never makes another tree.
+//! - Save for one: inside `svg` the same letters make other names. The element's own namespace tells that, and it is part of its name.
+//! - Options, limits and the context of a fragment decide whether this path is taken, not what it makes.
 
 use crate::names::{self, Tag};
 use crate::references::decode;
@@ -191,8 +206,9 @@ impl<'a> SeenTags<'a> {
 
 impl<'a> Builder<'a> {
     fn new(parser: &'a Parser, html: &'a str) -> Builder<'a> {
-        // Markup has a node for about every twenty bytes; too much room costs next to nothing.
-        let tree = TreeBuilder::new(html, (html.len() / 16).min(parser.limits.n_nodes));
+        // Between two tags there is a text or nothing, and every other tag makes an element: mostly fewer nodes than `<`.
+        let n_nodes = memchr::memchr_iter(b'<', html.as_bytes()).count();
+        let tree = TreeBuilder::new(html, (n_nodes + 1).min(parser.limits.n_nodes));
         // A short text is not worth large tables.
         let n_slots = (html.len() / 64).next_power_of_two().clamp(8, 256);
         Builder {

@@ -1,6 +1,7 @@
 //! The laws of DESIGN and ARCHITECTURE as functions; each says which law is broken, and how.
 
-use domcast_diff::{NodeId, Patch, Patches, Tree, apply, diff};
+use domcast_diff::{Name, NodeId, Nodes, Patch, Patches, Tree, apply, diff};
+use std::collections::HashMap;
 
 /// A page and the server behind it: two trees that only patches on the wire keep equal.
 #[derive(Clone, Debug)]
@@ -142,6 +143,26 @@ pub fn sound(tree: &Tree) -> Result<(), String> {
     }
     if n_nodes != tree.n_nodes() {
         return Err(format!("{n_nodes} nodes are in the tree, it says {}", tree.n_nodes()));
+    }
+    Ok(())
+}
+
+/// Checks that elements of one name that say to be made of the same source are equal, in all trees.
+///
+/// # Errors
+///
+/// Shows two elements that differ.
+pub fn spans<'a>(trees: impl IntoIterator<Item = &'a Tree>) -> Result<(), String> {
+    let mut seen: HashMap<(Name<'_>, &str), Nodes> = HashMap::new();
+    for tree in trees {
+        for (id, _) in tree.descendants(NodeId::ROOT) {
+            let (Some(element), Some(span)) = (tree.element(id), tree.span(id)) else { continue };
+            let nodes = Nodes::new(tree, &[id]);
+            let first = seen.entry((element.name, span)).or_insert_with(|| nodes.clone());
+            if *first != nodes {
+                return Err(format!("{span:?} is\n{first:?} and\n{nodes:?} in\n{tree:?}"));
+            }
+        }
     }
     Ok(())
 }

@@ -249,3 +249,29 @@ pub fn regular(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
     }
     Ok(html)
 }
+
+/// What markup may stand in, as text before and after it: all that a span must not depend on.
+pub const SURROUNDINGS: [(&str, &str); 22] = [
+    ("", ""),
+    ("<div>", "</div>"),
+    ("<p>", ""),
+    ("<p>x</p>", "<p>"),
+    ("<ul><li>", "</ul>"),
+    ("<ul><li>", "<li>x</ul>"),
+    ("<dl><dt>", "<dd>x</dl>"),
+    ("<a href=x>", "</a>"),
+    ("<b><i>", "</i></b>"),
+    ("<button>", "</button>"),
+    ("<form>", "</form>"),
+    ("<pre>", "</pre>"),
+    ("<h1>", "</h1>"),
+    ("<select>", "</select>"),
+    ("<select><option>", "<option>x</select>"),
+    ("<table><tr><td>", "</table>"),
+    ("<table>", "</table>"),
+    ("<table><tbody>", "</tbody></table>"),
+    ("<table><tr>", "<td>x</table>"),
+    ("<svg>", "</svg>"),
+    ("<svg><g>", "</g></svg>"),
+    ("<template>", "</template>"),
+];

@@ -8,9 +8,10 @@
 
 use super::line::{self, Item, Items, Line, Op};
 use super::{DecodeError, line::write_token};
+use crate::digest::Folding;
 use crate::patch::{self, Nodes, Token};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 const MAX_PERIOD: usize = 3;
 
@@ -121,7 +122,8 @@ struct Node {
 impl<'a> Outline<'a> {
     fn of(tokens: Vec<Token<'a>>) -> Outline<'a> {
         let mut outline = Outline { tokens, nodes: Vec::new(), siblings: vec![Vec::new()] };
-        let mut open: Vec<(usize, DefaultHasher)> = Vec::new();
+        let hashers = Folding::new();
+        let mut open: Vec<(usize, Folding)> = Vec::new();
         let mut at = 0;
         while at < outline.tokens.len() || !open.is_empty() {
             if at == outline.tokens.len() {
@@ -145,7 +147,7 @@ impl<'a> Outline<'a> {
             let idx = outline.nodes.len();
             let list = open.last().map_or(0, |(above, _)| outline.nodes[*above].children);
             outline.siblings[list].push(idx);
-            let mut hasher = DefaultHasher::new();
+            let mut hasher = hashers.build_hasher();
             std::mem::discriminant(&token).hash(&mut hasher);
             match token {
                 Token::Element(name) => name.hash(&mut hasher),
