@@ -4,8 +4,8 @@
 //! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 422 a push that does not fit its view,
 //! 500 a view that cannot be rendered.
 
-use crate::domcast::{Domcast, PushAccess};
-use crate::origin::is_allowed;
+use crate::access::check_sender;
+use crate::domcast::Domcast;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domcast_push::{Push, PushError, Receipt};
 use serde_json::json;
-use subtle::ConstantTimeEq;
+use tracing::Instrument;
 
 pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Result<Json<Receipt>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -41,14 +41,16 @@ pub(crate) async fn put_html(
 }
 
 async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> {
-    let view = push.view.clone();
-    match domcast.hub().push(push).await {
+    let span = tracing::info_span!("push", view = %push.view.chars().take(128).collect::<String>());
+    match domcast.hub().push(push).instrument(span.clone()).await {
         Ok(receipt) => {
-            tracing::debug!(%view, version = receipt.version(), subscribers = receipt.subscribers, "pushed");
+            span.in_scope(|| {
+                tracing::debug!(version = receipt.version(), subscribers = receipt.subscribers, "pushed");
+            });
             Ok(Json(receipt))
         }
         Err(error) => {
-            tracing::warn!(%error, "push refused");
+            span.in_scope(|| tracing::warn!(%error, "push refused"));
             Err(error.into())
         }
     }
@@ -80,26 +82,6 @@ impl IntoResponse for Refusal {
             StatusCode::UNAUTHORIZED => (status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response(),
             _ => (status, body).into_response(),
         }
-    }
-}
-
-fn check_sender(domcast: &Domcast, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
-    if !is_allowed(headers, authority, &domcast.config().allowed_origins) {
-        return Err(Refusal(StatusCode::FORBIDDEN, "pages of this origin may not push".into()));
-    }
-    let unauthorized = |reason: &str| Err(Refusal(StatusCode::UNAUTHORIZED, reason.into()));
-    let token = match &domcast.config().push {
-        PushAccess::Open => return Ok(()),
-        PushAccess::Off => return unauthorized("pushing over HTTP is off: no push token is configured"),
-        PushAccess::Token(token) => token,
-    };
-    let Some(found) = headers.get(header::AUTHORIZATION) else {
-        return unauthorized("a push needs the header `Authorization: Bearer` with the push token");
-    };
-    let found = found.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
-    match bool::from(found.ct_eq(token.as_bytes())) && !token.is_empty() {
-        true => Ok(()),
-        false => unauthorized("this is not the push token"),
     }
 }
 

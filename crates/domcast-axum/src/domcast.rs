@@ -1,6 +1,8 @@
 //! A hub on the web: what is configured, and the routes.
 
-use crate::{api, page, socket};
+use crate::health::{self, Health};
+use crate::status::Status;
+use crate::{api, metrics, page, socket};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,9 +10,9 @@ use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
 use domcast_push::Hub;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A hub and how it is reached. Clones share both.
@@ -22,7 +24,10 @@ pub struct Domcast {
 struct Shared {
     hub: Hub,
     config: Config,
-    has_ticks: AtomicBool,
+    health: Health,
+    /// The status page; it has none itself.
+    status: Option<Arc<Status>>,
+    has_tasks: AtomicBool,
 }
 
 /// How a hub is reached.
@@ -39,7 +44,7 @@ pub struct Config {
 }
 
 /// Who may push over HTTP.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum PushAccess {
     /// Nobody: there are other ways to push.
     #[default]
@@ -94,12 +99,27 @@ impl Domcast {
 
     /// A hub, configured.
     pub fn with_config(hub: Hub, config: Config) -> Domcast {
+        let status = Status::new(hub.clone(), &config);
+        Domcast::with_status(hub, config, Some(status))
+    }
+
+    pub(crate) fn without_status(hub: Hub, config: Config) -> Domcast {
+        Domcast::with_status(hub, config, None)
+    }
+
+    fn with_status(hub: Hub, config: Config, status: Option<Arc<Status>>) -> Domcast {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        hub.measure_with(|| START.elapsed());
         // Handlers and templates take as long as they take: the thread's other tasks move elsewhere meanwhile.
-        hub.run_turns(|turn| match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
-            _ => turn(),
+        hub.run_turns(|view, turn| {
+            let _in_span = tracing::debug_span!("turn", view).entered();
+            match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+                Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
+                _ => turn(),
+            }
         });
-        Domcast { shared: Arc::new(Shared { hub, config, has_ticks: AtomicBool::new(false) }) }
+        let health = Health::default();
+        Domcast { shared: Arc::new(Shared { hub, config, health, status, has_tasks: AtomicBool::new(false) }) }
     }
 
     /// The hub.
@@ -112,27 +132,41 @@ impl Domcast {
         &self.shared.config
     }
 
+    pub(crate) fn health(&self) -> &Health {
+        &self.shared.health
+    }
+
     /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.
     ///
     /// # Panics
     ///
     /// Panics outside a tokio runtime.
     pub fn router(&self) -> Router {
-        self.start_ticks();
-        let client_forever = format!("/_domcast/client-{CLIENT_HASH}.js");
+        self.start_tasks();
+        let status = self.shared.status.as_ref().map(|status| status.router(self)).unwrap_or_default();
         Router::new()
-            .route("/_domcast/ws", get(socket::upgrade))
-            .route("/_domcast/client.js", get(client))
-            .route(&client_forever, get(client_forever_js))
             .route("/push", post(api::push))
             .route("/views/{name}", get(page::view_page))
             .route("/views/{name}/html", get(page::view_html).put(api::put_html))
+            .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(async || "ok"))
+            .route("/readyz", get(health::ready))
+            .with_state(self.clone())
+            .nest("/_domcast", self.connection_routes())
+            .merge(status)
+    }
+
+    /// Returns the routes of the client: its script, and what it connects to, which it looks for beside the script.
+    pub(crate) fn connection_routes(&self) -> Router {
+        Router::new()
+            .route("/ws", get(socket::upgrade))
+            .route("/client.js", get(client))
+            .route(&format!("/client-{CLIENT_HASH}.js"), get(client_forever_js))
             .with_state(self.clone())
     }
 
-    fn start_ticks(&self) {
-        if self.shared.has_ticks.swap(true, Ordering::AcqRel) {
+    fn start_tasks(&self) {
+        if self.shared.has_tasks.swap(true, Ordering::AcqRel) {
             return;
         }
         let hub = self.hub().clone();
@@ -145,6 +179,9 @@ impl Domcast {
             });
         };
         tokio::spawn(async move { hub.run_ticks(spawn).await });
+        if let Some(status) = &self.shared.status {
+            tokio::spawn(Status::run(Arc::downgrade(status)));
+        }
     }
 }
 

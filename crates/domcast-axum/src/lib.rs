@@ -27,13 +27,20 @@
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
 //! | `POST /push` | a push as JSON (see [`PushAccess`]) |
-//! | `GET /healthz` | `ok` |
+//! | `GET /_domcast` | the status page, live (for who may push) |
+//! | `GET /metrics` | the statistics as Prometheus reads them (for who may push) |
+//! | `GET /healthz` | `ok` while the process lives |
+//! | `GET /readyz` | 200 or 503, and as JSON what keeps the server from being ready, and what is wrong besides |
 
 mod domcast; // configuration and router
+mod access; // who may push
 mod api; // pushes over HTTP
 mod page; // views in pages
 mod socket; // sessions over WebSocket
 mod origin; // who may connect
+mod metrics; // what Prometheus reads
+mod health; // alive, ready
+mod status; // what an operator sees
 mod bind; // where it is safe to listen
 
 pub use bind::{BindError, check_bind};

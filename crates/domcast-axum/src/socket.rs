@@ -16,6 +16,7 @@ use domcast_push::Session;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
 use tungstenite::error::{CapacityError, Error as SocketError};
 
 const NORMAL: u16 = 1000;
@@ -39,10 +40,14 @@ pub(crate) async fn upgrade(
         .max_write_buffer_size(limits.write_buffer_bytes);
     Ok(upgrade.on_upgrade(async move |socket| {
         let session = domcast.hub().connect();
-        let id = session.id();
-        tracing::debug!(session = id, "connected");
-        let end = run(socket, &session, &limits).await;
-        tracing::debug!(session = id, code = end.code, reason = end.reason, "disconnected");
+        let span = tracing::info_span!("session", id = session.id());
+        async {
+            tracing::debug!("connected");
+            let end = run(socket, &session, &limits).await;
+            tracing::debug!(code = end.code, reason = end.reason, "disconnected");
+        }
+        .instrument(span)
+        .await;
     }))
 }
 
@@ -102,10 +107,11 @@ async fn exchange(socket: &mut WebSocket, session: &Session, limits: &Limits) ->
                         let work = session.receive(&text).map_err(|error| End::new(error.close_code(), error.to_string()))?;
                         if let Some(work) = work {
                             // What was begun is finished, even if the client goes away meanwhile.
-                            tokio::spawn(async move {
+                            let work = async move {
                                 work.await;
                                 drop(permit);
-                            });
+                            };
+                            tokio::spawn(work.in_current_span());
                         }
                     }
                     Message::Binary(_) => return Err(End::new(MALFORMED, "malformed frame: it is binary")),

@@ -1,5 +1,8 @@
 //! A server as its clients see it: requests and frames in, answers and frames out, over a real loopback socket.
 
+#[path = "server/seen.rs"]
+mod seen; // metrics, health, the status page
+
 use domcast_axum::{
     Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, Options, Push, PushAccess, Templates, View,
 };
@@ -54,6 +57,7 @@ async fn start_with(config: Config, options: Options) -> Server {
     let templates = Templates::from_sources([
         ("counter.html", "<b>{{ count }}</b>"),
         ("ticker.html", "<i>{{ n }}</i>"),
+        ("fragile.html", "{{ 1 // divisor }}"),
         ("page.html", "<h1>{{ title }}</h1>{{ script() }}{{ view('counter') }}"),
         ("scripts.html", "{{ view('counter', scripts=true) }}"),
         ("schemes.html", "{{ view('counter', schemes='https mailto') }}"),

@@ -11,6 +11,7 @@
 
 use crate::frame;
 use crate::position::Position;
+use crate::statistics::ViewStatistics;
 use bytes::Bytes;
 use domcast_diff::{Patch, Tree, apply, diff, escape_attribute};
 use serde::Serialize;
@@ -105,8 +106,9 @@ impl Document {
     }
 
     /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
-    pub(crate) fn update(&mut self, new_tree: Tree) -> Update {
-        let mut patches = diff(&self.tree, &new_tree);
+    pub(crate) fn update(&mut self, new_tree: Tree, statistics: &ViewStatistics) -> Update {
+        statistics.diffs.add(1);
+        let mut patches = statistics.time(|statistics| &statistics.diff_time, || diff(&self.tree, &new_tree));
         if patches.is_empty() {
             return Update::Same;
         }
@@ -121,7 +123,10 @@ impl Document {
             patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
         }
         self.position.version += 1;
-        let frame = frame::patches(self.number, self.position.version, &patches);
+        let encode = || frame::patches(self.number, self.position.version, &patches);
+        let frame = statistics.time(|statistics| &statistics.encode_time, encode);
+        statistics.updates.add(1);
+        statistics.patch_bytes.add(frame.len());
         self.history.push(frame.clone());
         Update::Frame(frame)
     }

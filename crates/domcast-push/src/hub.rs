@@ -18,6 +18,7 @@ use crate::position::Position;
 use crate::push::{Push, Receipt};
 use crate::session::Session;
 use crate::source::{PostedHtml, Sender, Source};
+use crate::statistics::{Clock, Statistics, ViewStatistics};
 use crate::turn::{self, Input, Live, Rendering};
 use crate::view::{RustView, View};
 use domcast_diff::Tree;
@@ -46,9 +47,10 @@ struct Inner {
     turn_runner: OnceLock<TurnRunner>,
     n_sessions: AtomicU64,
     ticks_changed: Notify,
+    statistics: Statistics,
 }
 
-type TurnRunner = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+type TurnRunner = Box<dyn Fn(&str, &mut dyn FnMut()) + Send + Sync>;
 
 /// How a hub works.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +64,7 @@ pub struct Options {
 }
 
 /// A view as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ViewInfo {
     /// The view's name.
     pub name: Arc<str>,
@@ -70,6 +72,10 @@ pub struct ViewInfo {
     pub position: Position,
     /// How many sessions are subscribed.
     pub subscribers: usize,
+    /// How many pushes, events and ticks wait for a turn.
+    pub waiting: usize,
+    /// What happened to it so far.
+    pub statistics: Arc<ViewStatistics>,
 }
 
 impl Hub {
@@ -88,6 +94,7 @@ impl Hub {
                 turn_runner: OnceLock::new(),
                 n_sessions: AtomicU64::new(0),
                 ticks_changed: Notify::new(),
+                statistics: Statistics::default(),
             }),
         }
     }
@@ -105,9 +112,19 @@ impl Hub {
     /// Says how to run a turn, which is handlers and templates: processor work of unknown length.
     ///
     /// Without it turns run where they are awaited. An adapter on a runtime with several threads passes something like
-    /// `|turn| tokio::task::block_in_place(turn)`, so that a slow handler does not hold up other tasks. The first call counts.
-    pub fn run_turns(&self, runner: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
+    /// `|_view, turn| tokio::task::block_in_place(turn)`, so that a slow handler does not hold up other tasks. The first call counts.
+    pub fn run_turns(&self, runner: impl Fn(&str, &mut dyn FnMut()) + Send + Sync + 'static) {
         _ = self.inner.turn_runner.set(Box::new(runner));
+    }
+
+    /// Says what time it is, for the durations in the statistics. The first call counts.
+    pub fn measure_with(&self, clock: Clock) {
+        _ = self.inner.statistics.clock.set(clock);
+    }
+
+    /// What happened so far, besides what happened to each of the [`views`](Self::views).
+    pub fn statistics(&self) -> &Statistics {
+        &self.inner.statistics
     }
 
     /// Registers a Rust view, mounts and renders it.
@@ -149,7 +166,9 @@ impl Hub {
         if !(1..=128).contains(&name.len()) || !name.chars().all(is_name_char) {
             return Err(PushError::BadName { view: name.to_string() });
         }
-        let (live, tree) = Live::new(Arc::clone(&name), source, &self.inner.templates);
+        let statistics = Arc::new(ViewStatistics::new(&self.inner.statistics));
+        let (live, tree) = Live::new(Arc::clone(&name), source, &self.inner.templates, Arc::clone(&statistics));
+        statistics.set_broken(tree.is_err());
         let (tree, fault) = match tree {
             Ok(tree) => (tree, None),
             Err(error) if self.inner.options.development => (Tree::new(), Some(turn::fault(&error))),
@@ -164,10 +183,12 @@ impl Hub {
         document.set_fault(fault);
         let tick_interval = live.tick_interval();
         let slot = Slot {
+            name: Arc::clone(&name),
             queue: Mutex::default(),
             live: tokio::sync::Mutex::new(live),
             shown: Mutex::new(Shown { document, subscribers: Vec::new(), tick_interval }),
             is_ticking: AtomicBool::new(false),
+            statistics,
         };
         views.insert(name, Arc::new(slot));
         self.inner.ticks_changed.notify_waiters();
@@ -230,9 +251,11 @@ impl Hub {
     /// Lists the views by name.
     pub fn views(&self) -> Vec<ViewInfo> {
         let info = |slot: &Arc<Slot>| {
+            let waiting = slot.queue().waiting.len();
             let shown = slot.shown();
             let (name, position) = (Arc::clone(shown.document.view()), shown.document.position().clone());
-            ViewInfo { name, position, subscribers: shown.subscribers.len() }
+            let statistics = Arc::clone(&slot.statistics);
+            ViewInfo { name, position, subscribers: shown.subscribers.len(), waiting, statistics }
         };
         self.slots().iter().map(info).collect()
     }
@@ -308,11 +331,12 @@ impl Hub {
             outcomes = live.turn(&inputs, &self.inner.templates, &mut |rendering| self.show(slot, rendering));
         };
         match self.inner.turn_runner.get() {
-            Some(runner) => runner(&mut turn),
+            Some(runner) => runner(&slot.name, &mut turn),
             None => turn(),
         }
         self.set_tick_interval(slot, live.tick_interval());
         let subscribers = slot.shown().subscribers.len();
+        slot.count(&inputs, &outcomes);
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Who went away meanwhile does not want to know.
             _ = answer.send(outcome.map(|position| Receipt { position, subscribers }));
@@ -323,17 +347,25 @@ impl Hub {
     fn show(&self, slot: &Slot, rendering: Rendering) -> Position {
         let mut shown = slot.shown();
         let Shown { document, subscribers, .. } = &mut *shown;
+        let statistics = &*slot.statistics;
+        statistics.set_broken(matches!(rendering, Rendering::Fault(_)));
         let fault = match rendering {
             Rendering::Fault(fault) if self.inner.options.development => Some(fault),
             Rendering::Fault(_) => return document.position().clone(),
             Rendering::Same => None,
             Rendering::Tree(tree) => {
-                match document.update(tree) {
+                match document.update(tree, statistics) {
                     Update::Same => {}
                     Update::Frame(frame) => {
-                        subscribers.iter().for_each(|to| to.mailbox.frame(document.number(), &frame));
+                        let overflows = |to: &&Subscriber| to.mailbox.frame(document.number(), &frame);
+                        let n_slow = subscribers.iter().filter(overflows).count();
+                        statistics.deliveries.add(subscribers.len());
+                        statistics.resyncs_slow.add(n_slow);
                     }
-                    Update::Restart => subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number())),
+                    Update::Restart => {
+                        subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number()));
+                        statistics.resyncs_restart.add(subscribers.len());
+                    }
                 }
                 None
             }
@@ -360,12 +392,14 @@ impl fmt::Debug for Hub {
 
 /// One view.
 pub(crate) struct Slot {
+    name: Arc<str>,
     queue: Mutex<Queue>,
     // Tokio's, because it is fair and waiting for it does not block a thread.
     live: tokio::sync::Mutex<Live>,
     shown: Mutex<Shown>,
     /// Whether a tick is under way.
     pub(crate) is_ticking: AtomicBool,
+    pub(crate) statistics: Arc<ViewStatistics>,
 }
 
 /// The half of a view that everybody sees.
@@ -427,8 +461,26 @@ impl Slot {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the inputs of a turn by what became of them.
+    fn count(&self, inputs: &[Input], outcomes: &[Result<Position, PushError>]) {
+        let statistics = &*self.statistics;
+        statistics.turns.add(1);
+        statistics.coalesced.add(inputs.len() - 1);
+        for (input, outcome) in inputs.iter().zip(outcomes) {
+            let counter = match (outcome, input) {
+                (Err(_), _) => &statistics.refused,
+                (Ok(_), Input::Change(_, Sender::Push)) => &statistics.pushes,
+                (Ok(_), Input::Change(_, Sender::Browser)) => &statistics.events,
+                (Ok(_), Input::Tick) => &statistics.ticks,
+                (Ok(_), Input::Render) => continue,
+            };
+            counter.add(1);
+        }
+    }
+
     fn lost(&self) -> PushError {
-        PushError::Lost { view: self.shown().document.view().to_string() }
+        self.statistics.lost.add(1);
+        PushError::Lost { view: self.name.to_string() }
     }
 }
 

@@ -46,6 +46,7 @@ mod mailbox; // what waits for one connection
 mod session; // one client
 mod hub; // all views
 mod ticks; // what changes by itself
+mod statistics; // what happened, in numbers
 mod channel; // pushes from other processes
 mod error; // why something was refused
 
@@ -60,5 +61,6 @@ pub use mailbox::MailboxLimits;
 pub use position::{BadPosition, Position};
 pub use push::{Change, Push, Receipt};
 pub use session::{Session, Work};
+pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
 pub use ticks::Tick;
 pub use view::{Empty, HandlerResult, Handlers, View};

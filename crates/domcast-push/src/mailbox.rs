@@ -83,14 +83,15 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    /// Takes in a frame of a document, or marks the document if there is no room.
-    pub(crate) fn frame(&self, document: u32, frame: &Bytes) {
+    /// Takes in a frame of a document, or marks the document if there is no room: `true` then.
+    pub(crate) fn frame(&self, document: u32, frame: &Bytes) -> bool {
         let mut queue = self.queue();
         if queue.is_closed || queue.mark(document).is_some() {
-            return;
+            return false;
         }
         let is_full = queue.n_frames >= self.limits.n_frames || queue.n_bytes + frame.len() > self.limits.n_bytes;
-        if is_full && queue.n_frames > 0 {
+        let overflows = is_full && queue.n_frames > 0;
+        if overflows {
             queue.set_mark(document);
         } else {
             queue.n_frames += 1;
@@ -98,6 +99,7 @@ impl Mailbox {
             queue.items.push_back(Item::Frame { document, frame: frame.clone() });
         }
         self.filled.notify_one();
+        overflows
     }
 
     /// Marks a document: its waiting frames are dropped for a snapshot.
@@ -119,7 +121,7 @@ impl Mailbox {
         };
         self.answer(mounted);
         match missed {
-            Some(missed) if !was_marked => missed.iter().for_each(|frame| self.frame(document, frame)),
+            Some(missed) if !was_marked => missed.iter().for_each(|frame| _ = self.frame(document, frame)),
             _ => self.snapshot(document),
         }
     }

@@ -35,6 +35,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>) -> Session {
+        hub.statistics().sessions_opened.add(1);
         Session { hub, id, mailbox, mounted: Mutex::default() }
     }
 
@@ -57,11 +58,13 @@ impl Session {
     ///
     /// [`FrameError`]: close the connection with its [`close_code`](FrameError::close_code).
     pub fn receive(&self, text: &str) -> Result<Option<Work>, FrameError> {
-        match ClientFrame::parse(text)? {
+        let statistics = self.hub.statistics();
+        statistics.frames_received.add(1);
+        match ClientFrame::parse(text).inspect_err(|_| statistics.frames_malformed.add(1))? {
             ClientFrame::Hello(views) => self.hello(views)?,
             ClientFrame::Ping => self.mailbox.answer(frame::pong()),
             ClientFrame::Resync { document } => {
-                self.document(document)?;
+                self.document(document)?.statistics.resyncs_asked.add(1);
                 self.mailbox.snapshot(document);
             }
             ClientFrame::Event { n, document, handler, payload } => {
@@ -131,7 +134,10 @@ impl Session {
         let mounted = frame::mounted(document.view(), document.number(), document.position());
         match document.catch_up(position) {
             CatchUp::Frames(missed) => self.mailbox.mount(document.number(), mounted, Some(&missed)),
-            CatchUp::Snapshot => self.mailbox.mount(document.number(), mounted, None),
+            CatchUp::Snapshot => {
+                slot.statistics.resyncs_behind.add(1);
+                self.mailbox.mount(document.number(), mounted, None);
+            }
         }
         if let Some(fault) = document.fault() {
             self.mailbox.answer(fault);
@@ -157,6 +163,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.hub.statistics().sessions_closed.add(1);
         self.mailbox.close();
         for slot in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
             slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);

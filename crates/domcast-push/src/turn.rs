@@ -12,6 +12,7 @@ use crate::error::PushError;
 use crate::position::Position;
 use crate::push::Change;
 use crate::source::{Sender, Source};
+use crate::statistics::ViewStatistics;
 use domcast_diff::Tree;
 use domcast_parser::parse_fragment;
 use domcast_template::Templates;
@@ -24,6 +25,7 @@ pub(crate) struct Live {
     view: Arc<str>,
     source: Box<dyn Source>,
     html: String,
+    statistics: Arc<ViewStatistics>,
 }
 
 /// What waits for a turn.
@@ -56,13 +58,15 @@ impl Live {
         view: Arc<str>,
         source: Box<dyn Source>,
         templates: &Templates,
+        statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Tree, PushError>) {
-        let rendered = source.render(templates).and_then(|html| Ok((parse(&view, &html)?, html)));
+        let rendered =
+            html(&*source, templates, &statistics).and_then(|html| Ok((parse(&view, &html, &statistics)?, html)));
         let (tree, html) = match rendered {
             Ok((tree, html)) => (Ok(tree), html),
             Err(error) => (Err(error), String::new()),
         };
-        (Live { view, source, html }, tree)
+        (Live { view, source, html, statistics }, tree)
     }
 
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
@@ -156,10 +160,10 @@ impl Live {
     }
 
     fn render(&mut self, source: Option<Box<dyn Source>>, templates: &Templates) -> Result<Rendering, PushError> {
-        let html = source.as_deref().unwrap_or(&*self.source).render(templates)?;
+        let html = html(source.as_deref().unwrap_or(&*self.source), templates, &self.statistics)?;
         let rendering = match html == self.html {
             true => Rendering::Same,
-            false => Rendering::Tree(parse(&self.view, &html)?),
+            false => Rendering::Tree(parse(&self.view, &html, &self.statistics)?),
         };
         self.html = html;
         if let Some(source) = source {
@@ -169,8 +173,15 @@ impl Live {
     }
 }
 
-fn parse(view: &str, html: &str) -> Result<Tree, PushError> {
-    parse_fragment(html, "div").map_err(|error| PushError::Html { view: view.into(), error })
+fn html(source: &dyn Source, templates: &Templates, statistics: &ViewStatistics) -> Result<String, PushError> {
+    statistics.renders.add(1);
+    let html = statistics.time(|statistics| &statistics.render_time, || source.render(templates));
+    html.inspect_err(|_| statistics.render_failures.add(1))
+}
+
+fn parse(view: &str, html: &str, statistics: &ViewStatistics) -> Result<Tree, PushError> {
+    let tree = statistics.time(|statistics| &statistics.parse_time, || parse_fragment(html, "div"));
+    tree.map_err(|error| PushError::Html { view: view.into(), error })
 }
 
 /// Describes a rendering error for the page.
