@@ -26,9 +26,13 @@ pub(crate) fn check_sender(domcast: &Domcast, headers: &HeaderMap, authority: Op
         return unauthorized("a push needs the header `Authorization: Bearer` with the push token");
     };
     let found = shown_token(found.as_bytes());
-    match bool::from(found.ct_eq(token.as_bytes())) && !token.is_empty() {
-        true => Ok(()),
-        false => unauthorized("this is not the push token"),
+    let is_right = bool::from(found.ct_eq(token.as_bytes())) && !token.is_empty();
+    if is_right {
+        return Ok(());
+    }
+    match domcast.take_wrong_token() {
+        Ok(()) => unauthorized("this is not the push token"),
+        Err(wait) => Err(Refusal::too_many("too many requests with a wrong push token", wait)),
     }
 }
 

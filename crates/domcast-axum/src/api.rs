@@ -1,8 +1,8 @@
 //! Pushes over HTTP: `POST /push` and `PUT /views/NAME/html`.
 //!
 //! A refusal is JSON, `{"error": "..."}`, with a status that a script can act on: 401 no or another token, 403 another
-//! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 422 a push that does not fit its view,
-//! 500 a view that cannot be rendered.
+//! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 421 another host, 422 a push that does not fit its
+//! view, 429 too many, 500 a view that cannot be rendered.
 
 use crate::access::check_sender;
 use crate::domcast::Domcast;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domcast_push::{Push, PushError, Receipt};
 use serde_json::json;
+use std::time::Duration;
 use tracing::Instrument;
 
 pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Result<Json<Receipt>, Refusal> {
@@ -41,6 +42,7 @@ pub(crate) async fn put_html(
 }
 
 async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> {
+    domcast.take_push().map_err(|wait| Refusal::too_many("too many pushes", wait))?;
     let span = tracing::info_span!("push", view = %push.view.chars().take(128).collect::<String>());
     match domcast.hub().push(push).instrument(span.clone()).await {
         Ok(receipt) => {
@@ -59,6 +61,12 @@ async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> 
 /// A refused request.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
+
+impl Refusal {
+    pub(crate) fn too_many(what: &str, wait: Duration) -> Refusal {
+        Refusal(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {} s", wait.as_secs() + 1))
+    }
+}
 
 impl From<PushError> for Refusal {
     fn from(error: PushError) -> Refusal {
@@ -80,6 +88,7 @@ impl IntoResponse for Refusal {
         let body = Json(json!({ "error": error }));
         match status {
             StatusCode::UNAUTHORIZED => (status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response(),
+            StatusCode::TOO_MANY_REQUESTS => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
             _ => (status, body).into_response(),
         }
     }

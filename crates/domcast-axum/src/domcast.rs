@@ -1,6 +1,8 @@
 //! A hub on the web: what is configured, and the routes.
 
+use crate::authorization::{Authorization, Guarded};
 use crate::health::{self, Health};
+use crate::rate::{Bucket, Rate};
 use crate::status::Status;
 use crate::{api, metrics, page, socket};
 use axum::Router;
@@ -11,7 +13,7 @@ use domcast_client::{CLIENT_HASH, CLIENT_JS};
 use domcast_push::Hub;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -25,6 +27,9 @@ struct Shared {
     hub: Hub,
     config: Config,
     health: Health,
+    pushes: Mutex<Bucket>,
+    wrong_tokens: Mutex<Bucket>,
+    guarded: Arc<Mutex<Vec<Guarded>>>,
     /// The status page; it has none itself.
     status: Option<Arc<Status>>,
     has_tasks: AtomicBool,
@@ -37,6 +42,10 @@ pub struct Config {
     pub push: PushAccess,
     /// Origins of pages that may connect and push besides those on the server's own host, as `https://example.org`.
     pub allowed_origins: Vec<String>,
+    /// Names that the server answers to, as `example.org`, besides the loopback's where pushing is open. See [`Domcast::guard`].
+    pub allowed_hosts: Vec<String>,
+    /// Who may look at which view. Without it everybody may look at all of them.
+    pub authorization: Option<Authorization>,
     /// Where the router is nested, as `/live`; empty if it is merged.
     pub path: String,
     /// What is too much, or too long.
@@ -68,6 +77,14 @@ pub struct Limits {
     pub write_buffer_bytes: usize,
     /// Events of one client that wait for their turns; beyond it the connection is not read.
     pub n_events: usize,
+    /// Sessions at the same time; further ones are answered with 503.
+    pub n_sessions: usize,
+    /// Frames of one client, of whatever kind. Its connection is not read faster.
+    pub frames: Rate,
+    /// Pushes over HTTP, of all senders together. Further ones are answered with 429.
+    pub pushes: Rate,
+    /// Requests with a wrong push token, of all senders together. Further ones are answered with 429.
+    pub wrong_tokens: Rate,
     /// How long a client may take to say hello.
     pub hello: Duration,
     /// How long a client may be silent. Clients of PROTOCOL.md ping more often than this.
@@ -84,6 +101,10 @@ impl Default for Limits {
             frame_bytes: 64 << 10,
             write_buffer_bytes: 64 << 20,
             n_events: 32,
+            n_sessions: 100_000,
+            frames: Rate { per_second: 100, burst: 400 },
+            pushes: Rate { per_second: 20_000, burst: 40_000 },
+            wrong_tokens: Rate { per_second: 10, burst: 100 },
             hello: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write: Duration::from_secs(30),
@@ -108,8 +129,7 @@ impl Domcast {
     }
 
     fn with_status(hub: Hub, config: Config, status: Option<Arc<Status>>) -> Domcast {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        hub.measure_with(|| START.elapsed());
+        hub.measure_with(now);
         // Handlers and templates take as long as they take: the thread's other tasks move elsewhere meanwhile.
         hub.run_turns(|view, turn| {
             let _in_span = tracing::debug_span!("turn", view).entered();
@@ -118,8 +138,18 @@ impl Domcast {
                 _ => turn(),
             }
         });
-        let health = Health::default();
-        Domcast { shared: Arc::new(Shared { hub, config, health, status, has_tasks: AtomicBool::new(false) }) }
+        Domcast {
+            shared: Arc::new(Shared {
+                hub,
+                health: Health::default(),
+                pushes: Mutex::new(Bucket::new(config.limits.pushes)),
+                wrong_tokens: Mutex::new(Bucket::new(config.limits.wrong_tokens)),
+                guarded: Arc::default(),
+                status,
+                has_tasks: AtomicBool::new(false),
+                config,
+            }),
+        }
     }
 
     /// The hub.
@@ -130,6 +160,21 @@ impl Domcast {
     /// How it is reached.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// Counts a push, or says how long the sender should wait.
+    pub(crate) fn take_push(&self) -> Result<(), Duration> {
+        self.shared.pushes.lock().unwrap_or_else(PoisonError::into_inner).take(now())
+    }
+
+    /// Counts a wrong token, or says how long its sender should wait.
+    pub(crate) fn take_wrong_token(&self) -> Result<(), Duration> {
+        self.shared.wrong_tokens.lock().unwrap_or_else(PoisonError::into_inner).take(now())
+    }
+
+    /// The open sessions that are held to an authorisation.
+    pub(crate) fn guarded_sessions(&self) -> &Arc<Mutex<Vec<Guarded>>> {
+        &self.shared.guarded
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -144,7 +189,7 @@ impl Domcast {
     pub fn router(&self) -> Router {
         self.start_tasks();
         let status = self.shared.status.as_ref().map(|status| status.router(self)).unwrap_or_default();
-        Router::new()
+        let routes = Router::new()
             .route("/push", post(api::push))
             .route("/views/{name}", get(page::view_page))
             .route("/views/{name}/html", get(page::view_html).put(api::put_html))
@@ -153,7 +198,8 @@ impl Domcast {
             .route("/readyz", get(health::ready))
             .with_state(self.clone())
             .nest("/_domcast", self.connection_routes())
-            .merge(status)
+            .merge(status);
+        self.guard(routes)
     }
 
     /// Returns the routes of the client: its script, and what it connects to, which it looks for beside the script.
@@ -179,10 +225,19 @@ impl Domcast {
             });
         };
         tokio::spawn(async move { hub.run_ticks(spawn).await });
+        if self.config().authorization.is_some() {
+            tokio::spawn(Domcast::keep_authorized(Arc::downgrade(self.guarded_sessions())));
+        }
         if let Some(status) = &self.shared.status {
             tokio::spawn(Status::run(Arc::downgrade(status)));
         }
     }
+}
+
+/// The time since the first call.
+pub(crate) fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 impl fmt::Debug for Domcast {

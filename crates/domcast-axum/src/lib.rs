@@ -41,11 +41,16 @@ mod origin; // who may connect
 mod metrics; // what Prometheus reads
 mod health; // alive, ready
 mod status; // what an operator sees
+mod authorization; // who may look
+mod host; // which names a server answers to
+mod rate; // how often
 mod bind; // where it is safe to listen
 
+pub use authorization::{Access, Authorization};
 pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
     DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
 };
+pub use rate::Rate;

@@ -21,7 +21,12 @@ impl Domcast {
     /// `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
     /// pushed addresses have one of these schemes or none. An error is logged and answered with status 500; in development the answer says what is wrong.
     pub fn page(&self, template: &str, state: impl Serialize) -> Response {
-        match self.render_page(template, state) {
+        self.page_for("", template, state)
+    }
+
+    /// Renders a page as [`page`](Self::page) does, for a user (see [`Config::authorization`](crate::Config::authorization)).
+    pub fn page_for(&self, user: &str, template: &str, state: impl Serialize) -> Response {
+        match self.render_page_for(user, template, state) {
             Ok(html) => (CACHING, Html(html)).into_response(),
             Err(error) => {
                 tracing::error!(template, %error, "page cannot be rendered");
@@ -40,13 +45,25 @@ impl Domcast {
     ///
     /// [`TemplateError`], also for a view that does not exist.
     pub fn render_page(&self, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
-        let hub = self.hub().clone();
+        self.render_page_for("", template, state)
+    }
+
+    /// Renders a page as [`page_for`](Self::page_for) does, to text.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`], also for a view that does not exist or that the user may not look at.
+    pub fn render_page_for(&self, user: &str, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
+        let (domcast, user) = (self.clone(), user.to_owned());
         let view = Value::from_function(move |name: &str, options: Kwargs| {
             let runs_scripts = options.get::<Option<bool>>("scripts")?.unwrap_or(false);
             let schemes = options.get::<Option<&str>>("schemes")?;
             options.assert_all_used()?;
-            let html = hub.html(name).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-            let mut start_tag = "<div ".to_owned();
+            let wrong = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
+            let html = domcast.hub().html(name).map_err(|error| wrong(error.to_string()))?;
+            let token = domcast.token_attribute(name, &user);
+            let token = token.ok_or_else(|| wrong(format!("the user may not look at view `{name}`")))?;
+            let mut start_tag = format!("<div{token} ");
             if runs_scripts {
                 start_tag.push_str("dc-scripts=\"run\" ");
             }
@@ -73,12 +90,11 @@ impl Domcast {
 }
 
 pub(crate) async fn view_html(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
-    Ok((CACHING, Html(html.to_string())).into_response())
+    Ok((CACHING, Html(view_for_anybody(&domcast, &view)?)).into_response())
 }
 
 pub(crate) async fn view_page(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
+    let html = view_for_anybody(&domcast, &view)?;
     // A view's name needs no escaping.
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -104,3 +120,15 @@ fn checked_schemes(schemes: &str) -> Result<&str, Error> {
         }
     }
 }
+
+/// Returns the element of a view for who is no known user. Which views there are, and which are for others, it does not tell.
+fn view_for_anybody(domcast: &Domcast, view: &str) -> Result<String, Refusal> {
+    let element = domcast.hub().html(view).map_err(|error| match domcast.hub().options().development {
+        true => error.into(),
+        false => Refusal(StatusCode::NOT_FOUND, NO_VIEW.into()),
+    });
+    let token = domcast.token_attribute(view, "").ok_or_else(|| Refusal(StatusCode::NOT_FOUND, NO_VIEW.into()))?;
+    Ok(element?.replacen("<div ", &format!("<div{token} "), 1))
+}
+
+const NO_VIEW: &str = "there is no such view, or it is not for everybody";

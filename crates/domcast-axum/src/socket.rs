@@ -5,14 +5,15 @@
 //! stops reading, or never stops writing, costs a bounded amount and is given up after a while.
 
 use crate::api::Refusal;
-use crate::domcast::{Domcast, Limits};
+use crate::domcast::{Domcast, Limits, now};
 use crate::origin::is_allowed;
+use crate::rate::Bucket;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domcast_push::Session;
+use domcast_push::{Refused, Session};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -34,12 +35,18 @@ pub(crate) async fn upgrade(
         return Err(Refusal(StatusCode::FORBIDDEN, "pages of this origin may not connect".into()));
     }
     let limits = domcast.config().limits;
+    let statistics = domcast.hub().statistics();
+    let n_sessions = statistics.sessions_opened.get().saturating_sub(statistics.sessions_closed.get());
+    if n_sessions >= limits.n_sessions as u64 {
+        let reason = format!("{n_sessions} sessions are the limit");
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason));
+    }
     let upgrade = upgrade
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let session = domcast.hub().connect();
+        let session = domcast.connect();
         let span = tracing::info_span!("session", id = session.id());
         async {
             tracing::debug!("connected");
@@ -88,10 +95,13 @@ async fn run(mut socket: WebSocket, session: &Session, limits: &Limits) -> End {
 /// Carries frames until the client closes, or somebody gives up.
 async fn exchange(socket: &mut WebSocket, session: &Session, limits: &Limits) -> Result<(), End> {
     let room = Arc::new(Semaphore::new(limits.n_events));
+    let mut bucket = Bucket::new(limits.frames);
+    let mut read_from = Instant::now();
     let mut deadline = Instant::now() + limits.hello;
     loop {
         let read = async {
-            // While too many events wait for their turns, none is read.
+            // Faster than its rate a client is not read, and not while too many events wait for their turns.
+            sleep_until(read_from).await;
             let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
             (socket.recv().await, permit)
         };
@@ -102,13 +112,16 @@ async fn exchange(socket: &mut WebSocket, session: &Session, limits: &Limits) ->
             }
             (message, permit) = read => {
                 let Some(message) = message else { return Ok(()) };
+                read_from = Instant::now() + bucket.spend(now());
                 match message.map_err(|error| unreadable(error, limits))? {
                     Message::Text(text) => {
                         let work = session.receive(&text).map_err(|error| End::new(error.close_code(), error.to_string()))?;
                         if let Some(work) = work {
                             // What was begun is finished, even if the client goes away meanwhile.
                             let work = async move {
-                                work.await;
+                                if let Some(Refused { id, error }) = work.await {
+                                    tracing::warn!(id, %error, "event refused");
+                                }
                                 drop(permit);
                             };
                             tokio::spawn(work.in_current_span());

@@ -91,7 +91,7 @@ impl Status {
             .fold(DeclaredView::new("status.html"), |view, key| view.state(key, json!([])));
         hub.register_declared(VIEW, view).expect("the status page's own view can be rendered");
         let path = format!("{}/_domcast/status", config.path);
-        let config = Config { path, push: PushAccess::Off, ..config.clone() };
+        let config = Config { path, push: PushAccess::Off, authorization: None, ..config.clone() };
         let page = Domcast::without_status(hub, config);
         Arc::new(Status { page, shown, started: Instant::now(), samples: Mutex::default() })
     }

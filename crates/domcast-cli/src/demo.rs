@@ -54,7 +54,12 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         let cards = cards(&Shell::new(address, token.is_some()));
         // The server does not need a reader of this.
         _ = output::line(&greeting(address, &cards));
-        web::serve(listening, router(&domcast, cards), HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
+        web::serve(
+            listening,
+            domcast.guard(router(&domcast, cards)),
+            HeaderValue::from_static(web::CONTENT_SECURITY_POLICY),
+        )
+        .await
     })?;
     Ok(Answer::Yes)
 }

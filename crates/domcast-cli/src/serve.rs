@@ -80,10 +80,12 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
     let access = domcast_axum::Config {
         push: web::push_access(token),
         allowed_origins: config.allowed_origins.clone(),
+        allowed_hosts: config.allowed_hosts.clone(),
         limits: config.limits,
         ..domcast_axum::Config::default()
     };
-    let router = pages::router(&Domcast::with_config(hub, access), &args.dir);
+    let domcast = Domcast::with_config(hub, access);
+    let router = domcast.guard(pages::router(&domcast, &args.dir));
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
     web::serve(listening, router, config.content_security_policy).await

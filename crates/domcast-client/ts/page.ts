@@ -80,7 +80,7 @@ export class Page {
   #hello(): void {
     this.#greeted = [...this.#views.values()];
     this.#nEvents = 0;
-    this.#socket.send(['hello', PROTOCOL_VERSION, this.#greeted.map((view) => [view.name, view.position])]);
+    this.#socket.send(['hello', PROTOCOL_VERSION, this.#greeted.map((view) => view.wanted)]);
     for (const view of this.#greeted) view.emit('connected');
   }
 
@@ -94,6 +94,13 @@ export class Page {
       case 'unknown':
         console.error(`domcast: the server knows no view \`${frame[1]}\``);
         return void this.#answered(frame[1]);
+      case 'denied':
+        console.error(`domcast: the server does not let this page see \`${frame[1]}\``);
+        return this.#answered(frame[1])?.revoked();
+      case 'revoked':
+        return this.#with(frame[1], (view) => view.revoked());
+      case 'token':
+        return this.#with(frame[1], (view) => view.renewed(frame[2]));
       case 'p':
         return this.#each(frame[1], (view) => view.update(frame[2], frame[3]));
       case 'snapshot':
@@ -102,7 +109,7 @@ export class Page {
         return this.#settle(frame[1])?.resolve();
       case 'refused': {
         const event = this.#settle(frame[1]);
-        return event && fail(event, 'refused', frame[2]);
+        return event && fail(event, 'refused', `${frame[2]} (${frame[3]})`);
       }
       case 'fault':
         return showFault(frame[1], frame[2]);
@@ -118,6 +125,10 @@ export class Page {
     for (const view of this.#views.values()) {
       if (view.document === document && !take(view)) this.#socket.send(['resync', document]);
     }
+  }
+
+  #with(document: number, take: (view: View) => void): void {
+    for (const view of this.#views.values()) if (view.document === document) take(view);
   }
 
   #settle(n: number): SentEvent | undefined {

@@ -39,8 +39,11 @@ export interface Position {
 
 export type Payload = { readonly [name: string]: unknown };
 
+/** A view of the page; with a mount token if its element has one. */
+export type Wanted = readonly [view: string, position: string | null, token?: string];
+
 export type ClientFrame =
-  | readonly ['hello', typeof PROTOCOL_VERSION, readonly (readonly [view: string, position: string | null])[]]
+  | readonly ['hello', typeof PROTOCOL_VERSION, readonly Wanted[]]
   | readonly ['event', n: number, document: number, handler: string, payload: Payload]
   | readonly ['resync', document: number]
   | readonly ['ping'];
@@ -50,8 +53,11 @@ export type ServerFrame =
   | readonly ['p', document: number, version: number, patches: readonly Patch[]]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
   | readonly ['ack', n: number]
-  | readonly ['refused', n: number, message: string]
+  | readonly ['refused', n: number, message: string, id: string]
   | readonly ['unknown', view: string]
+  | readonly ['denied', view: string]
+  | readonly ['revoked', document: number]
+  | readonly ['token', document: number, token: string]
   | readonly ['fault', document: number, fault: Fault | null]
   | readonly ['pong'];
 

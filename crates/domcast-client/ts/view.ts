@@ -6,13 +6,14 @@
  *
  * It tells the page with DOM events on its element, all bubbling: `dc:mounted` (subscribed),
  * `dc:patched` (detail: the version), `dc:resync` (detail: the reason). `dc-state` on the element
- * is `live` while the view is subscribed and `offline` otherwise; it is not part of the content.
+ * is `live` while the view is subscribed, `denied` (and `dc:denied`) once the server does not let the page see it, and
+ * `offline` otherwise; it is not part of the content.
  */
 
 import * as dom from './dom';
 import { mountTree } from './mount';
 import { run } from './patch';
-import { readPosition, writePosition, type Patch, type Position } from './protocol';
+import { readPosition, writePosition, type Patch, type Position, type Wanted } from './protocol';
 import type { Tree } from './nodes';
 import { morph } from './snapshot';
 
@@ -45,6 +46,24 @@ export class View {
   /** What the view names in `hello`; `null` while it waits for a snapshot. */
   get position(): string | null {
     return writePosition(this.#position);
+  }
+
+  /** What the page says of the view in `hello`. */
+  get wanted(): Wanted {
+    const token = dom.getAttribute(this.element, 'dc-token');
+    return token === null ? [this.name, this.position] : [this.name, this.position, token];
+  }
+
+  /** Keeps a newer mount token for the next connection. */
+  renewed(token: string): void {
+    dom.setAttribute(this.element, 'dc-token', token);
+  }
+
+  /** The server took the view away: it stays as it is, and no event reaches it. */
+  revoked(): void {
+    this.document = null;
+    dom.setAttribute(this.element, 'dc-state', 'denied');
+    this.emit('denied');
   }
 
   mounted(document: number, position: string): void {

@@ -29,12 +29,24 @@ pub(crate) fn ack(n: u64) -> Bytes {
     format!("[\"ack\",{n}]").into()
 }
 
-pub(crate) fn refused(n: u64, message: &str) -> Bytes {
-    json!(["refused", n, message]).to_string().into()
+pub(crate) fn refused(n: u64, message: &str, id: &str) -> Bytes {
+    json!(["refused", n, message, id]).to_string().into()
 }
 
 pub(crate) fn unknown(view: &str) -> Bytes {
     json!(["unknown", view]).to_string().into()
+}
+
+pub(crate) fn denied(view: &str) -> Bytes {
+    json!(["denied", view]).to_string().into()
+}
+
+pub(crate) fn revoked(document: u32) -> Bytes {
+    json!(["revoked", document]).to_string().into()
+}
+
+pub(crate) fn token(document: u32, token: &str) -> Bytes {
+    json!(["token", document, token]).to_string().into()
 }
 
 pub(crate) fn fault(document: u32, fault: Option<&Fault>) -> Bytes {
@@ -48,8 +60,8 @@ pub(crate) fn pong() -> Bytes {
 /// What a client says.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ClientFrame {
-    /// The views of the page, each with the position of its HTML; one that cannot be read counts as none.
-    Hello(Vec<(String, Option<Position>)>),
+    /// The views of the page.
+    Hello(Vec<Wanted>),
     Event {
         n: u64,
         document: u32,
@@ -60,6 +72,16 @@ pub(crate) enum ClientFrame {
         document: u32,
     },
     Ping,
+}
+
+/// A view that a client wants to mount.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) view: String,
+    /// Where its HTML stands; one that cannot be read counts as none.
+    pub(crate) position: Option<Position>,
+    /// The mount token of the page.
+    pub(crate) token: Option<String>,
 }
 
 /// A frame of a client that ends its connection.
@@ -110,10 +132,10 @@ impl ClientFrame {
                 Err(FrameError::OtherVersion(version.to_string().chars().take(20).collect()))
             }
             ("hello", [_, _, Value::Array(views)]) => {
-                let views: Option<Vec<_>> = views.iter().map(view_and_position).collect();
-                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position], ...]]"#))
+                let views: Option<Vec<_>> = views.iter().map(wanted).collect();
+                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position, token], ...]]"#))
             }
-            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position], ...]]"#)),
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, token], ...]]"#)),
             ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
             ("resync", [_, document]) => match document_number(document) {
                 Some(document) => Ok(ClientFrame::Resync { document }),
@@ -125,10 +147,15 @@ impl ClientFrame {
     }
 }
 
-fn view_and_position(entry: &Value) -> Option<(String, Option<Position>)> {
-    match entry.as_array()?.as_slice() {
-        [Value::String(view), Value::Null] => Some((view.clone(), None)),
-        [Value::String(view), Value::String(position)] => Some((view.clone(), position.parse().ok())),
+fn wanted(entry: &Value) -> Option<Wanted> {
+    let (view, position, token) = match entry.as_array()?.as_slice() {
+        [Value::String(view), position] => (view.clone(), position, None),
+        [Value::String(view), position, Value::String(token)] => (view.clone(), position, Some(token.clone())),
+        _ => return None,
+    };
+    match position {
+        Value::Null => Some(Wanted { view, position: None, token }),
+        Value::String(position) => Some(Wanted { view, position: position.parse().ok(), token }),
         _ => None,
     }
 }

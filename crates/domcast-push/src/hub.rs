@@ -16,7 +16,7 @@ use crate::error::PushError;
 use crate::mailbox::{Mailbox, MailboxLimits};
 use crate::position::Position;
 use crate::push::{Push, Receipt};
-use crate::session::Session;
+use crate::session::{Gate, Session};
 use crate::source::{PostedHtml, Sender, Source};
 use crate::statistics::{Clock, Statistics, ViewStatistics};
 use crate::turn::{self, Input, Live, Rendering};
@@ -263,7 +263,13 @@ impl Hub {
     /// Opens a session: one per connection.
     pub fn connect(&self) -> Session {
         let id = self.inner.n_sessions.fetch_add(1, Ordering::Relaxed);
-        Session::new(self.clone(), id, Arc::new(Mailbox::new(self.inner.options.mailbox)))
+        Session::new(self.clone(), id, Arc::new(Mailbox::new(self.inner.options.mailbox)), None)
+    }
+
+    /// Opens a session that mounts only what `gate` lets through.
+    pub fn connect_through(&self, gate: Arc<dyn Gate>) -> Session {
+        let id = self.inner.n_sessions.fetch_add(1, Ordering::Relaxed);
+        Session::new(self.clone(), id, Arc::new(Mailbox::new(self.inner.options.mailbox)), Some(gate))
     }
 
     /// Reads the templates anew and renders every view again, keeping its state. Returns the errors of those that cannot be.
@@ -451,6 +457,10 @@ impl Slot {
         queue.next_id += 1;
         queue.waiting.push_back(Waiting { id, input, answer: sender });
         Ticket { slot: Arc::clone(slot), id, answer }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {

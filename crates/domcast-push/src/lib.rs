@@ -60,7 +60,7 @@ pub use hub::{Hub, Options, ViewInfo};
 pub use mailbox::MailboxLimits;
 pub use position::{BadPosition, Position};
 pub use push::{Change, Push, Receipt};
-pub use session::{Session, Work};
+pub use session::{Gate, Handling, Refused, Session, Work};
 pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
 pub use ticks::Tick;
 pub use view::{Empty, HandlerResult, Handlers, View};

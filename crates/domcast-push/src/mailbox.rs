@@ -126,6 +126,13 @@ impl Mailbox {
         }
     }
 
+    /// Drops all that waits of a document.
+    pub(crate) fn forget(&self, document: u32) {
+        let mut queue = self.queue();
+        queue.set_mark(document);
+        queue.items.retain(|item| !matches!(item, Item::Snapshot { document: marked } if *marked == document));
+    }
+
     pub(crate) fn next(&self) -> Next {
         let mut queue = self.queue();
         match queue.items.front() {

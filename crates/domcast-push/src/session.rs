@@ -4,7 +4,8 @@
 //! nothing. Dropping the session ends its subscriptions.
 
 use crate::document::CatchUp;
-use crate::frame::{self, ClientFrame, FrameError};
+use crate::error::PushError;
+use crate::frame::{self, ClientFrame, FrameError, Wanted};
 use crate::hub::{Hub, Slot, Subscriber};
 use crate::mailbox::{Mailbox, Next};
 use crate::position::Position;
@@ -24,19 +25,45 @@ const MAX_VIEWS: usize = 128;
 /// Something that takes its time and must be driven to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
+pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
+
+/// Decides what one session may mount.
+pub trait Gate: Send + Sync {
+    /// Whether `view` may be mounted by who shows this token.
+    fn may_mount(&self, view: &str, token: Option<&str>) -> bool;
+}
+
+/// An event that was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What the client was told, which outside development is no more than that and of what kind the error is.
+    pub id: String,
+    /// Why.
+    pub error: PushError,
+}
+
 /// One client on one connection.
 pub struct Session {
     hub: Hub,
     id: u64,
     mailbox: Arc<Mailbox>,
+    gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
-    mounted: Mutex<Option<BTreeMap<u32, Arc<Slot>>>>,
+    mounted: Mutex<Option<BTreeMap<u32, Mount>>>,
+}
+
+#[derive(Clone)]
+enum Mount {
+    Live(Arc<Slot>),
+    /// The client may not know yet.
+    Revoked,
 }
 
 impl Session {
-    pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>) -> Session {
+    pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
         hub.statistics().sessions_opened.add(1);
-        Session { hub, id, mailbox, mounted: Mutex::default() }
+        Session { hub, id, mailbox, gate, mounted: Mutex::default() }
     }
 
     /// The number of the session, unique within its hub.
@@ -57,26 +84,38 @@ impl Session {
     /// # Errors
     ///
     /// [`FrameError`]: close the connection with its [`close_code`](FrameError::close_code).
-    pub fn receive(&self, text: &str) -> Result<Option<Work>, FrameError> {
+    pub fn receive(&self, text: &str) -> Result<Option<Handling>, FrameError> {
         let statistics = self.hub.statistics();
         statistics.frames_received.add(1);
-        match ClientFrame::parse(text).inspect_err(|_| statistics.frames_malformed.add(1))? {
+        self.take(text).inspect_err(|_| statistics.frames_malformed.add(1))
+    }
+
+    fn take(&self, text: &str) -> Result<Option<Handling>, FrameError> {
+        match ClientFrame::parse(text)? {
             ClientFrame::Hello(views) => self.hello(views)?,
             ClientFrame::Ping => self.mailbox.answer(frame::pong()),
             ClientFrame::Resync { document } => {
-                self.document(document)?.statistics.resyncs_asked.add(1);
-                self.mailbox.snapshot(document);
+                if let Mount::Live(slot) = self.document(document)? {
+                    slot.statistics.resyncs_asked.add(1);
+                    self.mailbox.snapshot(document);
+                }
             }
             ClientFrame::Event { n, document, handler, payload } => {
-                let slot = self.document(document)?;
+                let id = format!("{}.{n}", self.id);
+                let Mount::Live(slot) = self.document(document)? else {
+                    self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id));
+                    return Ok(None);
+                };
                 let change = Change::Handler { handler, payload };
                 let outcome = self.hub.start(slot, Input::Change(change, Sender::Browser));
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
-                    mailbox.answer(match outcome.await {
-                        Ok(_) => frame::ack(n),
-                        Err(error) => frame::refused(n, &error.for_browser(development)),
-                    });
+                    let Err(error) = outcome.await else {
+                        mailbox.answer(frame::ack(n));
+                        return None;
+                    };
+                    mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
+                    Some(Refused { id, error })
                 })));
             }
         }
@@ -93,7 +132,10 @@ impl Session {
                 Next::Closed => return None,
                 Next::Nothing => self.mailbox.filled().await,
                 Next::Snapshot { document } => {
-                    let Ok(slot) = self.document(document) else { continue };
+                    let Ok(Mount::Live(slot)) = self.document(document) else {
+                        self.mailbox.take_mark(document);
+                        continue;
+                    };
                     // Under this lock no frame is made between the snapshot and the end of the mark.
                     let mut shown = slot.shown();
                     if self.mailbox.take_mark(document) {
@@ -104,7 +146,31 @@ impl Session {
         }
     }
 
-    fn hello(&self, views: Vec<(String, Option<Position>)>) -> Result<(), FrameError> {
+    /// Takes a view away from the client, with all that waits of it. Nothing more of it is sent.
+    pub fn revoke(&self, view: &str) {
+        let mut mounted = self.mounted();
+        for (document, mount) in mounted.iter_mut().flatten() {
+            if let Mount::Live(slot) = mount
+                && slot.name() == view
+            {
+                slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
+                self.mailbox.forget(*document);
+                self.mailbox.answer(frame::revoked(*document));
+                *mount = Mount::Revoked;
+            }
+        }
+    }
+
+    /// Gives the client another token for a view that it has mounted.
+    pub fn renew(&self, view: &str, token: &str) {
+        for (document, mount) in self.mounted().iter().flatten() {
+            if matches!(mount, Mount::Live(slot) if slot.name() == view) {
+                self.mailbox.answer(frame::token(*document, token));
+            }
+        }
+    }
+
+    fn hello(&self, views: Vec<Wanted>) -> Result<(), FrameError> {
         if views.len() > MAX_VIEWS {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
@@ -114,11 +180,15 @@ impl Session {
             return Err(FrameError::malformed("`hello` is said once"));
         }
         let mounted = mounted.insert(BTreeMap::new());
-        for (view, position) in views {
+        for Wanted { view, position, token } in views {
+            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
+                self.mailbox.answer(frame::denied(&view));
+                continue;
+            }
             match self.hub.slot(&view) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
-                    mounted.insert(document, slot);
+                    mounted.insert(document, Mount::Live(slot));
                 }
                 Err(_) => self.mailbox.answer(frame::unknown(&view)),
             }
@@ -150,13 +220,13 @@ impl Session {
         number
     }
 
-    fn document(&self, number: u32) -> Result<Arc<Slot>, FrameError> {
+    fn document(&self, number: u32) -> Result<Mount, FrameError> {
         let mounted = self.mounted();
-        let slot = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
-        slot.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
+        let mount = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
+        mount.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
     }
 
-    fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Arc<Slot>>>> {
+    fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Mount>>> {
         self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,7 +235,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.hub.statistics().sessions_closed.add(1);
         self.mailbox.close();
-        for slot in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
+        for mount in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
+            let Mount::Live(slot) = mount else { continue };
             slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
         }
     }

@@ -4,7 +4,7 @@ use crate::*;
 
 impl Server {
     /// Returns the value of a metric, by the line that begins with `name`.
-    async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (status, _, body) = self.get("/metrics").await;
         assert_eq!(status, 200);
         let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -4,6 +4,7 @@
 //! bind = "127.0.0.1:8000"              # where to listen
 //! token = "…"                          # what a push must bring; needed where other machines reach the server
 //! allowed_origins = ["https://a.org"]  # pages of other hosts that may connect
+//! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
 //! development = true                   # tell pages what is wrong; as a rule on a loopback address only
 //! redis = "redis://127.0.0.1"          # apply the pushes of this server's stream
 //! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
@@ -28,7 +29,7 @@
 use crate::{input, web};
 use anyhow::{Context, Result, anyhow, bail};
 use axum::http::HeaderValue;
-use domcast_axum::{DeclaredView, Edits, Limits, PushError};
+use domcast_axum::{DeclaredView, Edits, Limits, PushError, Rate};
 use domcast_push::DeclaredHandler;
 use domcast_template::Limits as TemplateLimits;
 use serde::Deserialize;
@@ -49,6 +50,7 @@ pub(super) struct Config {
     pub(super) bind: SocketAddr,
     pub(super) token: Option<String>,
     pub(super) allowed_origins: Vec<String>,
+    pub(super) allowed_hosts: Vec<String>,
     /// `None` is what fits the address.
     pub(super) development: Option<bool>,
     /// The address, and its line.
@@ -115,6 +117,8 @@ struct RawConfig {
     token: Option<Spanned<String>>,
     #[serde(default)]
     allowed_origins: Vec<Spanned<String>>,
+    #[serde(default)]
+    allowed_hosts: Vec<Spanned<String>>,
     development: Option<bool>,
     redis: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
@@ -134,6 +138,9 @@ struct RawLimits {
     template_bytes: Option<usize>,
     output_bytes: Option<usize>,
     n_events: Option<usize>,
+    n_sessions: Option<usize>,
+    frames_per_second: Option<u32>,
+    pushes_per_second: Option<u32>,
     hello: Option<Spanned<String>>,
     idle: Option<Spanned<String>>,
     write: Option<Spanned<String>>,
@@ -193,6 +200,18 @@ impl Reader<'_> {
                 return Err(self.wrong(origin, &message));
             }
         }
+        for host in &raw.allowed_hosts {
+            let found = host.get_ref();
+            if found.is_empty()
+                || found.contains(['/', '@'])
+                || found.trim_end_matches(|char: char| char.is_ascii_digit()).ends_with(':')
+            {
+                return Err(self.wrong(
+                    host,
+                    &format!("`{found}` is no host, expected one such as `example.org`, without a port"),
+                ));
+            }
+        }
         let content_security_policy = match &raw.content_security_policy {
             Some(policy) => HeaderValue::from_str(policy.get_ref())
                 .map_err(|_| self.wrong(policy, "`content_security_policy` holds what no HTTP header can"))?,
@@ -204,6 +223,7 @@ impl Reader<'_> {
             bind,
             token: raw.token.map(Spanned::into_inner),
             allowed_origins: raw.allowed_origins.into_iter().map(Spanned::into_inner).collect(),
+            allowed_hosts: raw.allowed_hosts.into_iter().map(Spanned::into_inner).collect(),
             development: raw.development,
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
             content_security_policy,
@@ -222,11 +242,19 @@ impl Reader<'_> {
             (&mut limits.frame_bytes, raw.frame_bytes),
             (&mut limits.write_buffer_bytes, raw.write_buffer_bytes),
             (&mut limits.n_events, raw.n_events),
+            (&mut limits.n_sessions, raw.n_sessions),
             (&mut template_limits.source_bytes, raw.template_bytes),
             (&mut template_limits.output_bytes, raw.output_bytes),
         ];
         for (limit, size) in sizes {
             *limit = size.unwrap_or(*limit);
+        }
+        for (rate, per_second) in
+            [(&mut limits.frames, raw.frames_per_second), (&mut limits.pushes, raw.pushes_per_second)]
+        {
+            if let Some(per_second) = per_second {
+                *rate = Rate { per_second, burst: per_second.saturating_mul(2) };
+            }
         }
         let durations =
             [(&mut limits.hello, &raw.hello), (&mut limits.idle, &raw.idle), (&mut limits.write, &raw.write)];
