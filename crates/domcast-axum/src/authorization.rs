@@ -33,9 +33,11 @@ pub enum Access {
 /// Who may look at which view.
 #[derive(Clone)]
 pub struct Authorization {
-    hook: Arc<dyn Fn(&str, &str) -> Access + Send + Sync>,
+    hook: Arc<Hook>,
     key: Hmac<Sha256>,
 }
+
+type Hook = dyn Fn(&str, &str) -> Access + Send + Sync;
 
 impl Authorization {
     /// Asks `hook`, with the view and the user, before anybody gets a view, and again from time to time.

@@ -372,7 +372,7 @@ async fn bad_frames_close_the_connection_with_a_code_that_says_why() {
         (
             r#"["hello", 1, [["counter"]]]"#,
             4400,
-            r#"malformed frame: it is not of the form `["hello", 1, [[view, position, token], ...]]`"#,
+            r#"malformed frame: it is not of the form `["hello", 1, [[view, position, null, token], ...]]`"#,
         ),
         (r#"["hello", 2, {}]"#, 4426, "protocol version 2 is not spoken here, 1 is"),
     ];

@@ -16,9 +16,12 @@ use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
+use domcast_push::ChannelLayer;
 use domcast_redis::RedisLayer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Serve live views from a folder of templates, with no Rust code
 #[derive(clap::Args)]
@@ -48,6 +51,8 @@ pub(crate) struct Args {
     token: Option<String>,
 }
 
+const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(2);
+
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let config = Config::read(&args.dir)?;
     web::run(serve(args, config))?;
@@ -71,12 +76,6 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         Some(watched) => _ = tokio::spawn(watched.follow(hub.clone())),
         None => tracing::info!("there is no folder {}", input::name(&folder)),
     }
-    if let Some((url, line)) = &config.redis {
-        let layer = RedisLayer::open(url).with_context(|| config.at(*line))?;
-        let hub = hub.clone();
-        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
-    }
-
     let access = domcast_axum::Config {
         push: web::push_access(token),
         allowed_origins: config.allowed_origins.clone(),
@@ -85,10 +84,31 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         ..domcast_axum::Config::default()
     };
     let domcast = Domcast::with_config(hub, access);
+    if let Some((url, line)) = &config.redis {
+        let layer = Arc::new(RedisLayer::open(url).with_context(|| config.at(*line))?);
+        domcast.set_blocker("redis", Some("it was not reached yet".into()));
+        tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
+        let hub = domcast.hub().clone();
+        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
+    }
     let router = domcast.guard(pages::router(&domcast, &args.dir));
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
     web::serve(listening, router, config.content_security_policy).await
+}
+
+/// Tells `/readyz` how Redis is: it keeps the server from being ready until it is reached once, and troubles it later.
+async fn watch_redis(domcast: Domcast, layer: Arc<RedisLayer>) {
+    loop {
+        match layer.end().await {
+            Ok(_) => {
+                domcast.set_blocker("redis", None);
+                domcast.set_trouble("redis", None);
+            }
+            Err(error) => domcast.set_trouble("redis", Some(error.to_string())),
+        }
+        tokio::time::sleep(LOOK_AT_REDIS_EVERY).await;
+    }
 }
 
 fn register(hub: &Hub, config: &Config) -> Result<()> {

@@ -306,7 +306,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -320,8 +320,12 @@ fn a_wrong_configuration_is_named_with_its_line() {
             "line 3: `b.org` is no origin, expected one such as `https://example.org`",
         ),
         (
+            "allowed_hosts = [\"b.org:80\"]".into(),
+            "line 1: `b.org:80` is no host, expected one such as `example.org`, without a port",
+        ),
+        (
             "[limits]\npush_byte = 1".into(),
-            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `hello`, `idle`, `write`",
+            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `n_sessions`, `frames_per_second`, `pushes_per_second`, `hello`, `idle`, `write`",
         ),
         (
             "[limits]\nidle = \"soon\"".into(),
@@ -441,6 +445,52 @@ fn pushes_through_redis_arrive() {
         let push = r#"{"view": "list", "state": {"n": 77}}"#;
         let added = Command::new("redis-cli").args(["-p", &port, "XADD", "domcast:pushes", "*", "push", push]).output();
         assert!(added.unwrap().status.success());
+    }
+    let ready = || server.request("GET /readyz", &[], "");
+    while ready() != (200, r#"{"ready":true,"blockers":{},"troubles":{}}"#.into()) {
+        std::thread::yield_now();
+    }
+    // Local pushes go on without it, so the server stays ready, and says what is wrong.
+    drop(redis);
+    loop {
+        let (status, body) = ready();
+        assert_eq!(status, 200, "{body}");
+        if body.contains("\"troubles\":{\"redis\":\"redis at `") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(server.post(r#"{"view": "list", "state": {"n": 78}}"#).0, 200);
+}
+
+#[test]
+fn a_server_is_not_ready_before_it_has_reached_redis() {
+    let port = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port();
+    let config =
+        format!("redis = \"redis://127.0.0.1:{port}\"\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n");
+    let dir = folder("no-redis", &[("domcast.toml", &config)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let (status, body) = server.request("GET /readyz", &[], "");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains(r#""blockers":{"redis":"it was not reached yet"}"#), "{body}");
+    assert_eq!(server.request("GET /healthz", &[], ""), (200, "ok".into()));
+}
+
+#[test]
+fn only_the_hosts_of_the_server_are_answered() {
+    let config = "allowed_hosts = [\"dev.internal\"]\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n";
+    let dir = folder("hosts", &[("domcast.toml", config)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    for (host, status) in [("evil.net", 421), ("dev.internal:8000", 200), ("localhost", 200)] {
+        for path in ["/", "/views/list", "/static/x", "/_domcast/serve.css"] {
+            let mut socket = TcpStream::connect(server.address).unwrap();
+            write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).unwrap();
+            let found: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+            let status = if path == "/static/x" && status == 200 { 404 } else { status };
+            assert_eq!(found, status, "{path} of {host}");
+        }
     }
 }
 

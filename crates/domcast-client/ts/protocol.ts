@@ -40,7 +40,7 @@ export interface Position {
 export type Payload = { readonly [name: string]: unknown };
 
 /** A view of the page; with a mount token if its element has one. */
-export type Wanted = readonly [view: string, position: string | null, token?: string];
+export type Wanted = readonly [view: string, position: string | null, key?: null, token?: string];
 
 export type ClientFrame =
   | readonly ['hello', typeof PROTOCOL_VERSION, readonly Wanted[]]

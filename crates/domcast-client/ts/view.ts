@@ -51,7 +51,7 @@ export class View {
   /** What the page says of the view in `hello`. */
   get wanted(): Wanted {
     const token = dom.getAttribute(this.element, 'dc-token');
-    return token === null ? [this.name, this.position] : [this.name, this.position, token];
+    return token === null ? [this.name, this.position] : [this.name, this.position, null, token];
   }
 
   /** Keeps a newer mount token for the next connection. */

@@ -133,9 +133,11 @@ impl ClientFrame {
             }
             ("hello", [_, _, Value::Array(views)]) => {
                 let views: Option<Vec<_>> = views.iter().map(wanted).collect();
-                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position, token], ...]]"#))
+                views
+                    .map(ClientFrame::Hello)
+                    .ok_or_else(|| wrong(r#"["hello", 1, [[view, position, null, token], ...]]"#))
             }
-            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, token], ...]]"#)),
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, null, token], ...]]"#)),
             ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
             ("resync", [_, document]) => match document_number(document) {
                 Some(document) => Ok(ClientFrame::Resync { document }),
@@ -150,7 +152,9 @@ impl ClientFrame {
 fn wanted(entry: &Value) -> Option<Wanted> {
     let (view, position, token) = match entry.as_array()?.as_slice() {
         [Value::String(view), position] => (view.clone(), position, None),
-        [Value::String(view), position, Value::String(token)] => (view.clone(), position, Some(token.clone())),
+        [Value::String(view), position, Value::Null, Value::String(token)] => {
+            (view.clone(), position, Some(token.clone()))
+        }
         _ => return None,
     };
     match position {

@@ -375,3 +375,27 @@ browserTest('a page whose names shadow the document is mounted all the same', as
   assert.equal(await page.evaluate("Document.prototype.querySelector.call(document, '[dc-view]').innerHTML"), '<p>fine</p><script></script><b =x=""></b>');
   assert.deepEqual(problems, []);
 });
+
+browserTest('a mount token is shown, renewed without a reload, and a view that is taken away says so', async () => {
+  const { page, problems } = await open(VIEW.replace(' dc-at', ' dc-token="first" dc-at'));
+  let peer = await site.connection();
+  assert.deepEqual(await peer.frame('hello'), ['hello', 1, [['a', 'e:4', null, 'first']]]);
+  peer.send(['mounted', 'a', 7, 'e:4']);
+  peer.send(['token', 7, 'second']);
+  await page.waitForSelector('[dc-token=second][dc-state=live]');
+  peer.socket.close();
+  peer = await site.connection();
+  assert.deepEqual(await peer.frame('hello'), ['hello', 1, [['a', 'e:4', null, 'second']]]);
+  peer.send(['mounted', 'a', 3, 'e:4']);
+  peer.send(['revoked', 3]);
+  peer.send(['p', 3, 5, [['t', 2, 'secret']]]);
+  await page.waitForSelector('[dc-state=denied]');
+  assert.equal(await html(page), '<p>one</p>');
+  assert.deepEqual(problems, []);
+  peer.socket.close();
+  peer = await site.connection();
+  await peer.frame('hello');
+  peer.send(['denied', 'a']);
+  await page.waitForSelector('[dc-state=denied]');
+  assert.deepEqual(problems, ['domcast: the server does not let this page see `a`']);
+});

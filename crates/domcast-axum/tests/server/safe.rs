@@ -133,11 +133,11 @@ async fn a_view_wants_a_mount_token_of_its_page() {
     let forged = token.replace(".616e6e.", ".626f62.");
     let cases = [
         ("none", json!(["counter", null])),
-        ("empty", json!(["counter", null, ""])),
-        ("of another view", json!(["panel", null, token])),
-        ("of another server", json!(["counter", null, other_key])),
-        ("for another user", json!(["counter", null, forged])),
-        ("for no view there is", json!(["nothing", null, token])),
+        ("empty", json!(["counter", null, null, ""])),
+        ("of another view", json!(["panel", null, null, token])),
+        ("of another server", json!(["counter", null, null, other_key])),
+        ("for another user", json!(["counter", null, null, forged])),
+        ("for no view there is", json!(["nothing", null, null, token])),
     ];
     for (what, entry) in cases {
         let mut client = server.connect().await;
@@ -148,7 +148,7 @@ async fn a_view_wants_a_mount_token_of_its_page() {
         assert_eq!(client.close_code().await.0, 4400, "{what}");
     }
     let mut client = server.connect().await;
-    client.say(json!(["hello", 1, [["counter", null, token]]])).await;
+    client.say(json!(["hello", 1, [["counter", null, null, token]]])).await;
     assert_eq!(client.hear().await[0], "mounted");
     assert_eq!(server.domcast.token_attribute("counter", "bob"), None);
     let page = server.domcast.render_page_for("ann", "page.html", ()).unwrap();
@@ -166,7 +166,7 @@ async fn a_revoked_view_goes_silent_at_once() {
     let may = Arc::new(AtomicBool::new(true));
     let server = start(only_ann(Arc::clone(&may), Duration::from_secs(60))).await;
     let mut client = server.connect().await;
-    client.say(json!(["hello", 1, [["counter", null, server.token("counter", "ann")]]])).await;
+    client.say(json!(["hello", 1, [["counter", null, null, server.token("counter", "ann")]]])).await;
     client.hear().await;
     client.hear().await;
     may.store(false, Ordering::Relaxed);
@@ -191,13 +191,13 @@ async fn a_grant_is_renewed_without_a_reload_and_ends_with_the_permission() {
     let may = Arc::new(AtomicBool::new(true));
     let server = start(only_ann(Arc::clone(&may), Duration::from_secs(2))).await;
     let mut client = server.connect().await;
-    client.say(json!(["hello", 1, [["counter", null, server.token("counter", "ann")]]])).await;
+    client.say(json!(["hello", 1, [["counter", null, null, server.token("counter", "ann")]]])).await;
     client.hear().await;
     client.hear().await;
     let renewed = client.hear().await;
     assert_eq!((&renewed[0], &renewed[1]), (&json!("token"), &json!(0)));
     let mut second = server.connect().await;
-    second.say(json!(["hello", 1, [["counter", null, renewed[2]]]])).await;
+    second.say(json!(["hello", 1, [["counter", null, null, renewed[2]]]])).await;
     assert_eq!(second.hear().await[0], "mounted");
     may.store(false, Ordering::Relaxed);
     assert_eq!(client.hear().await, json!(["revoked", 0]));
