@@ -11,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use tokio::runtime::Handle;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -88,6 +89,12 @@ impl Collector for Metrics {
         let mut family =
             encoder.encode_descriptor("domcast_sessions", "Sessions that are open", None, MetricType::Gauge)?;
         family.encode_gauge(&sessions)?;
+
+        if let Ok(runtime) = Handle::try_current() {
+            let help = "Tasks of the runtime that are alive";
+            let mut family = encoder.encode_descriptor("domcast_tasks", help, None, MetricType::Gauge)?;
+            family.encode_gauge(&(runtime.metrics().num_alive_tasks() as u64))?;
+        }
 
         for (name, help, counter) in VIEW_COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

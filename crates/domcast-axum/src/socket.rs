@@ -20,6 +20,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 use tungstenite::error::{CapacityError, Error as SocketError};
 
+/// Every connection has these two buffers, idle or not: the library's 128 KiB each would be most of what it costs.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+const WRITE_BUFFER_BYTES: usize = 4 << 10;
+
 const NORMAL: u16 = 1000;
 const TOO_LARGE: u16 = 1009;
 const MALFORMED: u16 = 4400;
@@ -42,6 +46,8 @@ pub(crate) async fn upgrade(
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason));
     }
     let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
