@@ -8,10 +8,11 @@ use crate::domcast::{Domcast, PushAccess};
 use crate::origin::is_allowed;
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domcast_push::{Push, PushError, Receipt};
+use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
@@ -28,6 +29,7 @@ pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Re
 pub(crate) async fn put_html(
     State(domcast): State<Domcast>,
     Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
     request: Request,
 ) -> Result<Json<Receipt>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -37,12 +39,22 @@ pub(crate) async fn put_html(
         let at = error.utf8_error().valid_up_to();
         Refusal(StatusCode::BAD_REQUEST, format!("the body is not UTF-8 from byte {at} on"))
     })?;
-    apply(&domcast, Push::html(view, html)).await
+    let push = Push::html(view, html);
+    apply(&domcast, key.into_iter().fold(push, Push::key)).await
+}
+
+/// Which document of a view, as a query: `?key=42`.
+#[derive(Deserialize)]
+pub(crate) struct Key {
+    pub(crate) key: Option<String>,
 }
 
 async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> {
-    let view = push.view.clone();
-    match domcast.hub().push(push).await {
+    let view = push.name().to_owned();
+    let hub = domcast.hub().clone();
+    // A task of its own: what was begun is finished, even if the client goes away meanwhile.
+    let outcome = tokio::spawn(async move { hub.push(push).await }).await;
+    match outcome.unwrap_or_else(|_| Err(PushError::Lost { view: view.clone() })) {
         Ok(receipt) => {
             tracing::debug!(%view, version = receipt.version(), subscribers = receipt.subscribers, "pushed");
             Ok(Json(receipt))
@@ -62,6 +74,7 @@ impl From<PushError> for Refusal {
     fn from(error: PushError) -> Refusal {
         let status = match error {
             PushError::UnknownView { .. } => StatusCode::NOT_FOUND,
+            PushError::TooManyDocuments { .. } => StatusCode::SERVICE_UNAVAILABLE,
             PushError::Html { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             PushError::Template { .. } | PushError::RenderPanicked { .. } | PushError::Lost { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -2,14 +2,15 @@
 
 use crate::{api, page, socket};
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
-use domcast_push::Hub;
+use domcast_push::{Client, Hub};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -23,7 +24,10 @@ struct Shared {
     hub: Hub,
     config: Config,
     has_ticks: AtomicBool,
+    identify: OnceLock<Identify>,
 }
+
+type Identify = Box<dyn Fn(&Parts) -> Client + Send + Sync>;
 
 /// How a hub is reached.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +103,9 @@ impl Domcast {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
             _ => turn(),
         });
-        Domcast { shared: Arc::new(Shared { hub, config, has_ticks: AtomicBool::new(false) }) }
+        Domcast {
+            shared: Arc::new(Shared { hub, config, has_ticks: AtomicBool::new(false), identify: OnceLock::new() }),
+        }
     }
 
     /// The hub.
@@ -110,6 +116,17 @@ impl Domcast {
     /// How it is reached.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// Says who is at the other end of a connection, from the request that opens it: its cookies, or what a layer before the
+    /// router found. Without it nobody is known, and pushes to a user or a session reach nobody. The first call counts.
+    pub fn identify(&self, client: impl Fn(&Parts) -> Client + Send + Sync + 'static) {
+        _ = self.shared.identify.set(Box::new(client));
+    }
+
+    /// Returns who sends a request, for [`page_for`](Self::page_for).
+    pub fn client(&self, parts: &Parts) -> Client {
+        self.shared.identify.get().map(|identify| identify(parts)).unwrap_or_default()
     }
 
     /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.

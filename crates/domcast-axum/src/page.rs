@@ -1,11 +1,13 @@
 //! Views in pages: pages from templates, and the plain page of one view.
 
-use crate::api::Refusal;
+use crate::api::{Key, Refusal};
 use crate::domcast::Domcast;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use domcast_client::CLIENT_HASH;
+use domcast_push::Client;
 use domcast_push::template::TemplateError;
 use domcast_push::template::minijinja::value::{Kwargs, Serde, Value, ValueKind, merge_maps};
 use domcast_push::template::minijinja::{Error, ErrorKind, context};
@@ -17,11 +19,16 @@ const CACHING: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-ca
 impl Domcast {
     /// Renders a page, with the hub's templates, over `state`; `()` is none.
     ///
-    /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. In
-    /// `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
+    /// In the template `view("name")` is the element of a view, `view("name", key="42")` that of the document of a key, and
+    /// `script()` the tag that loads the client. In `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
     /// pushed addresses have one of these schemes or none. An error is logged and answered with status 500; in development the answer says what is wrong.
     pub fn page(&self, template: &str, state: impl Serialize) -> Response {
-        match self.render_page(template, state) {
+        self.page_for(&Client::default(), template, state)
+    }
+
+    /// Renders a page as [`page`](Self::page) does, with the private views of this client.
+    pub fn page_for(&self, client: &Client, template: &str, state: impl Serialize) -> Response {
+        match self.render_page_for(client, template, state) {
             Ok(html) => (CACHING, Html(html)).into_response(),
             Err(error) => {
                 tracing::error!(template, %error, "page cannot be rendered");
@@ -40,12 +47,28 @@ impl Domcast {
     ///
     /// [`TemplateError`], also for a view that does not exist.
     pub fn render_page(&self, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
-        let hub = self.hub().clone();
+        self.render_page_for(&Client::default(), template, state)
+    }
+
+    /// Renders a page as [`page_for`](Self::page_for) does, to text.
+    ///
+    /// # Errors
+    ///
+    /// As [`render_page`](Self::render_page).
+    pub fn render_page_for(
+        &self,
+        client: &Client,
+        template: &str,
+        state: impl Serialize,
+    ) -> Result<String, TemplateError> {
+        let (hub, client) = (self.hub().clone(), client.clone());
         let view = Value::from_function(move |name: &str, options: Kwargs| {
             let runs_scripts = options.get::<Option<bool>>("scripts")?.unwrap_or(false);
             let schemes = options.get::<Option<&str>>("schemes")?;
+            let key: Option<String> = options.get::<Option<Value>>("key")?.map(|key| key.to_string());
             options.assert_all_used()?;
-            let html = hub.html(name).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+            let html = hub.html_for(&client, name, key.as_deref());
+            let html = html.map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
             let mut start_tag = "<div ".to_owned();
             if runs_scripts {
                 start_tag.push_str("dc-scripts=\"run\" ");
@@ -72,13 +95,23 @@ impl Domcast {
     }
 }
 
-pub(crate) async fn view_html(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
+pub(crate) async fn view_html(
+    State(domcast): State<Domcast>,
+    Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
+    parts: Parts,
+) -> Result<Response, Refusal> {
+    let html = domcast.hub().html_for(&domcast.client(&parts), &view, key.as_deref())?;
     Ok((CACHING, Html(html.to_string())).into_response())
 }
 
-pub(crate) async fn view_page(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
+pub(crate) async fn view_page(
+    State(domcast): State<Domcast>,
+    Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
+    parts: Parts,
+) -> Result<Response, Refusal> {
+    let html = domcast.hub().html_for(&domcast.client(&parts), &view, key.as_deref())?;
     // A view's name needs no escaping.
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\

@@ -37,8 +37,9 @@ pub(crate) async fn upgrade(
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
+    let client = domcast.client(&request.into_parts().0);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let session = domcast.hub().connect();
+        let session = domcast.hub().connect_as(client);
         let id = session.id();
         tracing::debug!(session = id, "connected");
         let end = run(socket, &session, &limits).await;

@@ -279,12 +279,12 @@ async fn bad_pushes_get_clear_errors_and_change_nothing() {
         (
             r#"{"view": "counter", "state": {}, "html": ""}"#,
             400,
-            "the body is no push: a push has `state`, or `handler` and `payload`, or `html`; found `state` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `state` and `html`",
         ),
         (
             r#"{"view": "counter", "sate": {}}"#,
             400,
-            "the body is no push: unknown field `sate`, expected one of `view`, `state`, `handler`, `payload`, `html` at line 1 column 26",
+            "the body is no push: unknown field `sate`, expected one of `view`, `key`, `state`, `merge`, `patch`, `handler`, `payload`, `html`, `topic`, `data`, `user`, `session`, `tab`, `except` at line 1 column 26",
         ),
     ];
     for (body, status, error) in cases {
@@ -362,7 +362,7 @@ async fn bad_frames_close_the_connection_with_a_code_that_says_why() {
         (
             r#"["hello", 1, [["counter"]]]"#,
             4400,
-            r#"malformed frame: it is not of the form `["hello", 1, [[view, position], ...]]`"#,
+            r#"malformed frame: it is not of the form `["hello", 1, [[view, position, key], ...]]`"#,
         ),
         (r#"["hello", 2, {}]"#, 4426, "protocol version 2 is not spoken here, 1 is"),
     ];

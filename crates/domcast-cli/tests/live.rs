@@ -226,7 +226,7 @@ fn pushes_over_http_are_refused_with_a_status_and_a_reason() {
         (
             r#"{"view": "counter", "handler": "add", "html": ""}"#,
             400,
-            "the body is no push: a push has `state`, or `handler` and `payload`, or `html`; found `handler` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `handler` and `html`",
         ),
         (
             r#"{"view": "x", "state": {}}"#,
@@ -358,7 +358,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\nname = \"a\"\n[[views]]\nname = \"a\"".into(), "line 4: there is a view `a` already"),
         (
             "[[views]]\nname = \"a\"\nstate = { n = 1 }".into(),
-            "line 2: view `a` has no `template`: `state`, `tick` and `handlers` need one",
+            "line 2: view `a` has no `template`: `state`, `keyed`, `tick` and `handlers` need one",
         ),
         ("redis = \"http://example.org\"".into(), "line 1: "),
     ];

@@ -39,8 +39,11 @@ export interface Position {
 
 export type Payload = { readonly [name: string]: unknown };
 
+/** A view of the page: its name, where it stands, and its document's key if it has one. */
+export type Greeting = readonly [view: string, position: string | null, key?: string];
+
 export type ClientFrame =
-  | readonly ['hello', typeof PROTOCOL_VERSION, readonly (readonly [view: string, position: string | null])[]]
+  | readonly ['hello', typeof PROTOCOL_VERSION, readonly Greeting[]]
   | readonly ['event', n: number, document: number, handler: string, payload: Payload]
   | readonly ['resync', document: number]
   | readonly ['ping'];
@@ -49,8 +52,9 @@ export type ServerFrame =
   | readonly ['mounted', view: string, document: number, position: string]
   | readonly ['p', document: number, version: number, patches: readonly Patch[]]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
-  | readonly ['ack', n: number]
+  | readonly ['ack', n: number, reply?: unknown]
   | readonly ['refused', n: number, message: string]
+  | readonly ['message', topic: string, data: unknown]
   | readonly ['unknown', view: string]
   | readonly ['fault', document: number, fault: Fault | null]
   | readonly ['pong'];

@@ -12,7 +12,7 @@
 import * as dom from './dom';
 import { mountTree } from './mount';
 import { run } from './patch';
-import { readPosition, writePosition, type Patch, type Position } from './protocol';
+import { readPosition, writePosition, type Greeting, type Patch, type Position } from './protocol';
 import type { Tree } from './nodes';
 import { morph } from './snapshot';
 
@@ -42,9 +42,11 @@ export class View {
     this.#position = covered ? readPosition(dom.getAttribute(element, 'dc-at')) : null;
   }
 
-  /** What the view names in `hello`; `null` while it waits for a snapshot. */
-  get position(): string | null {
-    return writePosition(this.#position);
+  /** What `hello` says of the view. Its position is `null` while it waits for a snapshot. */
+  get greeting(): Greeting {
+    const key = dom.getAttribute(this.element, 'dc-view-key');
+    const position = writePosition(this.#position);
+    return key === null ? [this.name, position] : [this.name, position, key];
   }
 
   mounted(document: number, position: string): void {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Document {
     view: Arc<str>,
+    key: Option<Arc<str>>,
     number: u32,
     tree: Tree,
     position: Position,
@@ -31,6 +32,13 @@ pub(crate) struct Document {
     fault: Option<Fault>,
     container: Option<Arc<str>>,
     snapshot: Option<Bytes>,
+}
+
+/// Which document this is: the only one of its view, or the one of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Name {
+    pub(crate) view: Arc<str>,
+    pub(crate) key: Option<Arc<str>>,
 }
 
 /// How many updates a document keeps for clients that come back.
@@ -78,9 +86,10 @@ pub(crate) enum CatchUp {
 }
 
 impl Document {
-    pub(crate) fn new(view: Arc<str>, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
+    pub(crate) fn new(name: Name, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
         Document {
-            view,
+            view: name.view,
+            key: name.key,
             number,
             tree,
             position: Position { epoch, version: 0 },
@@ -94,6 +103,10 @@ impl Document {
 
     pub(crate) fn view(&self) -> &Arc<str> {
         &self.view
+    }
+
+    pub(crate) fn key(&self) -> Option<&Arc<str>> {
+        self.key.as_ref()
     }
 
     pub(crate) fn position(&self) -> &Position {
@@ -168,14 +181,18 @@ impl Document {
 
     /// Returns the element that holds the view in a page (PROTOCOL.md, section 4), written once per version.
     pub(crate) fn container(&mut self) -> Arc<str> {
-        let write = || container(&self.view, &self.position, &self.tree).into();
+        let write = || container(&self.view, self.key.as_deref(), &self.position, &self.tree).into();
         self.container.get_or_insert_with(write).clone()
     }
 }
 
-fn container(view: &str, position: &Position, tree: &Tree) -> String {
+fn container(view: &str, key: Option<&str>, position: &Position, tree: &Tree) -> String {
     let mut html = String::from("<div dc-view=\"");
     escape_attribute(view, &mut html);
+    if let Some(key) = key {
+        html.push_str("\" dc-view-key=\"");
+        escape_attribute(key, &mut html);
+    }
     // Writing to a String cannot fail.
     _ = write!(html, "\" dc-at=\"{position}\" dc-sum=\"{}\"", tree.checksum());
     let runs = tree.numbering();

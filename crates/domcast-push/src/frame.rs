@@ -25,8 +25,15 @@ pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes
     format!("[\"snapshot\",{document},\"{position}\",{next_id},{ids},{tokens}]").into()
 }
 
-pub(crate) fn ack(n: u64) -> Bytes {
-    format!("[\"ack\",{n}]").into()
+pub(crate) fn ack(n: u64, reply: Option<&Value>) -> Bytes {
+    match reply {
+        Some(reply) => json!(["ack", n, reply]).to_string().into(),
+        None => format!("[\"ack\",{n}]").into(),
+    }
+}
+
+pub(crate) fn message(topic: &str, data: &Value) -> Bytes {
+    json!(["message", topic, data]).to_string().into()
 }
 
 pub(crate) fn refused(n: u64, message: &str) -> Bytes {
@@ -45,11 +52,19 @@ pub(crate) fn pong() -> Bytes {
     Bytes::from_static(b"[\"pong\"]")
 }
 
+/// A view of a page.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Greeting {
+    pub(crate) view: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) key: Option<String>,
+}
+
 /// What a client says.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ClientFrame {
     /// The views of the page, each with the position of its HTML; one that cannot be read counts as none.
-    Hello(Vec<(String, Option<Position>)>),
+    Hello(Vec<Greeting>),
     Event {
         n: u64,
         document: u32,
@@ -110,10 +125,10 @@ impl ClientFrame {
                 Err(FrameError::OtherVersion(version.to_string().chars().take(20).collect()))
             }
             ("hello", [_, _, Value::Array(views)]) => {
-                let views: Option<Vec<_>> = views.iter().map(view_and_position).collect();
-                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position], ...]]"#))
+                let views: Option<Vec<_>> = views.iter().map(greeting).collect();
+                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position, key], ...]]"#))
             }
-            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position], ...]]"#)),
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, key], ...]]"#)),
             ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
             ("resync", [_, document]) => match document_number(document) {
                 Some(document) => Ok(ClientFrame::Resync { document }),
@@ -125,10 +140,15 @@ impl ClientFrame {
     }
 }
 
-fn view_and_position(entry: &Value) -> Option<(String, Option<Position>)> {
-    match entry.as_array()?.as_slice() {
-        [Value::String(view), Value::Null] => Some((view.clone(), None)),
-        [Value::String(view), Value::String(position)] => Some((view.clone(), position.parse().ok())),
+fn greeting(entry: &Value) -> Option<Greeting> {
+    let (view, position, key) = match entry.as_array()?.as_slice() {
+        [Value::String(view), position] => (view.clone(), position, None),
+        [Value::String(view), position, Value::String(key)] => (view.clone(), position, Some(key.clone())),
+        _ => return None,
+    };
+    match position {
+        Value::Null => Some(Greeting { view, position: None, key }),
+        Value::String(position) => Some(Greeting { view, position: position.parse().ok(), key }),
         _ => None,
     }
 }

@@ -3,13 +3,15 @@
 //! An adapter hands every frame of the client to [`Session::receive`], writes every frame of [`Session::next`], and decides
 //! nothing. Dropping the session ends its subscriptions.
 
+use crate::audience::{Client, Tab};
+use crate::call::Sender;
 use crate::document::CatchUp;
-use crate::frame::{self, ClientFrame, FrameError};
-use crate::hub::{Hub, Slot, Subscriber};
+use crate::frame::{self, ClientFrame, FrameError, Greeting};
+use crate::hub::Hub;
 use crate::mailbox::{Mailbox, Next};
 use crate::position::Position;
 use crate::push::Change;
-use crate::source::Sender;
+use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -28,19 +30,40 @@ pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Session {
     hub: Hub,
     id: u64,
+    tab: Tab,
     mailbox: Arc<Mailbox>,
     /// The views by document number; `None` before `hello`.
     mounted: Mutex<Option<BTreeMap<u32, Arc<Slot>>>>,
 }
 
 impl Session {
-    pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>) -> Session {
-        Session { hub, id, mailbox, mounted: Mutex::default() }
+    pub(crate) fn new(hub: Hub, id: u64, tab: Tab, mailbox: Arc<Mailbox>) -> Session {
+        Session { hub, id, tab, mailbox, mounted: Mutex::default() }
     }
 
     /// The number of the session, unique within its hub.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Names the session among those of all processes: what a push for one tab, or for all but one, names.
+    pub fn tab(&self) -> &str {
+        &self.tab.id
+    }
+
+    /// The client, as it was when the session was opened.
+    pub fn client(&self) -> &Client {
+        &self.tab.client
+    }
+
+    /// Lets the page get the messages of a topic from now on.
+    pub fn subscribe(&self, topic: &str) {
+        self.hub.tabs().subscribe(&self.tab.id, topic);
+    }
+
+    /// Keeps the messages of a topic from the page from now on.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.hub.tabs().unsubscribe(&self.tab.id, topic);
     }
 
     /// Whether the client has said hello.
@@ -67,11 +90,12 @@ impl Session {
             ClientFrame::Event { n, document, handler, payload } => {
                 let slot = self.document(document)?;
                 let change = Change::Handler { handler, payload };
-                let outcome = self.hub.start(slot, Input::Change(change, Sender::Browser));
+                let sender = Sender::Browser(self.tab.clone());
+                let outcome = self.hub.start(&slot, Input::Change(Arc::new(change), sender));
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
                     mailbox.answer(match outcome.await {
-                        Ok(_) => frame::ack(n),
+                        Ok(receipt) => frame::ack(n, receipt.reply.as_ref()),
                         Err(error) => frame::refused(n, &error.for_browser(development)),
                     });
                 })));
@@ -101,7 +125,7 @@ impl Session {
         }
     }
 
-    fn hello(&self, views: Vec<(String, Option<Position>)>) -> Result<(), FrameError> {
+    fn hello(&self, views: Vec<Greeting>) -> Result<(), FrameError> {
         if views.len() > MAX_VIEWS {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
@@ -111,8 +135,8 @@ impl Session {
             return Err(FrameError::malformed("`hello` is said once"));
         }
         let mounted = mounted.insert(BTreeMap::new());
-        for (view, position) in views {
-            match self.hub.slot(&view) {
+        for Greeting { view, position, key } in views {
+            match self.hub.mountable(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
                     mounted.insert(document, slot);
@@ -137,8 +161,8 @@ impl Session {
             self.mailbox.answer(fault);
         }
         let number = document.number();
-        if shown.subscribers.iter().all(|subscriber| subscriber.session != self.id) {
-            shown.subscribers.push(Subscriber { session: self.id, mailbox: Arc::clone(&self.mailbox) });
+        if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
+            shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
             self.hub.ticks_changed().notify_waiters();
         }
         number
@@ -158,9 +182,12 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.mailbox.close();
+        self.hub.tabs().disconnect(&self.tab.id);
         for slot in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
-            slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
+            slot.unsubscribe(&self.tab.id);
         }
+        // What this session held may be dropped some time.
+        self.hub.ticks_changed().notify_waiters();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each step is drawn from a seeded generator, so a failure names the seed that repeats it.
 
-use crate::client::{Page, content};
+use crate::client::{Page, content, unlimited};
 use domcast_push::template::Templates;
 use domcast_push::{DeclaredView, Edits, HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
@@ -68,9 +68,9 @@ fn simulate(seed: u64) {
 /// Small limits, so that histories end and mailboxes overflow.
 fn hub() -> Hub {
     let options = Options {
-        development: false,
         history: HistoryLimits { n_updates: 8, n_bytes: 2000 },
         mailbox: MailboxLimits { n_frames: 4, ..MailboxLimits::default() },
+        ..unlimited()
     };
     let hub = Hub::with_options(Templates::from_sources([("list.html", LIST)]), options);
     let view = DeclaredView::new("list.html")
