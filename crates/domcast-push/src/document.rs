@@ -10,6 +10,7 @@
 //! of an older position gives the present one; the cached texts are those of the present version.
 
 use crate::frame;
+use crate::memo::{Memo, Step};
 use crate::position::Position;
 use bytes::Bytes;
 use domcast_diff::{Patch, Tree, apply, diff, escape_attribute};
@@ -24,7 +25,9 @@ pub(crate) struct Document {
     view: Arc<str>,
     key: Option<Arc<str>>,
     number: u32,
-    tree: Tree,
+    /// Other documents of a private view may have the same.
+    tree: Arc<Tree>,
+    memo: Option<Arc<Memo>>,
     position: Position,
     history: History,
     /// How many lives this document had after its first.
@@ -86,12 +89,20 @@ pub(crate) enum CatchUp {
 }
 
 impl Document {
-    pub(crate) fn new(name: Name, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
+    pub(crate) fn new(
+        name: Name,
+        number: u32,
+        tree: Arc<Tree>,
+        memo: Option<Arc<Memo>>,
+        epoch: Arc<str>,
+        limits: HistoryLimits,
+    ) -> Document {
         Document {
             view: name.view,
             key: name.key,
             number,
             tree,
+            memo,
             position: Position { epoch, version: 0 },
             history: History { limits, frames: VecDeque::new(), n_bytes: 0 },
             n_restarts: 0,
@@ -118,32 +129,54 @@ impl Document {
     }
 
     /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
-    pub(crate) fn update(&mut self, new_tree: Tree) -> Update {
-        let mut patches = diff(&self.tree, &new_tree);
+    pub(crate) fn update(&mut self, new_tree: &Arc<Tree>) -> Update {
+        let Some(Step { tree, patches, json }) = self.step(new_tree) else {
+            debug_assert!(false, "the patches of a diff can be applied to its old tree");
+            self.restart(Arc::clone(new_tree));
+            return Update::Restart;
+        };
+        self.tree = tree;
         if patches.is_empty() {
             return Update::Same;
         }
         (self.container, self.snapshot) = (None, None);
-        if apply(&mut self.tree, &patches).is_err() {
-            debug_assert!(false, "the patches of a diff can be applied to its old tree");
-            self.restart(new_tree);
-            return Update::Restart;
-        }
-        if self.tree.is_sparse() {
-            self.tree.compact();
-            patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
-        }
         self.position.version += 1;
-        let frame = frame::patches(self.number, self.position.version, &patches);
+        let frame = frame::patches(self.number, self.position.version, &json);
         self.history.push(frame.clone());
         Update::Frame(frame)
     }
 
+    /// Returns the step to a tree that is equal to `new_tree`: one that another document has taken, or a new one.
+    fn step(&mut self, new_tree: &Arc<Tree>) -> Option<Step> {
+        let memo = self.memo.clone();
+        if let Some(step) = memo.as_ref().and_then(|memo| memo.step(&self.tree, new_tree)) {
+            return Some(step);
+        }
+        let old_tree = memo.is_some().then(|| Arc::clone(&self.tree));
+        let mut patches = diff(&self.tree, new_tree);
+        if !patches.is_empty() {
+            // A copy only if another document, or the memo, has the old tree too.
+            let tree = Arc::make_mut(&mut self.tree);
+            apply(tree, &patches).ok()?;
+            if tree.is_sparse() {
+                tree.compact();
+                patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
+            }
+        }
+        let json = if patches.is_empty() { "".into() } else { patches.to_json().into() };
+        let step = Step { tree: Arc::clone(&self.tree), patches: Arc::new(patches), json };
+        if let (Some(memo), Some(old_tree)) = (memo, old_tree) {
+            memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
+        }
+        Some(step)
+    }
+
     /// A tree that cannot be patched is replaced as a whole: with a new epoch no client takes it for the old one.
-    fn restart(&mut self, tree: Tree) {
+    fn restart(&mut self, tree: Arc<Tree>) {
         self.n_restarts += 1;
         let first_epoch = self.position.epoch.split('-').next().unwrap_or_default();
         let epoch = format!("{first_epoch}-{}", self.n_restarts).into();
+        (self.container, self.snapshot) = (None, None);
         self.tree = tree;
         self.position = Position { epoch, version: 0 };
         self.history.clear();

@@ -3,7 +3,7 @@
 use crate::document::Fault;
 use crate::position::Position;
 use bytes::Bytes;
-use domcast_diff::{Patches, Tree};
+use domcast_diff::Tree;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub(crate) fn mounted(view: &str, document: u32, position: &Position) -> Bytes {
     json!(["mounted", view, document, position.to_string()]).to_string().into()
 }
 
-pub(crate) fn patches(document: u32, version: u64, patches: &Patches) -> Bytes {
-    format!("[\"p\",{document},{version},{}]", patches.to_json()).into()
+pub(crate) fn patches(document: u32, version: u64, json: &str) -> Bytes {
+    format!("[\"p\",{document},{version},{json}]").into()
 }
 
 pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes {

@@ -14,6 +14,7 @@ use crate::document::{Document, HistoryLimits, Name, Update};
 use crate::error::PushError;
 use crate::frame;
 use crate::mailbox::{Mailbox, MailboxLimits};
+use crate::memo::Memo;
 use crate::position::Position;
 use crate::push::{Content, Push, Receipt};
 use crate::session::Session;
@@ -22,7 +23,6 @@ use crate::source::{PostedHtml, Source};
 use crate::turn::{self, Done, Input, Live, Rendering};
 use crate::view::{RustView, View};
 use crate::views::{DocumentLimits, Documents, Keyed, Views, no_such_key};
-use domcast_diff::Tree;
 use domcast_template::Templates;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -227,6 +227,9 @@ impl Hub {
     /// `make` gives the view of a client when a page is rendered for it. The document's key is a secret of the page, and only the
     /// same user in the same session of a browser gets the document by it.
     ///
+    /// Documents in equal state share their rendering, diff and encoding: a thousand sessions in one state cost one. So the
+    /// template must depend on the state alone; a function of its that reads a clock may show the time of another document.
+    ///
     /// # Errors
     ///
     /// As [`register_keyed`](Self::register_keyed).
@@ -241,7 +244,7 @@ impl Hub {
 
     fn add(&self, name: Arc<str>, source: Box<dyn Source>) -> Result<(), PushError> {
         check_name(&name)?;
-        let slot = self.slot_of(Name { view: Arc::clone(&name), key: None }, source)?;
+        let slot = self.slot_of(Name { view: Arc::clone(&name), key: None }, source, None)?;
         self.inner.views.insert(name, Documents::One(slot))?;
         self.inner.ticks_changed.notify_waiters();
         Ok(())
@@ -259,15 +262,15 @@ impl Hub {
     }
 
     /// Renders a source for the first time.
-    fn slot_of(&self, name: Name, source: Box<dyn Source>) -> Result<Arc<Slot>, PushError> {
-        let (live, tree) = Live::new(Arc::clone(&name.view), source, &self.inner.templates);
+    fn slot_of(&self, name: Name, source: Box<dyn Source>, memo: Option<Arc<Memo>>) -> Result<Arc<Slot>, PushError> {
+        let (live, tree) = Live::new(Arc::clone(&name.view), source, memo.clone(), &self.inner.templates);
         let (tree, fault) = match tree {
             Ok(tree) => (tree, None),
-            Err(error) if self.inner.options.development => (Tree::new(), Some(turn::fault(&error))),
+            Err(error) if self.inner.options.development => (Arc::default(), Some(turn::fault(&error))),
             Err(error) => return Err(error),
         };
         let number = self.inner.n_documents.fetch_add(1, Ordering::Relaxed);
-        let mut document = Document::new(name, number, tree, epoch(), self.inner.options.history);
+        let mut document = Document::new(name, number, tree, memo, epoch(), self.inner.options.history);
         document.set_fault(fault);
         Ok(Arc::new(Slot::new(live, document)))
     }
@@ -399,6 +402,7 @@ impl Hub {
     /// Reads the templates anew and renders every view again, keeping its state. Returns the errors of those that cannot be.
     pub async fn templates_changed(&self) -> Vec<PushError> {
         self.inner.templates.reload();
+        self.inner.views.forget_renderings();
         let mut errors = Vec::new();
         for slot in self.slots() {
             errors.extend(self.start(&slot, Input::Render).await.err());
@@ -439,7 +443,7 @@ impl Hub {
         let mut slot = None;
         self.run(&mut || {
             let name = Name { view: Arc::clone(&view), key: Some(Arc::clone(&key)) };
-            slot = Some((keyed.make)(&key, client).and_then(|source| self.slot_of(name, source)));
+            slot = Some((keyed.make)(&key, client).and_then(|source| self.slot_of(name, source, keyed.memo.clone())));
         });
         let slot = slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))?;
         keyed.insert(&view, key, slot, client.clone(), self.inner.options.documents)
@@ -654,7 +658,7 @@ impl Hub {
             Rendering::Fault(_) | Rendering::None => return document.position().clone(),
             Rendering::Same => None,
             Rendering::Tree(tree) => {
-                match document.update(tree) {
+                match document.update(&tree) {
                     Update::Same => {}
                     Update::Frame(frame) => {
                         subscribers.iter().for_each(|to| to.mailbox.frame(document.number(), &frame));

@@ -44,6 +44,7 @@ mod edit; // state by key, merge and patch
 mod source; // one face for all kinds of views
 mod turn; // many inputs, one rendering
 mod document; // the tree and its numbered updates
+mod memo; // what equal documents share
 mod position; // epoch and version
 mod frame; // messages as text
 mod mailbox; // what waits for one connection

@@ -174,6 +174,11 @@ impl Mailbox {
         self.filled.notified().await;
     }
 
+    /// How many bytes of documents' frames wait.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.queue().n_bytes
+    }
+
     pub(crate) fn close(&self) {
         *self.queue() = Queue { is_closed: true, ..Queue::default() };
         self.filled.notify_one();

@@ -66,6 +66,11 @@ impl Session {
         self.hub.tabs().unsubscribe(&self.tab.id, topic);
     }
 
+    /// How many bytes of documents' frames wait to be written.
+    pub fn n_waiting_bytes(&self) -> usize {
+        self.mailbox.n_bytes()
+    }
+
     /// Whether the client has said hello.
     pub fn is_greeted(&self) -> bool {
         self.mounted().is_some()

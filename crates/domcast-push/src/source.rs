@@ -24,6 +24,11 @@ pub(crate) trait Source: Send {
 
     /// Renders the HTML.
     fn render(&self, templates: &Templates) -> Result<String, PushError>;
+
+    /// Returns the state as text: sources of one view whose texts are equal render the same. `None` if that is not known.
+    fn state_text(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A source with a change made, and what the handler wants besides.

@@ -10,6 +10,7 @@
 use crate::call::{Effects, Sender};
 use crate::document::Fault;
 use crate::error::PushError;
+use crate::memo::{Memo, Rendered};
 use crate::position::Position;
 use crate::push::Change;
 use crate::source::{Changed, Source};
@@ -24,7 +25,8 @@ use std::time::Duration;
 pub(crate) struct Live {
     view: Arc<str>,
     source: Box<dyn Source>,
-    html: String,
+    html: Arc<str>,
+    memo: Option<Arc<Memo>>,
 }
 
 /// What waits for a turn.
@@ -59,7 +61,7 @@ pub(crate) enum Rendering {
     /// The same text as before: not even parsed.
     Same,
     /// Another text, as a tree.
-    Tree(Tree),
+    Tree(Arc<Tree>),
     /// An error; the page stays as it is.
     Fault(Fault),
 }
@@ -89,14 +91,18 @@ impl Live {
     pub(crate) fn new(
         view: Arc<str>,
         source: Box<dyn Source>,
+        memo: Option<Arc<Memo>>,
         templates: &Templates,
-    ) -> (Live, Result<Tree, PushError>) {
-        let rendered = source.render(templates).and_then(|html| Ok((parse(&view, &html)?, html)));
-        let (tree, html) = match rendered {
-            Ok((tree, html)) => (Ok(tree), html),
-            Err(error) => (Err(error), String::new()),
-        };
-        (Live { view, source, html }, tree)
+    ) -> (Live, Result<Arc<Tree>, PushError>) {
+        let mut live = Live { view, source, html: "".into(), memo };
+        let tree = live.rendered(&*live.source, templates).map(|rendered| match rendered {
+            Some(rendered) => {
+                live.html = rendered.html;
+                rendered.tree
+            }
+            None => Arc::default(),
+        });
+        (live, tree)
     }
 
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
@@ -197,16 +203,34 @@ impl Live {
     }
 
     fn render(&mut self, source: Option<Box<dyn Source>>, templates: &Templates) -> Result<Rendering, PushError> {
-        let html = source.as_deref().unwrap_or(&*self.source).render(templates)?;
-        let rendering = match html == self.html {
-            true => Rendering::Same,
-            false => Rendering::Tree(parse(&self.view, &html)?),
+        let rendering = match self.rendered(source.as_deref().unwrap_or(&*self.source), templates)? {
+            None => Rendering::Same,
+            Some(rendered) => {
+                self.html = rendered.html;
+                Rendering::Tree(rendered.tree)
+            }
         };
-        self.html = html;
         if let Some(source) = source {
             self.source = source;
         }
         Ok(rendering)
+    }
+
+    /// Renders and parses a source, or finds what another document of the view came to; `None` is the text as it was.
+    fn rendered(&self, source: &dyn Source, templates: &Templates) -> Result<Option<Rendered>, PushError> {
+        let memo = self.memo.as_ref().and_then(|memo| Some((memo, source.state_text()?)));
+        if let Some(rendered) = memo.as_ref().and_then(|(memo, state)| memo.rendering(state)) {
+            return Ok(Some(rendered).filter(|rendered| rendered.html != self.html));
+        }
+        let html = source.render(templates)?;
+        if *html == *self.html {
+            return Ok(None);
+        }
+        let rendered = Rendered { tree: Arc::new(parse(&self.view, &html)?), html: html.into() };
+        if let Some((memo, state)) = memo {
+            memo.keep_rendering(state, rendered.clone());
+        }
+        Ok(Some(rendered))
     }
 }
 

@@ -309,6 +309,10 @@ impl<V: View> Source for RustView<V> {
     fn render(&self, templates: &Templates) -> Result<String, PushError> {
         source::render(&self.name, V::TEMPLATE, &self.view, templates)
     }
+
+    fn state_text(&self) -> Option<String> {
+        guarded(|| serde_json::to_string(&self.view)).ok()?.ok()
+    }
 }
 
 pub(crate) fn takes_no_html(view: &str) -> PushError {

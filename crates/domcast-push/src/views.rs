@@ -5,6 +5,7 @@
 
 use crate::audience::{Audience, Client};
 use crate::error::PushError;
+use crate::memo::Memo;
 use crate::slot::Slot;
 use crate::source::Source;
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub(crate) struct Keyed {
     pub(crate) make: Box<Make>,
     /// Whether a key is a secret of one client.
     pub(crate) is_private: bool,
+    /// What its documents share. Those of a view with keys differ as a rule, so only private ones do.
+    pub(crate) memo: Option<Arc<Memo>>,
     slots: Mutex<BTreeMap<Arc<str>, Owned>>,
 }
 
@@ -97,6 +100,17 @@ impl Views {
         views.values().flat_map(slots).collect()
     }
 
+    /// Forgets what was rendered with templates that changed.
+    pub(crate) fn forget_renderings(&self) {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for documents in views.values() {
+            match documents {
+                Documents::Keyed(keyed) => keyed.memo.iter().for_each(|memo| memo.clear()),
+                Documents::One(_) => {}
+            }
+        }
+    }
+
     /// Drops the documents that are idle too long; returns when to look again.
     pub(crate) fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +124,7 @@ impl Views {
 
 impl Keyed {
     pub(crate) fn new(is_private: bool, make: Box<Make>) -> Keyed {
-        Keyed { make, is_private, slots: Mutex::default() }
+        Keyed { make, is_private, memo: is_private.then(Arc::default), slots: Mutex::default() }
     }
 
     /// Returns the document of a key, if there is one that this client may see.

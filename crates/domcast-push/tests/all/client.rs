@@ -24,12 +24,17 @@ pub(crate) struct Page {
 impl Page {
     /// Loads the page of a view; it is not connected yet.
     pub(crate) fn load(hub: &Hub, view: &str) -> Page {
-        Page::of(view, &hub.html(view).unwrap(), Client::default())
+        Page::load_for(hub, view, None, Client::default())
+    }
+
+    /// Loads a page of a client; it is not connected yet.
+    pub(crate) fn load_for(hub: &Hub, view: &str, key: Option<&str>, client: Client) -> Page {
+        Page::of(view, &hub.html_for(&client, view, key).unwrap(), client)
     }
 
     /// Loads a page for a client and connects it.
     pub(crate) fn open(hub: &Hub, view: &str, key: Option<&str>, client: Client) -> Page {
-        let mut page = Page::of(view, &hub.html_for(&client, view, key).unwrap(), client);
+        let mut page = Page::load_for(hub, view, key, client);
         page.connect(hub);
         assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
         page
@@ -66,6 +71,27 @@ impl Page {
         self.session = None;
     }
 
+    /// Loses the connection, and with it some of the frames that were written already.
+    pub(crate) fn lose(&mut self, n_frames: usize) {
+        for _ in 0..n_frames {
+            _ = self.session.as_ref().and_then(waiting);
+        }
+        self.disconnect();
+    }
+
+    /// Whether the server's number of the document is known.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.session.is_some() && self.document.is_some()
+    }
+
+    pub(crate) fn ask_for_a_snapshot(&mut self) {
+        if self.is_mounted() {
+            self.position = None;
+            let frame = json!(["resync", self.document]).to_string();
+            self.session.as_ref().unwrap().receive(&frame).unwrap();
+        }
+    }
+
     /// Calls a handler; the work returned runs it.
     pub(crate) fn event(&self, n: u32, handler: &str, payload: Value) -> Option<Work> {
         let frame = json!(["event", n, self.document, handler, payload]).to_string();
@@ -89,7 +115,8 @@ impl Page {
 
     fn patch(&mut self, frame: &Value) {
         assert_eq!(frame[1].as_u64(), self.document);
-        let position = self.position.take().expect("a page without a position gets a snapshot");
+        // A page that asked for a snapshot takes nothing else.
+        let Some(position) = self.position.take() else { return };
         let (epoch, version) = position.split_once(':').unwrap();
         let version: u64 = version.parse().unwrap();
         assert_eq!(frame[2], version + 1, "no version is skipped or repeated");
@@ -169,6 +196,9 @@ pub(crate) fn unlimited() -> Options {
 
 /// The HTML inside a view's element.
 pub(crate) fn content(hub: &Hub, view: &str) -> String {
-    let html = hub.html(view).unwrap();
+    content_of(&hub.html(view).unwrap())
+}
+
+pub(crate) fn content_of(html: &str) -> String {
     html.split_once('>').unwrap().1.strip_suffix("</div>").unwrap().to_owned()
 }

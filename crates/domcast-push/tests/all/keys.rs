@@ -5,6 +5,7 @@ use domcast_push::template::Templates;
 use domcast_push::{Client, DeclaredView, DocumentLimits, Edits, Hub, Options, Push, PushError, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -214,6 +215,56 @@ fn each_page_has_its_own_document_of_a_private_view() {
 }
 
 #[test]
+fn sessions_in_equal_state_share_rendering_diff_and_encoding() {
+    let templates = Templates::from_sources([("cart.html", "{{ rendered() }}<p>{{ owner }}</p><b>{{ n_items }}</b>")]);
+    let n_renders = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&n_renders);
+    templates.configure(|environment| {
+        environment.add_function("rendered", move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            ""
+        });
+    });
+    let hub = Hub::with_options(templates, unlimited());
+    hub.register_private("cart", |_| Ok(Cart { owner: None, n_items: 0 })).unwrap();
+    let open = |n: usize| Page::open(&hub, "cart", None, user(if n == 0 { "ann" } else { "others" }));
+    let mut pages: Vec<Page> = (0..1000).map(open).collect();
+    assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
+    for n in 1..=3 {
+        assert_eq!(hub.push_blocking(Push::state("cart", [("n_items", n)])).unwrap().subscribers, 1000);
+        assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
+    }
+    // One goes its own way, and comes back to the others' state: its tree is its own then, and it is right.
+    for n in [7, 4] {
+        hub.push_blocking(Push::state("cart", [("n_items", n)]).user("ann")).unwrap();
+    }
+    hub.push_blocking(Push::state("cart", [("n_items", 4)])).unwrap();
+    assert_eq!(n_renders.load(Ordering::Relaxed), 2, "the states 7 and 4");
+    hub.push_blocking(Push::state("cart", [("n_items", 5)])).unwrap();
+    for (n, page) in pages.iter_mut().enumerate() {
+        page.read(usize::MAX);
+        assert_eq!((page.tree.to_html().as_str(), page.n_patches), ("<p>None</p><b>5</b>", if n == 0 { 6 } else { 5 }));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_template_shows_in_private_documents_too() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("private");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |source: &str| std::fs::write(folder.join("cart.html"), source).unwrap();
+    write("<b>{{ n_items }}</b>");
+    let hub = Hub::with_options(Templates::from_folder(&folder), unlimited());
+    hub.register_private("cart", |_| Ok(Cart { owner: None, n_items: 0 })).unwrap();
+    let mut pages = [0, 1].map(|_| Page::open(&hub, "cart", None, Client::default()));
+    write("<i>{{ n_items }}</i>");
+    assert!(hub.templates_changed().await.is_empty());
+    for page in &mut pages {
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), "<i>0</i>");
+    }
+}
+
+#[test]
 fn a_private_document_survives_a_lost_connection() {
     let hub = hub(DocumentLimits::default());
     let mut page = Page::open(&hub, "cart", None, user("ann"));
@@ -247,12 +298,12 @@ fn who_may_no_longer_look_gets_no_replay() {
     let asked = Arc::clone(&is_allowed);
     hub.authorize(move |_, view, key| {
         assert_eq!((view, key), ("order", Some("42")));
-        asked.load(std::sync::atomic::Ordering::Relaxed)
+        asked.load(Ordering::Relaxed)
     });
     let mut page = open(&hub, "order", "42");
     page.disconnect();
     hub.push_blocking(Push::state("order", [("paid", true)]).key("42")).unwrap();
-    is_allowed.store(false, std::sync::atomic::Ordering::Relaxed);
+    is_allowed.store(false, Ordering::Relaxed);
     page.connect(&hub);
     assert_eq!(page.read(usize::MAX), [json!(["unknown", "order"])] as [Value; 1]);
     assert_eq!(page.tree.to_html(), "42");
