@@ -295,7 +295,7 @@ impl<'a> Siblings<'a> {
             }
             let end = if is_end { self.old_ids.len() } else { self.partners[new_idx].unwrap_or(gap_old) };
             if !gap_new.is_empty() {
-                let old: Vec<usize> = 
+                let old: Vec<usize> =
                     (gap_old..end).filter(|&old_idx| candidates.old[old_idx] && !is_paired[old_idx]).collect();
                 let old_at = |idx: usize| self.old_ids[old[idx]];
                 let new_at = |idx: usize| self.new_ids[gap_new[idx]];

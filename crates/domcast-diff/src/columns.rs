@@ -49,7 +49,11 @@ pub(crate) enum Content {
     Hole,
     Root,
     Doctype(u32),
-    Element { namespace: Namespace, name: Symbol, list: u32 },
+    Element {
+        namespace: Namespace,
+        name: Symbol,
+        list: u32,
+    },
     Text(Text),
     Comment(Text),
 }
@@ -355,7 +359,8 @@ impl Columns {
             }
             let span = copier.span(old.span);
             let mut slot = Slot { span, digest: old.digest.clone(), ..Slot::new(copier.content(old.content)) };
-            let copy = u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
+            let copy =
+                u32::try_from(self.slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
             if let Some(&(_, above)) = open.last() {
                 slot.parent = above;
                 let above = &mut self.slots[above as usize];
@@ -414,7 +419,8 @@ impl Columns {
         let renamed = |link: u32| new_ids.get(link as usize).copied().unwrap_or(NONE);
         let slots = order.iter().map(|&id| {
             let mut slot = self.slots[id as usize].clone();
-            for link in [&mut slot.parent, &mut slot.first_child, &mut slot.last_child, &mut slot.prev, &mut slot.next] {
+            for link in [&mut slot.parent, &mut slot.first_child, &mut slot.last_child, &mut slot.prev, &mut slot.next]
+            {
                 *link = renamed(*link);
             }
             slot

@@ -9,9 +9,9 @@ use crate::columns::{Columns, Lists, NONE};
 use crate::digest::Folding;
 use crate::element;
 use crate::equal::Equal;
+use crate::node::VNode;
 use crate::patch::{Nodes, Patch, Patches};
 use crate::tree::{NodeId, Tree};
-use crate::node::VNode;
 use std::sync::Arc;
 
 /// Inserted nodes share the new tree if they are at least this part of it; fewer are copied, so that they do not keep it in memory.

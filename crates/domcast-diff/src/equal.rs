@@ -131,8 +131,7 @@ impl<'a> Equal<'a> {
     fn are_attributes_same(&self, old: Content, new: Content) -> bool {
         match (old, new) {
             (Content::Element { list: old, .. }, Content::Element { list: new, .. }) => {
-                (old == 0 && new == 0)
-                    || Attributes::column(self.old, old).same(Attributes::column(self.new, new))
+                (old == 0 && new == 0) || Attributes::column(self.old, old).same(Attributes::column(self.new, new))
             }
             _ => true,
         }
@@ -153,7 +152,8 @@ impl<'a> Equal<'a> {
         if end > run.len && !run.is_whole {
             let limit = end.max(2 * run.len);
             let rest = |text: &'a str, start: usize| &text.as_bytes()[start + run.len..text.len().min(start + limit)];
-            let (old_rest, new_rest) = (rest(&self.old.pools.text, run.old_start), rest(&self.new.pools.text, run.new_start));
+            let (old_rest, new_rest) =
+                (rest(&self.old.pools.text, run.old_start), rest(&self.new.pools.text, run.new_start));
             let n_equal = common_prefix(old_rest, new_rest);
             run.len += n_equal;
             run.is_whole = run.len < limit;

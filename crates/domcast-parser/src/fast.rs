@@ -185,8 +185,7 @@ impl<'a> SeenTags<'a> {
     /// Returns the slot of a tag; values stand at the end of a tag and differ there.
     fn slot(&self, source: &[u8]) -> usize {
         let at = |from_end: usize| usize::from(source[source.len().saturating_sub(from_end).min(source.len() - 1)]);
-        (source.len() * 59 + usize::from(source[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9))
-            & (self.by_letters.len() - 1)
+        (source.len() * 59 + usize::from(source[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9)) & (self.by_letters.len() - 1)
     }
 }
 
@@ -523,8 +522,7 @@ impl<'a> Builder<'a> {
 
     fn svg_name(&mut self, local: &Local<'a>) -> Result<Symbol, Stop> {
         let name = names::svg_element(local).unwrap_or(local);
-        let is_odd =
-            names::breaks_out_of_svg(local) || matches!(name, "foreignObject" | "desc" | "title" | "script");
+        let is_odd = names::breaks_out_of_svg(local) || matches!(name, "foreignObject" | "desc" | "title" | "script");
         if is_odd { Err(Stop::Irregular) } else { Ok(self.tree.symbol(name)) }
     }
 

@@ -227,7 +227,8 @@ impl TreeSink for Sink {
     fn add_attrs_if_missing(&self, target: &Handle, attributes: Vec<html5ever::Attribute>) {
         let mut state = self.state.borrow_mut();
         for Attribute { name, value } in attributes.iter().map(to_attribute) {
-            let is_missing = state.tree.element(target.id).is_some_and(|element| element.attributes.get(name).is_none());
+            let is_missing =
+                state.tree.element(target.id).is_some_and(|element| element.attributes.get(name).is_none());
             if is_missing {
                 state.tree.set_attribute(target.id, name, value);
             }

@@ -18,6 +18,8 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The tree of a view and its numbered updates.
 #[derive(Debug)]
@@ -51,11 +53,13 @@ pub struct HistoryLimits {
     pub n_updates: usize,
     /// Bytes of all updates together.
     pub n_bytes: usize,
+    /// How old an update may be. Whoever was away for longer gets a snapshot.
+    pub age: Duration,
 }
 
 impl Default for HistoryLimits {
     fn default() -> HistoryLimits {
-        HistoryLimits { n_updates: 256, n_bytes: 1 << 20 }
+        HistoryLimits { n_updates: 256, n_bytes: 1 << 20, age: Duration::from_secs(300) }
     }
 }
 
@@ -104,7 +108,7 @@ impl Document {
             tree,
             memo,
             position: Position { epoch, version: 0 },
-            history: History { limits, frames: VecDeque::new(), n_bytes: 0 },
+            history: History { limits, frames: VecDeque::new(), made_at: VecDeque::new(), n_bytes: 0 },
             n_restarts: 0,
             fault: None,
             container: None,
@@ -129,7 +133,7 @@ impl Document {
     }
 
     /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
-    pub(crate) fn update(&mut self, new_tree: &Arc<Tree>) -> Update {
+    pub(crate) fn update(&mut self, new_tree: &Arc<Tree>, now: Instant) -> Update {
         let Some(Step { tree, patches, json }) = self.step(new_tree) else {
             debug_assert!(false, "the patches of a diff can be applied to its old tree");
             self.restart(Arc::clone(new_tree));
@@ -142,7 +146,7 @@ impl Document {
         (self.container, self.snapshot) = (None, None);
         self.position.version += 1;
         let frame = frame::patches(self.number, self.position.version, &json);
-        self.history.push(frame.clone());
+        self.history.push(frame.clone(), now);
         Update::Frame(frame)
     }
 
@@ -183,7 +187,8 @@ impl Document {
     }
 
     /// Returns what leads a client from `position` to the present one. `None` is a client without a tree.
-    pub(crate) fn catch_up(&self, position: Option<&Position>) -> CatchUp {
+    pub(crate) fn catch_up(&mut self, position: Option<&Position>, now: Instant) -> CatchUp {
+        self.history.forget(now);
         let known = position.filter(|position| position.epoch == self.position.epoch);
         let n_missed = known.and_then(|known| self.position.version.checked_sub(known.version));
         match n_missed.and_then(|n_missed| self.history.last(n_missed)) {
@@ -251,15 +256,28 @@ fn container(view: &str, key: Option<&str>, position: &Position, tree: &Tree) ->
 struct History {
     limits: HistoryLimits,
     frames: VecDeque<Bytes>,
+    /// When each of these was made.
+    made_at: VecDeque<Instant>,
     n_bytes: usize,
 }
 
 impl History {
-    fn push(&mut self, frame: Bytes) {
+    fn push(&mut self, frame: Bytes, now: Instant) {
         self.n_bytes += frame.len();
         self.frames.push_back(frame);
-        while self.frames.len() > self.limits.n_updates || self.n_bytes > self.limits.n_bytes {
+        self.made_at.push_back(now);
+        self.forget(now);
+    }
+
+    /// Drops what is beyond the limits, the oldest first.
+    fn forget(&mut self, now: Instant) {
+        let is_old = |made_at: &Instant| now.saturating_duration_since(*made_at) > self.limits.age;
+        while self.frames.len() > self.limits.n_updates
+            || self.n_bytes > self.limits.n_bytes
+            || self.made_at.front().is_some_and(is_old)
+        {
             let Some(oldest) = self.frames.pop_front() else { break };
+            self.made_at.pop_front();
             self.n_bytes -= oldest.len();
         }
     }
@@ -272,6 +290,7 @@ impl History {
 
     fn clear(&mut self) {
         self.frames.clear();
+        self.made_at.clear();
         self.n_bytes = 0;
     }
 }

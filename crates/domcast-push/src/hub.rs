@@ -658,7 +658,7 @@ impl Hub {
             Rendering::Fault(_) | Rendering::None => return document.position().clone(),
             Rendering::Same => None,
             Rendering::Tree(tree) => {
-                match document.update(&tree) {
+                match document.update(&tree, Instant::now()) {
                     Update::Same => {}
                     Update::Frame(frame) => {
                         subscribers.iter().for_each(|to| to.mailbox.frame(document.number(), &frame));

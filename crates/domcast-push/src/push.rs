@@ -329,7 +329,7 @@ impl From<Push> for Flat {
                     Change::Merge(patch) => flat.merge = Some(patch),
                     Change::Patch(patch) => flat.patch = Some(patch),
                     Change::Handler { handler, payload } => {
-                        (flat.handler, flat.payload) = (Some(handler), Some(payload))
+                        (flat.handler, flat.payload) = (Some(handler), Some(payload));
                     }
                     Change::Html(html) => flat.html = Some(html),
                 }

@@ -19,6 +19,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// The most views that one session mounts.
 const MAX_VIEWS: usize = 128;
@@ -156,9 +157,9 @@ impl Session {
     fn mount(&self, slot: &Slot, position: Option<&Position>) -> u32 {
         // One lock over reading the position and subscribing: nothing is lost or doubled between them.
         let mut shown = slot.shown();
-        let document = &shown.document;
+        let document = &mut shown.document;
         let mounted = frame::mounted(document.view(), document.number(), document.position());
-        match document.catch_up(position) {
+        match document.catch_up(position, Instant::now()) {
             CatchUp::Frames(missed) => self.mailbox.mount(document.number(), mounted, Some(&missed)),
             CatchUp::Snapshot => self.mailbox.mount(document.number(), mounted, None),
         }

@@ -118,14 +118,17 @@ pub(super) fn lines(patches: &Patches) -> Vec<Line<'_>> {
             Patch::Permute { parent, order } => {
                 (Op::Permute, std::iter::once(Item::Number(parent.0)).chain(ids(order)).collect())
             }
-            Patch::SetText { node, text } => (Op::SetText, vec![Item::Number(node.0), Item::Text(text.as_str().into())]),
+            Patch::SetText { node, text } => {
+                (Op::SetText, vec![Item::Number(node.0), Item::Text(text.as_str().into())])
+            }
             Patch::SpliceText { node, splice } => {
                 let [at, remove, insert] = splice_items(splice);
                 (Op::SpliceText, vec![Item::Number(node.0), at, remove, insert])
             }
-            Patch::SetAttribute { node, name, value } => {
-                (Op::SetAttribute, vec![Item::Number(node.0), attribute_name(name.as_name()), Item::Text(value.as_str().into())])
-            }
+            Patch::SetAttribute { node, name, value } => (
+                Op::SetAttribute,
+                vec![Item::Number(node.0), attribute_name(name.as_name()), Item::Text(value.as_str().into())],
+            ),
             Patch::SpliceAttribute { node, name, splice } => {
                 let [at, remove, insert] = splice_items(splice);
                 (Op::SpliceAttribute, vec![Item::Number(node.0), attribute_name(name.as_name()), at, remove, insert])

@@ -2,7 +2,8 @@
 
 use crate::client::{Page, content, now};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, Hub, Options, Push};
+use domcast_push::{Client, DeclaredView, Edits, Handlers, Hub, Options, Push, View};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -144,4 +145,55 @@ fn blocking_pushes_share_renderings_too() {
     assert!(n_renders.load(Ordering::Relaxed) as u128 <= most, "{n_renders:?} in {:?}", start.elapsed());
     let shown = content(&hub, "a");
     assert_eq!(shown.split(',').count(), 80, "{shown}");
+}
+
+/// Counts its calls, and is slow now and then.
+#[derive(Clone, Serialize, Deserialize)]
+struct Counter {
+    n_calls: u64,
+    sum: u64,
+    n_ticks: u64,
+}
+
+impl View for Counter {
+    const TEMPLATE: &'static str = "counter.html";
+
+    fn handlers(handlers: &mut Handlers<Self>) {
+        handlers.on("add", |view: &mut Self, n: u64| {
+            if n % 1000 == 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            (view.n_calls, view.sum) = (view.n_calls + 1, view.sum + n);
+            Ok(())
+        });
+    }
+
+    fn tick_interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(10))
+    }
+
+    fn handle_tick(&mut self) {
+        self.n_ticks += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_concurrent_pushes_run_exactly_once_each_during_events_ticks_and_slow_handlers() {
+    let hub = Hub::new(Templates::from_sources([("counter.html", "{{ n_calls }} {{ sum }}")]));
+    hub.register("counter", Counter { n_calls: 0, sum: 0, n_ticks: 0 }).unwrap();
+    let clock = hub.clone();
+    tokio::spawn(async move { clock.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
+    let page = Page::open(&hub, "counter", None, Client::default());
+    let pushes: Vec<_> = (1..=10_000)
+        .map(|n| {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.push(Push::handler("counter", "add", n)).await.unwrap() })
+        })
+        .collect();
+    let refused = page.event(1, "add", json!({"not": "a number"})).unwrap();
+    refused.await;
+    for push in pushes {
+        push.await.unwrap();
+    }
+    assert_eq!(content(&hub, "counter"), format!("10000 {}", 10_000 * 10_001 / 2));
 }

@@ -4,6 +4,7 @@ use crate::client::{Page, content, now, unlimited, waiting};
 use domcast_push::template::Templates;
 use domcast_push::{HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn hub(options: Options) -> Hub {
     let hub = Hub::with_options(Templates::from_sources([("", ""); 0]), options);
@@ -55,6 +56,21 @@ fn a_page_older_than_the_history_gets_one_snapshot() {
         page.read(usize::MAX);
         assert_eq!((page.n_patches, page.n_snapshots), expected);
         assert_eq!(page.tree.to_html(), "<p>3</p><i>i</i>");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_away_longer_than_the_history_is_kept_gets_one_snapshot() {
+    let history = HistoryLimits { age: Duration::from_secs(60), ..HistoryLimits::default() };
+    let hub = hub(Options { history, ..unlimited() });
+    let mut pages = [0, 1].map(|_| Page::load(&hub, "panel"));
+    hub.push(Push::html("panel", "<p>1</p>")).await.unwrap();
+    for (page, (n_seconds, expected)) in pages.iter_mut().zip([(60, (1, 0)), (1, (0, 1))]) {
+        tokio::time::advance(Duration::from_secs(n_seconds)).await;
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!((page.n_patches, page.n_snapshots), expected);
+        assert_eq!(page.tree.to_html(), "<p>1</p>");
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::time::advance;
 
 const N_STEPS: u64 = 10_000;
-const N_SEEDS: u64 = 20;
+const N_SEEDS: u64 = 6;
 
 const TEMPLATE: &str = "<h1>{{ key }}</h1><ul>{% for item in items %}<li dc-key=k{{ item }}>{{ item }}</li>{% endfor %}</ul>\
      {% if note %}<p title=\"{{ note }}\">{{ note }}</p>{% endif %}{% if note == 'poison' %}{{ note.x.y }}{% endif %}\
@@ -354,7 +354,7 @@ impl World {
 /// Small limits, so that histories end and mailboxes overflow.
 fn start() -> (Hub, Ticks) {
     let options = Options {
-        history: HistoryLimits { n_updates: 8, n_bytes: 2000 },
+        history: HistoryLimits { n_updates: 8, n_bytes: 2000, age: Duration::from_secs(2) },
         mailbox: MailboxLimits { n_frames: 4, n_bytes: MAX_WAITING_BYTES, ..MailboxLimits::default() },
         documents: DocumentLimits { idle: Duration::from_secs(3600), ..DocumentLimits::default() },
         render_interval: Options::default().render_interval,
