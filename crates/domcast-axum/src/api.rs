@@ -8,10 +8,11 @@ use crate::access::check_sender;
 use crate::domcast::Domcast;
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domcast_push::{Push, PushError, Receipt};
+use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
 use tracing::Instrument;
@@ -29,6 +30,7 @@ pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Re
 pub(crate) async fn put_html(
     State(domcast): State<Domcast>,
     Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
     request: Request,
 ) -> Result<Json<Receipt>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -38,13 +40,24 @@ pub(crate) async fn put_html(
         let at = error.utf8_error().valid_up_to();
         Refusal(StatusCode::BAD_REQUEST, format!("the body is not UTF-8 from byte {at} on"))
     })?;
-    apply(&domcast, Push::html(view, html)).await
+    let push = Push::html(view, html);
+    apply(&domcast, key.into_iter().fold(push, Push::key)).await
+}
+
+/// Which document of a view, as a query: `?key=42`.
+#[derive(Deserialize)]
+pub(crate) struct Key {
+    pub(crate) key: Option<String>,
 }
 
 async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> {
     domcast.take_push().map_err(|wait| Refusal::too_many("too many pushes", wait))?;
-    let span = tracing::info_span!("push", view = %push.view.chars().take(128).collect::<String>());
-    match domcast.hub().push(push).instrument(span.clone()).await {
+    let name = push.name().to_owned();
+    let span = tracing::info_span!("push", view = %name.chars().take(128).collect::<String>());
+    let hub = domcast.hub().clone();
+    // A task of its own: what was begun is finished, even if the client goes away meanwhile.
+    let outcome = tokio::spawn(async move { hub.push(push).await }.instrument(span.clone())).await;
+    match outcome.unwrap_or_else(|_| Err(PushError::Lost { view: name })) {
         Ok(receipt) => {
             span.in_scope(|| {
                 tracing::debug!(version = receipt.version(), subscribers = receipt.subscribers, "pushed");
@@ -72,6 +85,7 @@ impl From<PushError> for Refusal {
     fn from(error: PushError) -> Refusal {
         let status = match error {
             PushError::UnknownView { .. } => StatusCode::NOT_FOUND,
+            PushError::TooManyDocuments { .. } => StatusCode::SERVICE_UNAVAILABLE,
             PushError::Html { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             PushError::Template { .. } | PushError::RenderPanicked { .. } | PushError::Lost { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR

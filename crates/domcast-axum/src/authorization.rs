@@ -11,7 +11,7 @@
 //! hexadecimal digits over `domcast mount`, the view, the user and the expiry, each after its length.
 
 use crate::domcast::{Domcast, now};
-use domcast_push::{Gate, Session};
+use domcast_push::{Client, Gate, Session};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt::{self, Write};
@@ -108,13 +108,13 @@ impl fmt::Debug for Authorization {
 
 impl Domcast {
     /// Opens a session for a connection, held to the [`authorization`](crate::Config::authorization) if there is one.
-    pub(crate) fn connect(&self) -> Arc<Session> {
+    pub(crate) fn connect(&self, client: Client) -> Arc<Session> {
         let Some(authorization) = &self.config().authorization else {
-            return Arc::new(self.hub().connect());
+            return Arc::new(self.hub().connect_as(client));
         };
         let grants = Arc::new(Grants { authorization: authorization.clone(), list: Mutex::default() });
         let gate: Arc<dyn Gate> = grants.clone();
-        let session = Arc::new(self.hub().connect_through(gate));
+        let session = Arc::new(self.hub().connect_through(client, gate));
         self.guarded().push((Arc::downgrade(&session), grants));
         session
     }

@@ -6,14 +6,15 @@ use crate::rate::{Bucket, Rate};
 use crate::status::Status;
 use crate::{api, metrics, page, socket};
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
-use domcast_push::Hub;
+use domcast_push::{Client, Hub};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -33,7 +34,10 @@ struct Shared {
     /// The status page; it has none itself.
     status: Option<Arc<Status>>,
     has_tasks: AtomicBool,
+    identify: OnceLock<Identify>,
 }
+
+type Identify = Box<dyn Fn(&Parts) -> Client + Send + Sync>;
 
 /// How a hub is reached.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +151,7 @@ impl Domcast {
                 guarded: Arc::default(),
                 status,
                 has_tasks: AtomicBool::new(false),
+                identify: OnceLock::new(),
                 config,
             }),
         }
@@ -179,6 +184,17 @@ impl Domcast {
 
     pub(crate) fn health(&self) -> &Health {
         &self.shared.health
+    }
+
+    /// Says who is at the other end of a connection, from the request that opens it: its cookies, or what a layer before the
+    /// router found. Without it nobody is known, and pushes to a user or a session reach nobody. The first call counts.
+    pub fn identify(&self, client: impl Fn(&Parts) -> Client + Send + Sync + 'static) {
+        _ = self.shared.identify.set(Box::new(client));
+    }
+
+    /// Returns who sends a request, for [`page_for`](Self::page_for).
+    pub fn client(&self, parts: &Parts) -> Client {
+        self.shared.identify.get().map(|identify| identify(parts)).unwrap_or_default()
     }
 
     /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.

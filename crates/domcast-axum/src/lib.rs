@@ -51,6 +51,6 @@ pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
 };
 pub use rate::Rate;

@@ -69,12 +69,27 @@ const VIEW_HISTOGRAMS: [ViewHistogram; 4] = [
     ("domcast_encode_seconds", "Encoding the patches", |view| &view.encode_time),
 ];
 
+/// Lists the views, the documents of one with keys added up.
+pub(crate) fn by_view(hub: &Hub) -> Vec<ViewInfo> {
+    let mut views: Vec<ViewInfo> = Vec::new();
+    for document in hub.views() {
+        match views.last_mut() {
+            Some(view) if view.name == document.name => {
+                view.subscribers += document.subscribers;
+                view.waiting += document.waiting;
+            }
+            _ => views.push(document),
+        }
+    }
+    views
+}
+
 #[derive(Debug)]
 struct Metrics(Hub);
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let views = self.0.views();
+        let views = by_view(&self.0);
         let hub = self.0.statistics();
         let hub_counters = [
             ("domcast_sessions_opened", "Sessions that were opened", &hub.sessions_opened),

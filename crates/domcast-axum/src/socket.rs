@@ -51,8 +51,9 @@ pub(crate) async fn upgrade(
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
+    let client = domcast.client(&request.into_parts().0);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let session = domcast.connect();
+        let session = domcast.connect(client);
         let span = tracing::info_span!("session", id = session.id());
         async {
             tracing::debug!("connected");

@@ -10,6 +10,7 @@
 use crate::access::check_sender;
 use crate::api::Refusal;
 use crate::domcast::{Config, Domcast, PushAccess};
+use crate::metrics::by_view;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -117,7 +118,7 @@ impl Status {
         loop {
             clock.tick().await;
             let Some(status) = status.upgrade() else { return };
-            status.samples().take(&status.shown.views());
+            status.samples().take(&by_view(&status.shown));
             if status.page.hub().views().iter().any(|view| view.subscribers > 0) {
                 status.refresh().await;
             }
@@ -126,7 +127,7 @@ impl Status {
 
     /// Brings the view up to date.
     async fn refresh(&self) {
-        let views = self.shown.views();
+        let views = by_view(&self.shown);
         let charts = self.samples().charts();
         let state =
             [("charts", json!(charts)), ("views", views.iter().map(row).collect()), ("facts", self.facts(&views))];

@@ -115,6 +115,7 @@ fn register(hub: &Hub, config: &Config) -> Result<()> {
     for view in &config.views {
         let registered = match &view.source {
             Source::Declared(declared) => hub.register_declared(&view.name, declared.clone()),
+            Source::Keyed(declared) => hub.register_declared_keyed(&view.name, declared.clone()),
             Source::Posted(html) => hub.register_posted(&view.name, html.as_str()),
         };
         registered.map_err(|error| anyhow!("{}: {}", config.at(view.line_of(&error)), watch::describe(&error)))?;

@@ -39,11 +39,11 @@ export interface Position {
 
 export type Payload = { readonly [name: string]: unknown };
 
-/** A view of the page; with a mount token if its element has one. */
-export type Wanted = readonly [view: string, position: string | null, key?: null, token?: string];
+/** A view of the page: its name, where it stands, its document's key and its mount token if it has them. */
+export type Greeting = readonly [view: string, position: string | null, key?: string | null, token?: string];
 
 export type ClientFrame =
-  | readonly ['hello', typeof PROTOCOL_VERSION, readonly Wanted[]]
+  | readonly ['hello', typeof PROTOCOL_VERSION, readonly Greeting[]]
   | readonly ['event', n: number, document: number, handler: string, payload: Payload]
   | readonly ['resync', document: number]
   | readonly ['ping'];
@@ -52,8 +52,9 @@ export type ServerFrame =
   | readonly ['mounted', view: string, document: number, position: string]
   | readonly ['p', document: number, version: number, patches: readonly Patch[]]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
-  | readonly ['ack', n: number]
+  | readonly ['ack', n: number, reply?: unknown]
   | readonly ['refused', n: number, message: string, id: string]
+  | readonly ['message', topic: string, data: unknown]
   | readonly ['unknown', view: string]
   | readonly ['denied', view: string]
   | readonly ['revoked', document: number]

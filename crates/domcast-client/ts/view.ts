@@ -13,7 +13,7 @@
 import * as dom from './dom';
 import { mountTree } from './mount';
 import { run } from './patch';
-import { readPosition, writePosition, type Patch, type Position, type Wanted } from './protocol';
+import { readPosition, writePosition, type Greeting, type Patch, type Position } from './protocol';
 import type { Tree } from './nodes';
 import { morph } from './snapshot';
 
@@ -43,15 +43,13 @@ export class View {
     this.#position = covered ? readPosition(dom.getAttribute(element, 'dc-at')) : null;
   }
 
-  /** What the view names in `hello`; `null` while it waits for a snapshot. */
-  get position(): string | null {
-    return writePosition(this.#position);
-  }
-
-  /** What the page says of the view in `hello`. */
-  get wanted(): Wanted {
+  /** What `hello` says of the view. Its position is `null` while it waits for a snapshot. */
+  get greeting(): Greeting {
+    const key = dom.getAttribute(this.element, 'dc-view-key');
+    const position = writePosition(this.#position);
     const token = dom.getAttribute(this.element, 'dc-token');
-    return token === null ? [this.name, this.position] : [this.name, this.position, null, token];
+    if (token !== null) return [this.name, position, key, token];
+    return key === null ? [this.name, position] : [this.name, position, key];
   }
 
   /** Keeps a newer mount token for the next connection. */

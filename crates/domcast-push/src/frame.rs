@@ -3,7 +3,7 @@
 use crate::document::Fault;
 use crate::position::Position;
 use bytes::Bytes;
-use domcast_diff::{Patches, Tree};
+use domcast_diff::Tree;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub(crate) fn mounted(view: &str, document: u32, position: &Position) -> Bytes {
     json!(["mounted", view, document, position.to_string()]).to_string().into()
 }
 
-pub(crate) fn patches(document: u32, version: u64, patches: &Patches) -> Bytes {
-    format!("[\"p\",{document},{version},{}]", patches.to_json()).into()
+pub(crate) fn patches(document: u32, version: u64, json: &str) -> Bytes {
+    format!("[\"p\",{document},{version},{json}]").into()
 }
 
 pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes {
@@ -25,8 +25,15 @@ pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes
     format!("[\"snapshot\",{document},\"{position}\",{next_id},{ids},{tokens}]").into()
 }
 
-pub(crate) fn ack(n: u64) -> Bytes {
-    format!("[\"ack\",{n}]").into()
+pub(crate) fn ack(n: u64, reply: Option<&Value>) -> Bytes {
+    match reply {
+        Some(reply) => json!(["ack", n, reply]).to_string().into(),
+        None => format!("[\"ack\",{n}]").into(),
+    }
+}
+
+pub(crate) fn message(topic: &str, data: &Value) -> Bytes {
+    json!(["message", topic, data]).to_string().into()
 }
 
 pub(crate) fn refused(n: u64, message: &str, id: &str) -> Bytes {
@@ -57,11 +64,21 @@ pub(crate) fn pong() -> Bytes {
     Bytes::from_static(b"[\"pong\"]")
 }
 
+/// A view of a page.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Greeting {
+    pub(crate) view: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) key: Option<String>,
+    /// The mount token of the page.
+    pub(crate) token: Option<String>,
+}
+
 /// What a client says.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ClientFrame {
-    /// The views of the page.
-    Hello(Vec<Wanted>),
+    /// The views of the page, each with the position of its HTML; one that cannot be read counts as none.
+    Hello(Vec<Greeting>),
     Event {
         n: u64,
         document: u32,
@@ -72,16 +89,6 @@ pub(crate) enum ClientFrame {
         document: u32,
     },
     Ping,
-}
-
-/// A view that a client wants to mount.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Wanted {
-    pub(crate) view: String,
-    /// Where its HTML stands; one that cannot be read counts as none.
-    pub(crate) position: Option<Position>,
-    /// The mount token of the page.
-    pub(crate) token: Option<String>,
 }
 
 /// A frame of a client that ends its connection.
@@ -132,12 +139,12 @@ impl ClientFrame {
                 Err(FrameError::OtherVersion(version.to_string().chars().take(20).collect()))
             }
             ("hello", [_, _, Value::Array(views)]) => {
-                let views: Option<Vec<_>> = views.iter().map(wanted).collect();
+                let views: Option<Vec<_>> = views.iter().map(greeting).collect();
                 views
                     .map(ClientFrame::Hello)
-                    .ok_or_else(|| wrong(r#"["hello", 1, [[view, position, null, token], ...]]"#))
+                    .ok_or_else(|| wrong(r#"["hello", 1, [[view, position, key, token], ...]]"#))
             }
-            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, null, token], ...]]"#)),
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, key, token], ...]]"#)),
             ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
             ("resync", [_, document]) => match document_number(document) {
                 Some(document) => Ok(ClientFrame::Resync { document }),
@@ -149,19 +156,21 @@ impl ClientFrame {
     }
 }
 
-fn wanted(entry: &Value) -> Option<Wanted> {
-    let (view, position, token) = match entry.as_array()?.as_slice() {
-        [Value::String(view), position] => (view.clone(), position, None),
-        [Value::String(view), position, Value::Null, Value::String(token)] => {
-            (view.clone(), position, Some(token.clone()))
-        }
+fn greeting(entry: &Value) -> Option<Greeting> {
+    let entry = entry.as_array()?;
+    let [Value::String(view), position, ..] = entry.as_slice() else { return None };
+    let text = |idx: usize| match entry.get(idx) {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    let position = match position {
+        Value::Null => None,
+        Value::String(position) => position.parse().ok(),
         _ => return None,
     };
-    match position {
-        Value::Null => Some(Wanted { view, position: None, token }),
-        Value::String(position) => Some(Wanted { view, position: position.parse().ok(), token }),
-        _ => None,
-    }
+    let (key, token) = (text(2)?, text(3)?);
+    (entry.len() <= 4).then(|| Greeting { view: view.clone(), position, key, token })
 }
 
 fn event(frame: Vec<Value>) -> Option<ClientFrame> {

@@ -19,7 +19,7 @@ pub struct MailboxLimits {
     pub n_frames: usize,
     /// Bytes of these frames together. A single frame is always taken in.
     pub n_bytes: usize,
-    /// Answers. A client that asks more than this without reading is given up.
+    /// Answers and messages of topics. A client that asks more than this without reading is given up.
     pub n_answers: usize,
 }
 
@@ -81,6 +81,19 @@ impl Mailbox {
             queue.items.push_back(Item::Answer(frame));
         }
         self.filled.notify_one();
+    }
+
+    /// Takes in a message of a topic; `false` if there is no room, or nobody reads any more.
+    pub(crate) fn message(&self, frame: &Bytes) -> bool {
+        let mut queue = self.queue();
+        // Half of the room is left for answers: messages that nobody reads must not end a connection.
+        if queue.is_closed || queue.n_answers >= self.limits.n_answers / 2 {
+            return false;
+        }
+        queue.n_answers += 1;
+        queue.items.push_back(Item::Answer(frame.clone()));
+        self.filled.notify_one();
+        true
     }
 
     /// Takes in a frame of a document, or marks the document if there is no room: `true` then.
@@ -168,6 +181,11 @@ impl Mailbox {
     /// Waits until there may be something. One reader at a time.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// How many bytes of documents' frames wait.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.queue().n_bytes
     }
 
     pub(crate) fn close(&self) {

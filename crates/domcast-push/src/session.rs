@@ -3,14 +3,16 @@
 //! An adapter hands every frame of the client to [`Session::receive`], writes every frame of [`Session::next`], and decides
 //! nothing. Dropping the session ends its subscriptions.
 
+use crate::audience::{Client, Tab};
+use crate::call::Sender;
 use crate::document::CatchUp;
 use crate::error::PushError;
-use crate::frame::{self, ClientFrame, FrameError, Wanted};
-use crate::hub::{Hub, Slot, Subscriber};
+use crate::frame::{self, ClientFrame, FrameError, Greeting};
+use crate::hub::Hub;
 use crate::mailbox::{Mailbox, Next};
 use crate::position::Position;
 use crate::push::Change;
-use crate::source::Sender;
+use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// The most views that one session mounts.
 const MAX_VIEWS: usize = 128;
@@ -47,6 +50,7 @@ pub struct Refused {
 pub struct Session {
     hub: Hub,
     id: u64,
+    tab: Tab,
     mailbox: Arc<Mailbox>,
     gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
@@ -61,14 +65,39 @@ enum Mount {
 }
 
 impl Session {
-    pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
+    pub(crate) fn new(hub: Hub, id: u64, tab: Tab, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
         hub.statistics().sessions_opened.add(1);
-        Session { hub, id, mailbox, gate, mounted: Mutex::default() }
+        Session { hub, id, tab, mailbox, gate, mounted: Mutex::default() }
     }
 
     /// The number of the session, unique within its hub.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Names the session among those of all processes: what a push for one tab, or for all but one, names.
+    pub fn tab(&self) -> &str {
+        &self.tab.id
+    }
+
+    /// The client, as it was when the session was opened.
+    pub fn client(&self) -> &Client {
+        &self.tab.client
+    }
+
+    /// Lets the page get the messages of a topic from now on.
+    pub fn subscribe(&self, topic: &str) {
+        self.hub.tabs().subscribe(&self.tab.id, topic);
+    }
+
+    /// Keeps the messages of a topic from the page from now on.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.hub.tabs().unsubscribe(&self.tab.id, topic);
+    }
+
+    /// How many bytes of documents' frames wait to be written.
+    pub fn n_waiting_bytes(&self) -> usize {
+        self.mailbox.n_bytes()
     }
 
     /// Whether the client has said hello.
@@ -107,15 +136,20 @@ impl Session {
                     return Ok(None);
                 };
                 let change = Change::Handler { handler, payload };
-                let outcome = self.hub.start(slot, Input::Change(change, Sender::Browser));
+                let sender = Sender::Browser(self.tab.clone());
+                let outcome = self.hub.start(&slot, Input::Change(Arc::new(change), sender));
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
-                    let Err(error) = outcome.await else {
-                        mailbox.answer(frame::ack(n));
-                        return None;
-                    };
-                    mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
-                    Some(Refused { id, error })
+                    match outcome.await {
+                        Ok(receipt) => {
+                            mailbox.answer(frame::ack(n, receipt.reply.as_ref()));
+                            None
+                        }
+                        Err(error) => {
+                            mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
+                            Some(Refused { id, error })
+                        }
+                    }
                 })));
             }
         }
@@ -151,9 +185,9 @@ impl Session {
         let mut mounted = self.mounted();
         for (document, mount) in mounted.iter_mut().flatten() {
             if let Mount::Live(slot) = mount
-                && slot.name() == view
+                && *slot.view == *view
             {
-                slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
+                slot.unsubscribe(&self.tab.id);
                 self.mailbox.forget(*document);
                 self.mailbox.answer(frame::revoked(*document));
                 *mount = Mount::Revoked;
@@ -164,13 +198,13 @@ impl Session {
     /// Gives the client another token for a view that it has mounted.
     pub fn renew(&self, view: &str, token: &str) {
         for (document, mount) in self.mounted().iter().flatten() {
-            if matches!(mount, Mount::Live(slot) if slot.name() == view) {
+            if matches!(mount, Mount::Live(slot) if *slot.view == *view) {
                 self.mailbox.answer(frame::token(*document, token));
             }
         }
     }
 
-    fn hello(&self, views: Vec<Wanted>) -> Result<(), FrameError> {
+    fn hello(&self, views: Vec<Greeting>) -> Result<(), FrameError> {
         if views.len() > MAX_VIEWS {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
@@ -180,12 +214,12 @@ impl Session {
             return Err(FrameError::malformed("`hello` is said once"));
         }
         let mounted = mounted.insert(BTreeMap::new());
-        for Wanted { view, position, token } in views {
+        for Greeting { view, position, key, token } in views {
             if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
                 self.mailbox.answer(frame::denied(&view));
                 continue;
             }
-            match self.hub.slot(&view) {
+            match self.hub.mountable(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
                     mounted.insert(document, Mount::Live(slot));
@@ -200,9 +234,9 @@ impl Session {
     fn mount(&self, slot: &Slot, position: Option<&Position>) -> u32 {
         // One lock over reading the position and subscribing: nothing is lost or doubled between them.
         let mut shown = slot.shown();
-        let document = &shown.document;
+        let document = &mut shown.document;
         let mounted = frame::mounted(document.view(), document.number(), document.position());
-        match document.catch_up(position) {
+        match document.catch_up(position, Instant::now()) {
             CatchUp::Frames(missed) => self.mailbox.mount(document.number(), mounted, Some(&missed)),
             CatchUp::Snapshot => {
                 slot.statistics.resyncs_behind.add(1);
@@ -213,8 +247,8 @@ impl Session {
             self.mailbox.answer(fault);
         }
         let number = document.number();
-        if shown.subscribers.iter().all(|subscriber| subscriber.session != self.id) {
-            shown.subscribers.push(Subscriber { session: self.id, mailbox: Arc::clone(&self.mailbox) });
+        if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
+            shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
             self.hub.ticks_changed().notify_waiters();
         }
         number
@@ -222,8 +256,8 @@ impl Session {
 
     fn document(&self, number: u32) -> Result<Mount, FrameError> {
         let mounted = self.mounted();
-        let mount = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
-        mount.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
+        let slot = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
+        slot.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
     }
 
     fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Mount>>> {
@@ -233,12 +267,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hub.statistics().sessions_closed.add(1);
         self.mailbox.close();
+        self.hub.tabs().disconnect(&self.tab.id);
+        self.hub.statistics().sessions_closed.add(1);
         for mount in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
             let Mount::Live(slot) = mount else { continue };
-            slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
+            slot.unsubscribe(&self.tab.id);
         }
+        // What this session held may be dropped some time.
+        self.hub.ticks_changed().notify_waiters();
     }
 }
 

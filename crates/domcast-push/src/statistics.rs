@@ -4,8 +4,9 @@
 //! count costs a nanosecond, and two counters read together may disagree by what happened in between. The clock comes
 //! from outside ([`Hub::measure_with`](crate::Hub::measure_with)); without one the histograms of durations stay empty.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Tells the time since some fixed moment.
@@ -23,6 +24,7 @@ pub struct Statistics {
     /// Frames that were not of the protocol.
     pub frames_malformed: Counter,
     pub(crate) clock: Arc<OnceLock<Clock>>,
+    views: Mutex<BTreeMap<Arc<str>, Arc<ViewStatistics>>>,
 }
 
 /// What happened to one view since it was registered.
@@ -74,11 +76,16 @@ pub struct ViewStatistics {
     clock: Arc<OnceLock<Clock>>,
 }
 
-impl ViewStatistics {
-    pub(crate) fn new(hub: &Statistics) -> ViewStatistics {
-        ViewStatistics { clock: Arc::clone(&hub.clock), ..ViewStatistics::default() }
+impl Statistics {
+    /// Returns those of a view, which all of its documents share.
+    pub(crate) fn of(&self, view: &Arc<str>) -> Arc<ViewStatistics> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(ViewStatistics { clock: Arc::clone(&self.clock), ..ViewStatistics::default() });
+        Arc::clone(views.entry(Arc::clone(view)).or_insert_with(new))
     }
+}
 
+impl ViewStatistics {
     /// Whether the last rendering failed: the page shows the state before it.
     pub fn is_broken(&self) -> bool {
         self.is_broken.load(Relaxed)

@@ -151,9 +151,9 @@ async fn a_view_wants_a_mount_token_of_its_page() {
     client.say(json!(["hello", 1, [["counter", null, null, token]]])).await;
     assert_eq!(client.hear().await[0], "mounted");
     assert_eq!(server.domcast.token_attribute("counter", "bob"), None);
-    let page = server.domcast.render_page_for("ann", "page.html", ()).unwrap();
+    let page = server.domcast.render_page_for(&named("ann"), "page.html", ()).unwrap();
     assert!(page.contains("<div dc-token=\""), "{page}");
-    assert!(server.domcast.render_page_for("bob", "page.html", ()).is_err());
+    assert!(server.domcast.render_page_for(&named("bob"), "page.html", ()).is_err());
     for path in ["/views/counter", "/views/counter/html", "/views/nothing"] {
         let answer = simplified(server.get(path).await);
         assert_eq!(answer, (404, json!("there is no such view, or it is not for everybody")), "{path}");
@@ -330,4 +330,8 @@ impl Server {
         let attribute = self.domcast.token_attribute(view, user).unwrap();
         attribute.split('"').nth(1).unwrap().to_owned()
     }
+}
+
+fn named(user: &str) -> domcast_axum::Client {
+    domcast_axum::Client { user: Some(user.into()), ..Default::default() }
 }

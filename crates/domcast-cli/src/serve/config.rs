@@ -17,7 +17,12 @@
 //! template = "counter.html"            # below `templates/`
 //! state = "counter.json"               # a JSON object; or a table: { count = 0 }
 //! tick = { every = "2s", set = { count = "count + 1" } }
-//! handlers.add = { set = { count = "count + payload.by" }, push_only = true }
+//! handlers.add = { set = { count = "count + payload.by" }, push_only = true, reply = "count" }
+//!
+//! [[views]]
+//! name = "order"
+//! template = "order.html"
+//! keyed = true                         # a document per `key`, which the state then has too
 //!
 //! [[views]]
 //! name = "panel"                       # without a template: shows HTML as it is pushed
@@ -71,6 +76,8 @@ pub(super) struct View {
 
 pub(super) enum Source {
     Declared(DeclaredView),
+    /// One document per key.
+    Keyed(DeclaredView),
     /// The first content.
     Posted(String),
 }
@@ -153,6 +160,8 @@ struct RawView {
     template: Option<Spanned<String>>,
     html: Option<Spanned<String>>,
     state: Option<Spanned<toml::Value>>,
+    #[serde(default)]
+    keyed: bool,
     tick: Option<RawTick>,
     #[serde(default)]
     handlers: BTreeMap<String, RawHandler>,
@@ -168,9 +177,11 @@ struct RawTick {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawHandler {
+    #[serde(default)]
     set: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     push_only: bool,
+    reply: Option<Spanned<String>>,
 }
 
 struct Reader<'a> {
@@ -269,9 +280,10 @@ impl Reader<'_> {
     fn view(&self, raw: RawView) -> Result<View> {
         let (name, line) = (raw.name.get_ref().clone(), self.line(&raw.name));
         let Some(template) = raw.template else {
-            let is_declared = raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
+            let is_declared = raw.keyed || raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
             if is_declared {
-                let message = format!("view `{name}` has no `template`: `state`, `tick` and `handlers` need one");
+                let message =
+                    format!("view `{name}` has no `template`: `state`, `keyed`, `tick` and `handlers` need one");
                 return Err(self.wrong(&raw.name, &message));
             }
             let html = match &raw.html {
@@ -297,11 +309,20 @@ impl Reader<'_> {
             let set = self.edits("handle_tick", set, &mut edits);
             declared = declared.tick(interval, set);
         }
-        for (handler, RawHandler { set, push_only }) in raw.handlers {
+        for (handler, RawHandler { set, push_only, reply }) in raw.handlers {
             let set = self.edits(&handler, set, &mut edits);
-            declared.handlers.insert(handler, DeclaredHandler { set, push_only });
+            if let Some(reply) = &reply {
+                let (line, expression) = (self.line(reply), reply.get_ref().clone());
+                edits.push(Edit { handler: handler.clone(), key: "reply".into(), expression, line });
+            }
+            let reply = reply.map(Spanned::into_inner);
+            declared.handlers.insert(handler, DeclaredHandler { set, push_only, reply });
         }
-        Ok(View { name, source: Source::Declared(declared), line, edits })
+        let source = match raw.keyed {
+            true => Source::Keyed(declared),
+            false => Source::Declared(declared),
+        };
+        Ok(View { name, source, line, edits })
     }
 
     fn edits(&self, handler: &str, set: BTreeMap<String, Spanned<String>>, all: &mut Vec<Edit>) -> Edits {
