@@ -1,19 +1,21 @@
 //! Pushes over HTTP: `POST /push` and `PUT /views/NAME/html`.
 //!
 //! A refusal is JSON, `{"error": "..."}`, with a status that a script can act on: 401 no or another token, 403 another
-//! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 422 a push that does not fit its view,
-//! 500 a view that cannot be rendered.
+//! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 421 another host, 422 a push that does not fit its
+//! view, 429 too many, 500 a view that cannot be rendered.
 
-use crate::domcast::{Domcast, PushAccess};
-use crate::origin::is_allowed;
+use crate::access::check_sender;
+use crate::domcast::Domcast;
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domcast_push::{Push, PushError, Receipt};
+use serde::Deserialize;
 use serde_json::json;
-use subtle::ConstantTimeEq;
+use std::time::Duration;
+use tracing::Instrument;
 
 pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Result<Json<Receipt>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -28,6 +30,7 @@ pub(crate) async fn push(State(domcast): State<Domcast>, request: Request) -> Re
 pub(crate) async fn put_html(
     State(domcast): State<Domcast>,
     Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
     request: Request,
 ) -> Result<Json<Receipt>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -37,18 +40,32 @@ pub(crate) async fn put_html(
         let at = error.utf8_error().valid_up_to();
         Refusal(StatusCode::BAD_REQUEST, format!("the body is not UTF-8 from byte {at} on"))
     })?;
-    apply(&domcast, Push::html(view, html)).await
+    let push = Push::html(view, html);
+    apply(&domcast, key.into_iter().fold(push, Push::key)).await
+}
+
+/// Which document of a view, as a query: `?key=42`.
+#[derive(Deserialize)]
+pub(crate) struct Key {
+    pub(crate) key: Option<String>,
 }
 
 async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> {
-    let view = push.view.clone();
-    match domcast.hub().push(push).await {
+    domcast.take_push().map_err(|wait| Refusal::too_many("too many pushes", wait))?;
+    let name = push.name().to_owned();
+    let span = tracing::info_span!("push", view = %name.chars().take(128).collect::<String>());
+    let hub = domcast.hub().clone();
+    // A task of its own: what was begun is finished, even if the client goes away meanwhile.
+    let outcome = tokio::spawn(async move { hub.push(push).await }.instrument(span.clone())).await;
+    match outcome.unwrap_or_else(|_| Err(PushError::Lost { view: name })) {
         Ok(receipt) => {
-            tracing::debug!(%view, version = receipt.version(), subscribers = receipt.subscribers, "pushed");
+            span.in_scope(|| {
+                tracing::debug!(version = receipt.version(), subscribers = receipt.subscribers, "pushed");
+            });
             Ok(Json(receipt))
         }
         Err(error) => {
-            tracing::warn!(%error, "push refused");
+            span.in_scope(|| tracing::warn!(%error, "push refused"));
             Err(error.into())
         }
     }
@@ -58,10 +75,17 @@ async fn apply(domcast: &Domcast, push: Push) -> Result<Json<Receipt>, Refusal> 
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
 
+impl Refusal {
+    pub(crate) fn too_many(what: &str, wait: Duration) -> Refusal {
+        Refusal(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {} s", wait.as_secs() + 1))
+    }
+}
+
 impl From<PushError> for Refusal {
     fn from(error: PushError) -> Refusal {
         let status = match error {
             PushError::UnknownView { .. } => StatusCode::NOT_FOUND,
+            PushError::TooManyDocuments { .. } => StatusCode::SERVICE_UNAVAILABLE,
             PushError::Html { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             PushError::Template { .. } | PushError::RenderPanicked { .. } | PushError::Lost { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -78,28 +102,9 @@ impl IntoResponse for Refusal {
         let body = Json(json!({ "error": error }));
         match status {
             StatusCode::UNAUTHORIZED => (status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response(),
+            StatusCode::TOO_MANY_REQUESTS => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
             _ => (status, body).into_response(),
         }
-    }
-}
-
-fn check_sender(domcast: &Domcast, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
-    if !is_allowed(headers, authority, &domcast.config().allowed_origins) {
-        return Err(Refusal(StatusCode::FORBIDDEN, "pages of this origin may not push".into()));
-    }
-    let unauthorized = |reason: &str| Err(Refusal(StatusCode::UNAUTHORIZED, reason.into()));
-    let token = match &domcast.config().push {
-        PushAccess::Open => return Ok(()),
-        PushAccess::Off => return unauthorized("pushing over HTTP is off: no push token is configured"),
-        PushAccess::Token(token) => token,
-    };
-    let Some(found) = headers.get(header::AUTHORIZATION) else {
-        return unauthorized("a push needs the header `Authorization: Bearer` with the push token");
-    };
-    let found = found.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
-    match bool::from(found.ct_eq(token.as_bytes())) && !token.is_empty() {
-        true => Ok(()),
-        false => unauthorized("this is not the push token"),
     }
 }
 

@@ -7,15 +7,17 @@
 
 use crate::api::Refusal;
 use crate::close::End;
-use crate::domcast::Domcast;
+use crate::domcast::{Domcast, now};
 use crate::origin::is_allowed;
+use crate::rate::Bucket;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use domcast_push::{FrameError, Session};
-use std::sync::Arc;
+use domcast_push::{FrameError, Refused, Session};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::Instrument;
 
 /// All connections of a server.
 #[derive(Debug)]
@@ -28,12 +30,20 @@ pub(crate) struct Connections {
 
 /// A session and what it counts for.
 pub(crate) struct Connection {
-    pub(crate) session: Session,
+    pub(crate) session: Arc<Session>,
+    rate: Mutex<Paced>,
     /// A permit for each event that may wait for its turn.
     events: Arc<Semaphore>,
     n_events: u32,
     draining: watch::Receiver<bool>,
     _room: OwnedSemaphorePermit,
+}
+
+/// How fast a client may go on.
+#[derive(Debug)]
+struct Paced {
+    bucket: Bucket,
+    next: Instant,
 }
 
 impl Connections {
@@ -63,7 +73,8 @@ impl Domcast {
         let room = room.map_err(|_| unavailable("the server has as many connections as it may have"))?;
         let n_events = self.config().limits.n_events.clamp(1, 1 << 16);
         Ok(Connection {
-            session: self.hub().connect(),
+            session: self.connect(self.client(request)),
+            rate: Mutex::new(Paced { bucket: Bucket::new(self.config().limits.frames), next: Instant::now() }),
             events: Arc::new(Semaphore::new(n_events)),
             n_events: n_events as u32,
             draining: self.connections().is_draining.subscribe(),
@@ -90,12 +101,25 @@ impl Domcast {
     /// Returns whether all had ended within `deadline`.
     pub async fn drain(&self, deadline: Duration) -> bool {
         let connections = self.connections();
+        self.set_blocker("drain", Some("the server is asked to stop".into()));
         connections.is_draining.send_replace(true);
         timeout(deadline, connections.room.acquire_many(connections.n_most)).await.is_ok()
     }
 }
 
 impl Connection {
+    /// Counts a frame of the client, of whatever kind.
+    pub(crate) fn count_frame(&self) {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.next = Instant::now() + rate.bucket.spend(now());
+    }
+
+    /// Waits until the client may send another frame.
+    pub(crate) async fn paced(&self) {
+        let next = self.rate.lock().unwrap_or_else(PoisonError::into_inner).next;
+        sleep_until(next).await;
+    }
+
     /// Waits until another event may be taken in.
     pub(crate) async fn room_for_event(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.events).acquire_owned().await.expect("the semaphore is never closed")
@@ -104,10 +128,13 @@ impl Connection {
     /// Hands a frame of the client to the session; what it begins is finished, even if the client goes away meanwhile.
     pub(crate) fn receive(&self, text: &str, permit: OwnedSemaphorePermit) -> Result<(), FrameError> {
         if let Some(work) = self.session.receive(text)? {
-            tokio::spawn(async move {
-                work.await;
+            let work = async move {
+                if let Some(Refused { id, error }) = work.await {
+                    tracing::warn!(id, %error, "event refused");
+                }
                 drop(permit);
-            });
+            };
+            tokio::spawn(work.in_current_span());
         }
         Ok(())
     }

@@ -1,18 +1,23 @@
 //! A hub on the web: what is configured, and the routes.
 
+use crate::authorization::{Authorization, Guarded};
 use crate::connection::Connections;
+use crate::health::{self, Health};
+use crate::rate::{Bucket, Rate};
+use crate::status::Status;
 use crate::stream::{self, Streams};
-use crate::{api, page, socket};
+use crate::{api, metrics, page, socket};
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
-use domcast_push::Hub;
+use domcast_push::{Client, Hub};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A hub and how it is reached. Clones share both.
@@ -26,8 +31,17 @@ struct Shared {
     config: Config,
     connections: Connections,
     streams: Streams,
-    has_ticks: AtomicBool,
+    health: Health,
+    pushes: Mutex<Bucket>,
+    wrong_tokens: Mutex<Bucket>,
+    guarded: Arc<Mutex<Vec<Guarded>>>,
+    /// The status page; it has none itself.
+    status: Option<Arc<Status>>,
+    has_tasks: AtomicBool,
+    identify: OnceLock<Identify>,
 }
+
+type Identify = Box<dyn Fn(&Parts) -> Client + Send + Sync>;
 
 /// How a hub is reached.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +50,10 @@ pub struct Config {
     pub push: PushAccess,
     /// Origins of pages that may connect and push besides those on the server's own host, as `https://example.org`.
     pub allowed_origins: Vec<String>,
+    /// Names that the server answers to, as `example.org`, besides the loopback's where pushing is open. See [`Domcast::guard`].
+    pub allowed_hosts: Vec<String>,
+    /// Who may look at which view. Without it everybody may look at all of them.
+    pub authorization: Option<Authorization>,
     /// Where the router is nested, as `/live`; empty if it is merged.
     pub path: String,
     /// What is too much, or too long.
@@ -43,7 +61,7 @@ pub struct Config {
 }
 
 /// Who may push over HTTP.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum PushAccess {
     /// Nobody: there are other ways to push.
     #[default]
@@ -69,6 +87,12 @@ pub struct Limits {
     pub write_buffer_bytes: usize,
     /// Events of one client that wait for their turns; beyond it the connection is not read.
     pub n_events: usize,
+    /// Frames of one client, of whatever kind. Its connection is not read faster.
+    pub frames: Rate,
+    /// Pushes over HTTP, of all senders together. Further ones are answered with 429.
+    pub pushes: Rate,
+    /// Requests with a wrong push token, of all senders together. Further ones are answered with 429.
+    pub wrong_tokens: Rate,
     /// How long a client may take to say hello.
     pub hello: Duration,
     /// How long a client may be silent: two heartbeats.
@@ -88,6 +112,9 @@ impl Default for Limits {
             frame_bytes: 64 << 10,
             write_buffer_bytes: 64 << 20,
             n_events: 32,
+            frames: Rate { per_second: 100, burst: 400 },
+            pushes: Rate { per_second: 20_000, burst: 40_000 },
+            wrong_tokens: Rate { per_second: 10, burst: 100 },
             hello: Duration::from_secs(10),
             idle: Duration::from_secs(40),
             write: Duration::from_secs(30),
@@ -111,14 +138,39 @@ impl Domcast {
 
     /// A hub, configured.
     pub fn with_config(hub: Hub, config: Config) -> Domcast {
+        let status = Status::new(hub.clone(), &config);
+        Domcast::with_status(hub, config, Some(status))
+    }
+
+    pub(crate) fn without_status(hub: Hub, config: Config) -> Domcast {
+        Domcast::with_status(hub, config, None)
+    }
+
+    fn with_status(hub: Hub, config: Config, status: Option<Arc<Status>>) -> Domcast {
+        hub.measure_with(now);
         // Handlers and templates take as long as they take: the thread's other tasks move elsewhere meanwhile.
-        hub.run_turns(|turn| match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
-            _ => turn(),
+        hub.run_turns(|view, turn| {
+            let _in_span = tracing::debug_span!("turn", view).entered();
+            match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+                Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(turn),
+                _ => turn(),
+            }
         });
-        let connections = Connections::new(config.limits.n_connections);
-        let (streams, has_ticks) = (Streams::default(), AtomicBool::new(false));
-        Domcast { shared: Arc::new(Shared { hub, config, connections, streams, has_ticks }) }
+        Domcast {
+            shared: Arc::new(Shared {
+                hub,
+                connections: Connections::new(config.limits.n_connections),
+                streams: Streams::default(),
+                health: Health::default(),
+                pushes: Mutex::new(Bucket::new(config.limits.pushes)),
+                wrong_tokens: Mutex::new(Bucket::new(config.limits.wrong_tokens)),
+                guarded: Arc::default(),
+                status,
+                has_tasks: AtomicBool::new(false),
+                identify: OnceLock::new(),
+                config,
+            }),
+        }
     }
 
     /// The hub.
@@ -139,31 +191,72 @@ impl Domcast {
         &self.shared.streams
     }
 
+    /// Counts a push, or says how long the sender should wait.
+    pub(crate) fn take_push(&self) -> Result<(), Duration> {
+        self.shared.pushes.lock().unwrap_or_else(PoisonError::into_inner).take(now())
+    }
+
+    /// Counts a wrong token, or says how long its sender should wait.
+    pub(crate) fn take_wrong_token(&self) -> Result<(), Duration> {
+        self.shared.wrong_tokens.lock().unwrap_or_else(PoisonError::into_inner).take(now())
+    }
+
+    /// The open sessions that are held to an authorisation.
+    pub(crate) fn guarded_sessions(&self) -> &Arc<Mutex<Vec<Guarded>>> {
+        &self.shared.guarded
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.shared.health
+    }
+
+    /// Says who is at the other end of a connection, from the request that opens it: its cookies, or what a layer before the
+    /// router found. Without it nobody is known, and pushes to a user or a session reach nobody. The first call counts.
+    pub fn identify(&self, client: impl Fn(&Parts) -> Client + Send + Sync + 'static) {
+        _ = self.shared.identify.set(Box::new(client));
+    }
+
+    /// Returns who sends a request, for [`page_for`](Self::page_for).
+    pub fn client(&self, parts: &Parts) -> Client {
+        self.shared.identify.get().map(|identify| identify(parts)).unwrap_or_default()
+    }
+
     /// Returns the routes, to be merged into an application or nested in it (see [`Config::path`]), and starts the ticks.
     ///
     /// # Panics
     ///
     /// Panics outside a tokio runtime.
     pub fn router(&self) -> Router {
-        self.start_ticks();
-        let client_forever = format!("/_domcast/client-{CLIENT_HASH}.js");
-        Router::new()
-            .route("/_domcast/ws", get(socket::upgrade))
-            .route("/_domcast/sse", post(stream::open_sse))
-            .route("/_domcast/sse/{session}", get(stream::read_sse).post(stream::post).delete(stream::delete))
-            .route("/_domcast/poll", post(stream::open_poll))
-            .route("/_domcast/poll/{session}", get(stream::read_poll).post(stream::post).delete(stream::delete))
-            .route("/_domcast/client.js", get(client))
-            .route(&client_forever, get(client_forever_js))
+        self.start_tasks();
+        let status = self.shared.status.as_ref().map(|status| status.router(self)).unwrap_or_default();
+        let routes = Router::new()
             .route("/push", post(api::push))
             .route("/views/{name}", get(page::view_page))
             .route("/views/{name}/html", get(page::view_html).put(api::put_html))
+            .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(async || "ok"))
+            .route("/readyz", get(health::ready))
+            .with_state(self.clone())
+            .nest("/_domcast", self.connection_routes())
+            .merge(status);
+        self.guard(routes)
+    }
+
+    /// Returns the routes of the client: its script, and what it connects to, which it looks for beside the script.
+    pub(crate) fn connection_routes(&self) -> Router {
+        Router::new()
+            .route("/ws", get(socket::upgrade))
+            .route("/sse", post(stream::open_sse))
+            .route("/sse/{session}", get(stream::read_sse).post(stream::post).delete(stream::delete))
+            .route("/poll", post(stream::open_poll))
+            .route("/poll/{session}", get(stream::read_poll).post(stream::post).delete(stream::delete))
+            .route("/client.js", get(client))
+            .route(&format!("/client-{CLIENT_HASH}.js"), get(client_forever_js))
             .with_state(self.clone())
     }
 
-    fn start_ticks(&self) {
-        if self.shared.has_ticks.swap(true, Ordering::AcqRel) {
+    fn start_tasks(&self) {
+        if self.shared.has_tasks.swap(true, Ordering::AcqRel) {
             return;
         }
         let hub = self.hub().clone();
@@ -176,7 +269,19 @@ impl Domcast {
             });
         };
         tokio::spawn(async move { hub.run_ticks(spawn).await });
+        if self.config().authorization.is_some() {
+            tokio::spawn(Domcast::keep_authorized(Arc::downgrade(self.guarded_sessions())));
+        }
+        if let Some(status) = &self.shared.status {
+            tokio::spawn(Status::run(Arc::downgrade(status)));
+        }
     }
+}
+
+/// The time since the first call.
+pub(crate) fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 impl fmt::Debug for Domcast {

@@ -28,9 +28,13 @@
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
 //! | `POST /push` | a push as JSON (see [`PushAccess`]) |
-//! | `GET /healthz` | `ok` |
+//! | `GET /_domcast` | the status page, live (for who may push) |
+//! | `GET /metrics` | the statistics as Prometheus reads them (for who may push) |
+//! | `GET /healthz` | `ok` while the process lives |
+//! | `GET /readyz` | 200 or 503, and as JSON what keeps the server from being ready, and what is wrong besides |
 
 mod domcast; // configuration and router
+mod access; // who may push
 mod api; // pushes over HTTP
 mod page; // views in pages
 mod connection; // what all transports share, and how it ends
@@ -38,11 +42,19 @@ mod socket; // sessions over WebSocket
 mod stream; // sessions over HTTP
 mod close; // why connections end
 mod origin; // who may connect
+mod metrics; // what Prometheus reads
+mod health; // alive, ready
+mod status; // what an operator sees
+mod authorization; // who may look
+mod host; // which names a server answers to
+mod rate; // how often
 mod bind; // where it is safe to listen
 
+pub use authorization::{Access, Authorization};
 pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
 };
+pub use rate::Rate;

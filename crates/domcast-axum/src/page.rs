@@ -1,11 +1,14 @@
 //! Views in pages: pages from templates, and the plain page of one view.
 
-use crate::api::Refusal;
+use crate::api::{Key, Refusal};
 use crate::domcast::Domcast;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use domcast_client::CLIENT_HASH;
+use domcast_push::Client;
+use domcast_push::PushError;
 use domcast_push::template::TemplateError;
 use domcast_push::template::minijinja::value::{Kwargs, Serde, Value, ValueKind, merge_maps};
 use domcast_push::template::minijinja::{Error, ErrorKind, context};
@@ -17,11 +20,16 @@ const CACHING: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-ca
 impl Domcast {
     /// Renders a page, with the hub's templates, over `state`; `()` is none.
     ///
-    /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. In
-    /// `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
+    /// In the template `view("name")` is the element of a view, `view("name", key="42")` that of the document of a key, and
+    /// `script()` the tag that loads the client. In `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
     /// pushed addresses have one of these schemes or none. An error is logged and answered with status 500; in development the answer says what is wrong.
     pub fn page(&self, template: &str, state: impl Serialize) -> Response {
-        match self.render_page(template, state) {
+        self.page_for(&Client::default(), template, state)
+    }
+
+    /// Renders a page as [`page`](Self::page) does, with the private views of this client.
+    pub fn page_for(&self, client: &Client, template: &str, state: impl Serialize) -> Response {
+        match self.render_page_for(client, template, state) {
             Ok(html) => (CACHING, Html(html)).into_response(),
             Err(error) => {
                 tracing::error!(template, %error, "page cannot be rendered");
@@ -40,13 +48,32 @@ impl Domcast {
     ///
     /// [`TemplateError`], also for a view that does not exist.
     pub fn render_page(&self, template: &str, state: impl Serialize) -> Result<String, TemplateError> {
-        let hub = self.hub().clone();
+        self.render_page_for(&Client::default(), template, state)
+    }
+
+    /// Renders a page as [`page_for`](Self::page_for) does, to text.
+    ///
+    /// # Errors
+    ///
+    /// As [`render_page`](Self::render_page), also for a view that the client's user may not look at.
+    pub fn render_page_for(
+        &self,
+        client: &Client,
+        template: &str,
+        state: impl Serialize,
+    ) -> Result<String, TemplateError> {
+        let (domcast, client) = (self.clone(), client.clone());
         let view = Value::from_function(move |name: &str, options: Kwargs| {
             let runs_scripts = options.get::<Option<bool>>("scripts")?.unwrap_or(false);
             let schemes = options.get::<Option<&str>>("schemes")?;
+            let key: Option<String> = options.get::<Option<Value>>("key")?.map(|key| key.to_string());
             options.assert_all_used()?;
-            let html = hub.html(name).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-            let mut start_tag = "<div ".to_owned();
+            let wrong = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
+            let html =
+                domcast.hub().html_for(&client, name, key.as_deref()).map_err(|error| wrong(error.to_string()))?;
+            let token = domcast.token_attribute(name, user(&client));
+            let token = token.ok_or_else(|| wrong(format!("the user may not look at view `{name}`")))?;
+            let mut start_tag = format!("<div{token} ");
             if runs_scripts {
                 start_tag.push_str("dc-scripts=\"run\" ");
             }
@@ -72,13 +99,22 @@ impl Domcast {
     }
 }
 
-pub(crate) async fn view_html(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
-    Ok((CACHING, Html(html.to_string())).into_response())
+pub(crate) async fn view_html(
+    State(domcast): State<Domcast>,
+    Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
+    parts: Parts,
+) -> Result<Response, Refusal> {
+    Ok((CACHING, Html(element(&domcast, &parts, &view, key.as_deref())?)).into_response())
 }
 
-pub(crate) async fn view_page(State(domcast): State<Domcast>, Path(view): Path<String>) -> Result<Response, Refusal> {
-    let html = domcast.hub().html(&view)?;
+pub(crate) async fn view_page(
+    State(domcast): State<Domcast>,
+    Path(view): Path<String>,
+    Query(Key { key }): Query<Key>,
+    parts: Parts,
+) -> Result<Response, Refusal> {
+    let html = element(&domcast, &parts, &view, key.as_deref())?;
     // A view's name needs no escaping.
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -104,3 +140,21 @@ fn checked_schemes(schemes: &str) -> Result<&str, Error> {
         }
     }
 }
+
+/// Returns the element of a view for who asks. Which views there are, and which are for others, it does not tell.
+fn element(domcast: &Domcast, parts: &Parts, view: &str, key: Option<&str>) -> Result<String, Refusal> {
+    let client = domcast.client(parts);
+    let missing = || Refusal(StatusCode::NOT_FOUND, NO_VIEW.into());
+    let token = domcast.token_attribute(view, user(&client)).ok_or_else(missing)?;
+    let element = domcast.hub().html_for(&client, view, key).map_err(|error| match error {
+        PushError::UnknownView { .. } if !domcast.hub().options().development => missing(),
+        error => error.into(),
+    })?;
+    Ok(element.replacen("<div ", &format!("<div{token} "), 1))
+}
+
+fn user(client: &Client) -> &str {
+    client.user.as_deref().unwrap_or_default()
+}
+
+const NO_VIEW: &str = "there is no such view, or it is not for everybody";

@@ -18,7 +18,12 @@ use futures_util::FutureExt;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
 use tungstenite::error::{CapacityError, Error as SocketError};
+
+/// Every connection has these two buffers, idle or not: the library's 128 KiB each would be most of what it costs.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+const WRITE_BUFFER_BYTES: usize = 4 << 10;
 
 pub(crate) async fn upgrade(
     State(domcast): State<Domcast>,
@@ -28,14 +33,20 @@ pub(crate) async fn upgrade(
     let connection = domcast.open_connection(&request.into_parts().0)?;
     let limits = domcast.config().limits;
     let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(limits.frame_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_write_buffer_size(limits.write_buffer_bytes);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let id = connection.session.id();
-        tracing::debug!(session = id, transport = "WebSocket", "connected");
-        let end = run(socket, &connection, &limits).await;
-        tracing::debug!(session = id, code = end.code, reason = end.reason, "disconnected");
+        let span = tracing::info_span!("session", id = connection.session.id(), transport = "WebSocket");
+        async {
+            tracing::debug!("connected");
+            let end = run(socket, &connection, &limits).await;
+            tracing::debug!(code = end.code, reason = end.reason, "disconnected");
+        }
+        .instrument(span)
+        .await;
     }))
 }
 
@@ -69,7 +80,8 @@ async fn exchange(socket: &mut WebSocket, connection: &Connection, limits: &Limi
     let mut stalled = pin!(connection.stalled(limits.write));
     loop {
         let read = async {
-            // While too many events wait for their turns, none is read.
+            // Faster than its rate a client is not read, and not while too many events wait for their turns.
+            connection.paced().await;
             let permit = connection.room_for_event().await;
             (socket.recv().await, permit)
         };
@@ -77,6 +89,7 @@ async fn exchange(socket: &mut WebSocket, connection: &Connection, limits: &Limi
             frame = session.next() => write(socket, frame.ok_or_else(End::no_answer_read)?, limits).await?,
             (message, permit) = read => {
                 let Some(message) = message else { return Ok(()) };
+                connection.count_frame();
                 match message.map_err(|error| unreadable(error, limits))? {
                     Message::Text(text) => connection.receive(&text, permit)?,
                     Message::Binary(_) => return Err(End::new(End::MALFORMED, "malformed frame: it is binary")),

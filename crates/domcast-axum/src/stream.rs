@@ -230,6 +230,8 @@ impl Stream {
 
     async fn receive(&self, frames: &str) -> Result<(), End> {
         for frame in frames.lines().filter(|line| !line.is_empty()) {
+            self.connection.paced().await;
+            self.connection.count_frame();
             self.connection.receive(frame, self.connection.room_for_event().await)?;
         }
         Ok(())

@@ -1,5 +1,10 @@
 //! A server as its clients see it: requests and frames in, answers and frames out, over a real loopback socket.
 
+#[path = "server/seen.rs"]
+mod seen; // metrics, health, the status page
+#[path = "server/safe.rs"]
+mod safe; // attacks
+
 use domcast_axum::{
     Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, Options, Push, PushAccess, Templates, View,
 };
@@ -54,6 +59,7 @@ async fn start_with(config: Config, options: Options) -> Server {
     let templates = Templates::from_sources([
         ("counter.html", "<b>{{ count }}</b>"),
         ("ticker.html", "<i>{{ n }}</i>"),
+        ("fragile.html", "{{ 1 // divisor }}"),
         ("page.html", "<h1>{{ title }}</h1>{{ script() }}{{ view('counter') }}"),
         ("scripts.html", "{{ view('counter', scripts=true) }}"),
         ("schemes.html", "{{ view('counter', schemes='https mailto') }}"),
@@ -114,9 +120,13 @@ impl Server {
     }
 
     async fn connect_from(&self, origin: Option<&str>) -> Result<Client, tungstenite::Error> {
+        self.connect_with(origin.map(|origin| ("Origin", origin))).await
+    }
+
+    async fn connect_with(&self, header: Option<(&'static str, &str)>) -> Result<Client, tungstenite::Error> {
         let mut request = format!("ws://{}/_domcast/ws", self.address).into_client_request().unwrap();
-        if let Some(origin) = origin {
-            request.headers_mut().insert("Origin", origin.parse().unwrap());
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value.parse().unwrap());
         }
         connect_async(request).await.map(|(socket, _)| Client { socket })
     }
@@ -202,10 +212,64 @@ async fn browsers_reach_only_handlers_declared_for_them_and_learn_no_secrets() {
     client.hear().await;
     for (n, handler) in ["add", "handle_tick", "mount", "nothing"].into_iter().enumerate() {
         client.say(json!(["event", n, 0, handler, {"by": 1}])).await;
-        assert_eq!(client.hear().await, json!(["refused", n, "there is no such handler"]), "{handler}");
+        assert_eq!(
+            client.hear().await,
+            json!(["refused", n, "there is no such handler", format!("0.{n}")]),
+            "{handler}"
+        );
     }
     client.say(json!(["event", 9, 0, "fail", {}])).await;
-    assert_eq!(client.hear().await, json!(["refused", 9, "the event could not be handled"]));
+    assert_eq!(client.hear().await, json!(["refused", 9, "the event could not be handled", "0.9"]));
+}
+
+#[tokio::test]
+async fn a_user_gets_a_private_view_and_messages_and_nobody_else_does() {
+    let server = start(open()).await;
+    server.domcast.hub().register_private("cart", |_| Ok(Counter { count: 0 })).unwrap();
+    // As a layer that reads a cookie would say.
+    server.domcast.identify(|parts| {
+        let user = parts.headers.get("x-user").map(|user| user.to_str().unwrap().to_owned());
+        domcast_axum::Client { user, ..domcast_axum::Client::default() }
+    });
+    let html = server.request("GET /views/cart/html", &["X-User: ann"], "").await.2;
+    let attribute = |name: &str| html.split_once(&format!("{name}=\"")).unwrap().1.split_once('"').unwrap().0;
+    let hello = json!(["hello", 1, [["cart", attribute("dc-at"), attribute("dc-view-key")]]]);
+    let mut ann = server.connect_with(Some(("x-user", "ann"))).await.unwrap();
+    ann.say(hello.clone()).await;
+    let mounted = ann.hear().await;
+    assert_eq!((&mounted[0], &mounted[3]), (&json!("mounted"), &json!(attribute("dc-at"))));
+    let mut eve = server.connect_with(Some(("x-user", "eve"))).await.unwrap();
+    eve.say(hello).await;
+    assert_eq!(eve.hear().await, json!(["unknown", "cart"]));
+
+    let push = r#"{"view": "cart", "user": "ann", "merge": {"count": 3}}"#;
+    assert_eq!(server.push(push, &[]).await, (200, json!({"documents": 1, "subscribers": 1})));
+    assert_eq!(ann.hear().await, json!(["p", mounted[2], 1, [["t", 2, "3"]]]));
+    let push = r#"{"topic": "news", "user": "ann", "data": {"title": "Tea"}}"#;
+    assert_eq!(server.push(push, &[]).await, (200, json!({"documents": 0, "subscribers": 1})));
+    assert_eq!(ann.hear().await, json!(["message", "news", {"title": "Tea"}]));
+    eve.say(json!(["ping"])).await;
+    assert_eq!(eve.hear().await, json!(["pong"]), "eve heard nothing of it");
+}
+
+#[tokio::test]
+async fn a_push_is_applied_though_its_sender_hangs_up() {
+    let server = start(open()).await;
+    // The second waits for its turn when its sender goes away.
+    server.domcast.hub().push(Push::state("counter", [("count", 1)])).await.unwrap();
+    let body = r#"{"view": "counter", "handler": "add", "payload": {"by": 7}}"#;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST /push HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n", server.address);
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    drop(stream);
+    let is_applied = async {
+        while !server.domcast.hub().html("counter").unwrap().contains("<b>8</b>") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_applied).await.expect("the push is applied");
 }
 
 #[tokio::test]
@@ -217,7 +281,7 @@ async fn in_development_a_refusal_says_why() {
     client.hear().await;
     client.say(json!(["event", 1, 0, "fail", {}])).await;
     let text = "handler `fail` of view `counter` failed: the password is hunter2";
-    assert_eq!(client.hear().await, json!(["refused", 1, text]));
+    assert_eq!(client.hear().await, json!(["refused", 1, text, "0.1"]));
 }
 
 #[tokio::test]
@@ -279,12 +343,12 @@ async fn bad_pushes_get_clear_errors_and_change_nothing() {
         (
             r#"{"view": "counter", "state": {}, "html": ""}"#,
             400,
-            "the body is no push: a push has `state`, or `handler` and `payload`, or `html`; found `state` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `state` and `html`",
         ),
         (
             r#"{"view": "counter", "sate": {}}"#,
             400,
-            "the body is no push: unknown field `sate`, expected one of `view`, `state`, `handler`, `payload`, `html` at line 1 column 26",
+            "the body is no push: unknown field `sate`, expected one of `view`, `key`, `state`, `merge`, `patch`, `handler`, `payload`, `html`, `topic`, `data`, `user`, `session`, `tab`, `except` at line 1 column 26",
         ),
     ];
     for (body, status, error) in cases {
@@ -362,7 +426,7 @@ async fn bad_frames_close_the_connection_with_a_code_that_says_why() {
         (
             r#"["hello", 1, [["counter"]]]"#,
             4400,
-            r#"malformed frame: it is not of the form `["hello", 1, [[view, position], ...]]`"#,
+            r#"malformed frame: it is not of the form `["hello", 1, [[view, position, key, token], ...]]`"#,
         ),
         (r#"["hello", 2, {}]"#, 4426, "protocol version 2 is not spoken here, 1 is"),
     ];
@@ -449,7 +513,7 @@ async fn a_page_holds_its_views_and_the_client() {
     let (_, _, page) = server.get("/views/counter").await;
     assert!(page.starts_with("<!doctype html>") && page.contains(&script), "{page}");
     let (status, error) = simplified(server.get("/views/nothing").await);
-    assert_eq!((status, error), (404, json!("there is no view `nothing` (views: `counter`, `panel`, `ticker`)")));
+    assert_eq!((status, error), (404, json!("there is no such view, or it is not for everybody")));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         let cards = cards(&Shell::new(address, token.is_some()));
         // The server does not need a reader of this.
         _ = output::line(&greeting(address, &cards));
-        let router = router(&domcast, cards);
+        let router = domcast.guard(router(&domcast, cards));
         web::serve(listening, domcast, router, HeaderValue::from_static(web::CONTENT_SECURITY_POLICY)).await
     })?;
     Ok(Answer::Yes)

@@ -11,6 +11,7 @@ mod demo; // a page of live views to try things on
 mod push; // changes a view on a server
 mod serve; // the views of a folder
 mod web; // what servers share
+mod load; // a server under load
 
 // Tools over the engine.
 mod apply; // old HTML and patches to new HTML
@@ -39,6 +40,7 @@ enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Push(push::Args),
+    Load(load::Args),
     Render(render::Args),
     Parse(parse::Args),
     Diff(diff::Args),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Push(args) => push::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Diff(args) => diff::run(&args),

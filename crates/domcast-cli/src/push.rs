@@ -1,12 +1,12 @@
-//! `domcast push`: changes a view on a server.
+//! `domcast push`: changes a view on a server, or tells its pages something.
 //!
-//! State and handler pushes travel as `POST /push`, HTML as `PUT /views/NAME/html`.
+//! HTML travels as `PUT /views/NAME/html`, everything else as `POST /push`.
 
 use crate::{Answer, input, output};
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,33 +18,64 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
-/// Change a view, for everyone who is looking
+/// Change a view, for everyone who is looking, or tell the pages something
 #[derive(clap::Args)]
 #[command(
-    group = ArgGroup::new("change").required(true).args(["state", "handler", "html"]),
+    group = ArgGroup::new("change").required(true).args(["state", "merge", "patch", "handler", "html", "topic"]),
     after_help = "Prints {\"epoch\", \"version\", \"subscribers\"}: which version shows the push, and to how many.
 Exit codes: 0 done, 1 the server refused it and says why, 2 an error in the usage, the input or the connection.
 
 Examples:
   domcast push dashboard --state '{\"visitors\": 42}'
   domcast push chat --handler on_new_message --payload '{\"name\": \"cron\", \"text\": \"backup done\"}'
+  domcast push order --key 42 --merge '{\"address\": {\"zip\": null}}'
+  domcast push order --key 42 --patch '[{\"op\": \"add\", \"path\": \"/items/-\", \"value\": \"tea\"}]'
+  domcast push --topic news --data '{\"title\": \"Tea\"}' --user ann
   python render.py | domcast push panel --html - --url http://10.0.0.7:8000"
 )]
 pub(crate) struct Args {
     /// The view's name
-    view: String,
+    #[arg(required_unless_present = "topic", conflicts_with = "topic")]
+    view: Option<String>,
+    /// Only the view's document of this key
+    #[arg(long, conflicts_with = "topic")]
+    key: Option<String>,
     /// New values of state keys, as a JSON object; `-` for standard input
     #[arg(long, value_name = "JSON")]
     state: Option<String>,
+    /// Change the state by JSON Merge Patch (RFC 7386); `-` for standard input
+    #[arg(long, value_name = "JSON")]
+    merge: Option<String>,
+    /// Change the state by JSON Patch (RFC 6902); `-` for standard input
+    #[arg(long, value_name = "JSON")]
+    patch: Option<String>,
     /// Call this handler of the view
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     /// What the handler is given, as JSON; `-` for standard input
-    #[arg(long, value_name = "JSON", requires = "handler", conflicts_with_all = ["state", "html"])]
+    #[arg(long, value_name = "JSON", requires = "handler", conflicts_with_all = ["state", "merge", "patch", "html", "topic"])]
     payload: Option<String>,
     /// A file with the view's newly rendered HTML; `-` for standard input
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Send a message to the pages that listen to this topic
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
+    /// The message, as JSON; `-` for standard input
+    #[arg(long, value_name = "JSON", requires = "topic")]
+    data: Option<String>,
+    /// Only for this user
+    #[arg(long, conflicts_with = "html")]
+    user: Option<String>,
+    /// Only for this session of a browser
+    #[arg(long, conflicts_with = "html")]
+    session: Option<String>,
+    /// Only for this tab
+    #[arg(long, conflicts_with = "html")]
+    tab: Option<String>,
+    /// For all but this tab
+    #[arg(long, value_name = "TAB", conflicts_with = "html")]
+    except: Option<String>,
     /// Where the server is
     #[arg(long, env = "DOMCAST_URL", default_value = DEFAULT_URL)]
     url: String,
@@ -55,24 +86,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let server = server(&args.url)?;
-    let (url, method, content_type, body) = match (&args.state, &args.handler, &args.html) {
-        (Some(state), _, _) => {
-            let (state, name) = json_argument("--state", state)?;
-            let state = input::json_object(&state, &name)?;
-            let push = json!({ "view": args.view, "state": state });
-            (format!("{server}/push"), "POST", "application/json", push.to_string().into_bytes())
+    let (url, method, content_type, body) = match &args.html {
+        Some(path) => {
+            let encode = |name: &str| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+            let query = args.key.as_deref().map(|key| format!("?key={}", encode(key))).unwrap_or_default();
+            let view = encode(args.view.as_deref().unwrap_or_default());
+            (format!("{server}/views/{view}/html{query}"), "PUT", "text/html; charset=utf-8", input::bytes(path)?)
         }
-        (_, Some(handler), _) => {
-            let (payload, name) = json_argument("--payload", args.payload.as_deref().unwrap_or("{}"))?;
-            let payload = input::json(&payload, &name)?;
-            let push = json!({ "view": args.view, "handler": handler, "payload": payload });
-            (format!("{server}/push"), "POST", "application/json", push.to_string().into_bytes())
-        }
-        (_, _, Some(path)) => {
-            let view = utf8_percent_encode(&args.view, NON_ALPHANUMERIC);
-            (format!("{server}/views/{view}/html"), "PUT", "text/html; charset=utf-8", input::bytes(path)?)
-        }
-        _ => unreachable!("clap asks for one of the three"),
+        None => (format!("{server}/push"), "POST", "application/json", push(args)?.to_string().into_bytes()),
     };
     let agent: Agent =
         Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIME_LIMIT)).build().into();
@@ -96,6 +117,35 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         }
         _ => bail!("`{server}` answered `{status}` and no reason: is it a domcast server?"),
     }
+}
+
+/// The push as JSON: what is given on the command line, under the same names.
+fn push(args: &Args) -> Result<Value> {
+    let texts = [
+        ("view", &args.view),
+        ("key", &args.key),
+        ("handler", &args.handler),
+        ("topic", &args.topic),
+        ("user", &args.user),
+        ("session", &args.session),
+        ("tab", &args.tab),
+        ("except", &args.except),
+    ];
+    let mut push = Map::new();
+    push.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?.into()))));
+    for (name, json) in [("state", &args.state), ("merge", &args.merge)] {
+        if let Some(json) = json {
+            let (json, option) = json_argument(&format!("--{name}"), json)?;
+            push.insert(name.into(), input::json_object(&json, &option)?.into());
+        }
+    }
+    for (name, json) in [("patch", &args.patch), ("payload", &args.payload), ("data", &args.data)] {
+        if let Some(json) = json {
+            let (json, option) = json_argument(&format!("--{name}"), json)?;
+            push.insert(name.into(), input::json(&json, &option)?);
+        }
+    }
+    Ok(push.into())
 }
 
 /// The server's address without a `/` at its end.

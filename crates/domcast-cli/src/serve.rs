@@ -16,9 +16,12 @@ use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
+use domcast_push::ChannelLayer;
 use domcast_redis::RedisLayer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Serve live views from a folder of templates, with no Rust code
 #[derive(clap::Args)]
@@ -48,6 +51,8 @@ pub(crate) struct Args {
     token: Option<String>,
 }
 
+const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(2);
+
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let config = Config::read(&args.dir)?;
     web::run(serve(args, config))?;
@@ -71,29 +76,46 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         Some(watched) => _ = tokio::spawn(watched.follow(hub.clone())),
         None => tracing::info!("there is no folder {}", input::name(&folder)),
     }
-    if let Some((url, line)) = &config.redis {
-        let layer = RedisLayer::open(url).with_context(|| config.at(*line))?;
-        let hub = hub.clone();
-        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
-    }
-
     let access = domcast_axum::Config {
         push: web::push_access(token),
         allowed_origins: config.allowed_origins.clone(),
+        allowed_hosts: config.allowed_hosts.clone(),
         limits: config.limits,
         ..domcast_axum::Config::default()
     };
     let domcast = Domcast::with_config(hub, access);
-    let router = pages::router(&domcast, &args.dir);
+    if let Some((url, line)) = &config.redis {
+        let layer = Arc::new(RedisLayer::open(url).with_context(|| config.at(*line))?);
+        domcast.set_blocker("redis", Some("it was not reached yet".into()));
+        tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
+        let hub = domcast.hub().clone();
+        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
+    }
+    let router = domcast.guard(pages::router(&domcast, &args.dir));
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
     web::serve(listening, domcast, router, config.content_security_policy).await
+}
+
+/// Tells `/readyz` how Redis is: it keeps the server from being ready until it is reached once, and troubles it later.
+async fn watch_redis(domcast: Domcast, layer: Arc<RedisLayer>) {
+    loop {
+        match layer.end().await {
+            Ok(_) => {
+                domcast.set_blocker("redis", None);
+                domcast.set_trouble("redis", None);
+            }
+            Err(error) => domcast.set_trouble("redis", Some(error.to_string())),
+        }
+        tokio::time::sleep(LOOK_AT_REDIS_EVERY).await;
+    }
 }
 
 fn register(hub: &Hub, config: &Config) -> Result<()> {
     for view in &config.views {
         let registered = match &view.source {
             Source::Declared(declared) => hub.register_declared(&view.name, declared.clone()),
+            Source::Keyed(declared) => hub.register_declared_keyed(&view.name, declared.clone()),
             Source::Posted(html) => hub.register_posted(&view.name, html.as_str()),
         };
         registered.map_err(|error| anyhow!("{}: {}", config.at(view.line_of(&error)), watch::describe(&error)))?;

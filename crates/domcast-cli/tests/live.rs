@@ -226,7 +226,7 @@ fn pushes_over_http_are_refused_with_a_status_and_a_reason() {
         (
             r#"{"view": "counter", "handler": "add", "html": ""}"#,
             400,
-            "the body is no push: a push has `state`, or `handler` and `payload`, or `html`; found `handler` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `handler` and `html`",
         ),
         (
             r#"{"view": "x", "state": {}}"#,
@@ -306,7 +306,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -320,8 +320,12 @@ fn a_wrong_configuration_is_named_with_its_line() {
             "line 3: `b.org` is no origin, expected one such as `https://example.org`",
         ),
         (
+            "allowed_hosts = [\"b.org:80\"]".into(),
+            "line 1: `b.org:80` is no host, expected one such as `example.org`, without a port",
+        ),
+        (
             "[limits]\npush_byte = 1".into(),
-            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `hello`, `idle`, `write`",
+            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `n_connections`, `frames_per_second`, `pushes_per_second`, `hello`, `idle`, `write`",
         ),
         (
             "[limits]\nidle = \"soon\"".into(),
@@ -330,7 +334,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\ntemplate = \"list.html\"".into(), "line 1: missing key `name`"),
         (
             with("tempo = 1"),
-            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `tick`, `handlers`",
+            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `tick`, `handlers`",
         ),
         (with("state = 3"), "line 4: `state` is of type integer, expected a table or the name of a JSON file"),
         (with("state = \"no.json\""), "line 4: `no.json` cannot be read: No such file or directory (os error 2)"),
@@ -358,7 +362,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\nname = \"a\"\n[[views]]\nname = \"a\"".into(), "line 4: there is a view `a` already"),
         (
             "[[views]]\nname = \"a\"\nstate = { n = 1 }".into(),
-            "line 2: view `a` has no `template`: `state`, `tick` and `handlers` need one",
+            "line 2: view `a` has no `template`: `state`, `keyed`, `tick` and `handlers` need one",
         ),
         ("redis = \"http://example.org\"".into(), "line 1: "),
     ];
@@ -441,6 +445,52 @@ fn pushes_through_redis_arrive() {
         let push = r#"{"view": "list", "state": {"n": 77}}"#;
         let added = Command::new("redis-cli").args(["-p", &port, "XADD", "domcast:pushes", "*", "push", push]).output();
         assert!(added.unwrap().status.success());
+    }
+    let ready = || server.request("GET /readyz", &[], "");
+    while ready() != (200, r#"{"ready":true,"blockers":{},"troubles":{}}"#.into()) {
+        std::thread::yield_now();
+    }
+    // Local pushes go on without it, so the server stays ready, and says what is wrong.
+    drop(redis);
+    loop {
+        let (status, body) = ready();
+        assert_eq!(status, 200, "{body}");
+        if body.contains("\"troubles\":{\"redis\":\"redis at `") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(server.post(r#"{"view": "list", "state": {"n": 78}}"#).0, 200);
+}
+
+#[test]
+fn a_server_is_not_ready_before_it_has_reached_redis() {
+    let port = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port();
+    let config =
+        format!("redis = \"redis://127.0.0.1:{port}\"\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n");
+    let dir = folder("no-redis", &[("domcast.toml", &config)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let (status, body) = server.request("GET /readyz", &[], "");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains(r#""blockers":{"redis":"it was not reached yet"}"#), "{body}");
+    assert_eq!(server.request("GET /healthz", &[], ""), (200, "ok".into()));
+}
+
+#[test]
+fn only_the_hosts_of_the_server_are_answered() {
+    let config = "allowed_hosts = [\"dev.internal\"]\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n";
+    let dir = folder("hosts", &[("domcast.toml", config)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    for (host, status) in [("evil.net", 421), ("dev.internal:8000", 200), ("localhost", 200)] {
+        for path in ["/", "/views/list", "/static/x", "/_domcast/serve.css"] {
+            let mut socket = TcpStream::connect(server.address).unwrap();
+            write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).unwrap();
+            let found: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+            let status = if path == "/static/x" && status == 200 { 404 } else { status };
+            assert_eq!(found, status, "{path} of {host}");
+        }
     }
 }
 
@@ -537,15 +587,21 @@ fn the_pushes_of_the_readme_work_as_written() {
     }
     let commands = readme("Push from anywhere").into_iter().filter_map(|line| line.strip_prefix("    "));
     let commands: Vec<&str> = commands.filter(|line| line.contains("curl ") || line.contains("domcast push")).collect();
-    assert_eq!(commands.len(), 6);
+    assert_eq!(commands.len(), 9);
     for command in commands.into_iter().filter(|command| has_curl || !command.contains("curl ")) {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(command.replace(":8000/", &port)).env("PATH", &path).env("DOMCAST_URL", server.url());
         let output = shell.env_remove("DOMCAST_TOKEN").output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout);
-        assert!(answer.starts_with(r#"{"epoch":""#), "{command}: {answer}");
+        let expected = match command {
+            _ if command.contains("--topic") => r#"{"documents":0,"subscribers":0}"#,
+            _ if command.contains("refused") => "refused\n",
+            _ => r#"{"epoch":""#,
+        };
+        assert!(answer.starts_with(expected), "{command}: {answer}");
     }
     assert!(server.html("dashboard").contains("<dd>43</dd>") && server.html("counter").contains(">10</output>"));
+    assert!(server.html("dashboard").contains("Busy"));
     assert!(server.html("chat").contains("Backup done") && server.html("panel").contains("program"));
 }
 
@@ -560,4 +616,35 @@ fn the_folder_of_the_readme_is_served() {
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     assert_eq!(server.push(&["counter", "--handler", "add", "--payload", r#"{"by": 3}"#], "").0, 0);
     assert!(server.html("counter").contains("<p>3 clicks in 0 s</p>"));
+}
+
+#[test]
+fn pushes_name_documents_and_patch_their_state() {
+    let toml = r#"
+[[views]]
+name = "order"
+template = "order.html"
+keyed = true
+state = { paid = false, items = ["tea"] }
+handlers.add = { set = { items = "items + [payload.item]" }, reply = "items | length" }
+"#;
+    let template = "{{ key }}: {{ items|join(',') }}{% if paid %} paid{% endif %}";
+    let dir = folder("keyed", &[("domcast.toml", toml), ("templates/order.html", template)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let push = |args: &[&str]| server.push(&[&["order", "--key", "42"], args].concat(), "");
+    assert_eq!(push(&["--merge", r#"{"paid": true}"#]).0, 0);
+    assert_eq!(push(&["--patch", r#"[{"op": "add", "path": "/items/-", "value": "milk"}]"#]).0, 0);
+    let (code, out, _) = push(&["--handler", "add", "--payload", r#"{"item": "salt"}"#]);
+    assert!(code == 0 && out.ends_with("\"reply\":3}\n"), "{out}");
+    let (code, _, err) = push(&["--patch", r#"[{"op": "remove", "path": "/items/9"}]"#]);
+    let message = "operation 0 of the patch does not fit view `order` at `/items/9`: `/items` is a list of 3";
+    assert_eq!((code, err), (1, format!("domcast: {message}\n")));
+    let html = |key: &str| server.request(&format!("GET /views/order/html?key={key}"), &[], "").1;
+    assert!(html("42").contains(">42: tea,milk,salt paid<"), "{}", html("42"));
+    assert!(html("7").contains(">7: tea<"), "{}", html("7"));
+    let (code, out, _) = server.push(&["order", "--state", r#"{"paid": true}"#], "");
+    assert_eq!((code, &*out), (0, "{\"documents\":2,\"subscribers\":0}\n"));
+    let (code, _, err) = server.push(&["order", "--state", "{}", "--user", "ann"], "");
+    let message = "view `order` shows everybody the same: a push to some of its viewers needs a private view";
+    assert_eq!((code, err), (1, format!("domcast: {message}\n")));
 }

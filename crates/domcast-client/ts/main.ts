@@ -7,12 +7,13 @@
  *
  *     domcast.mount(element)                     an element with `dc-view` that came later
  *     domcast.unmount(element)                   leaves it as it is
- *     domcast.event(element, handler, payload)   a promise, kept once the event was handled
+ *     domcast.event(element, handler, payload)   a promise of the reply, kept once the event was handled
+ *     domcast.on(topic, listener)                calls `listener(data)` with each message; returns how to stop
  */
 
 import * as dom from './dom';
 import { listen } from './events';
-import { Page } from './page';
+import { Page, type Listener } from './page';
 import type { Payload } from './protocol';
 
 const script = dom.getter(Document.prototype, 'currentScript')(document);
@@ -23,11 +24,12 @@ const page = new Page(url.href);
 const api = {
   mount: (element: Element): void => page.mount(element),
   unmount: (element: Element): void => page.unmount(element),
-  event: (element: Element, handler: string, payload: Payload = {}): Promise<void> => {
+  event: (element: Element, handler: string, payload: Payload = {}): Promise<unknown> => {
     const owner = dom.closest(element, '[dc-view]');
     const view = owner && page.view(owner);
     return view ? page.event(view, handler, payload) : Promise.reject(new Error('the element is in no mounted view'));
   },
+  on: (topic: string, listener: Listener): (() => void) => page.on(topic, listener),
 };
 
 export type Domcast = typeof api;

@@ -19,11 +19,13 @@ import * as dom from './dom';
 /** Events kept while there is no connection; the page is told of any more at once. */
 const MAX_WAITING = 100;
 
+export type Listener = (data: unknown) => void;
+
 interface SentEvent {
   readonly view: View;
   readonly handler: string;
   readonly payload: Payload;
-  resolve(): void;
+  resolve(reply: unknown): void;
   reject(error: Error): void;
 }
 
@@ -34,6 +36,7 @@ export class Page {
   #greeted: View[] = [];
   #waiting: SentEvent[] = [];
   #sent = new Map<number, SentEvent>();
+  readonly #listeners = new Map<string, Set<Listener>>();
   #nEvents = 0;
   #started = false;
 
@@ -68,8 +71,15 @@ export class Page {
     return this.#views.get(element);
   }
 
-  /** Calls a handler of the view. The promise is kept once the server has handled it and its changes are shown. */
-  event(view: View, handler: string, payload: Payload): Promise<void> {
+  /** Calls `listener` with the data of every message of a topic that the server sends; returns how to stop that. */
+  on(topic: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(topic) ?? new Set();
+    this.#listeners.set(topic, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /** Calls a handler of the view. The promise is kept, with its reply, once it was handled and its changes are shown. */
+  event(view: View, handler: string, payload: Payload): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const event: SentEvent = { view, handler, payload, resolve, reject };
       if (this.#waiting.length >= MAX_WAITING) return fail(event, 'lost', 'too many events wait for a connection');
@@ -83,7 +93,7 @@ export class Page {
     this.#nEvents = 0;
     // The numbers of another connection mean nothing on this one.
     for (const view of this.#greeted) view.document = null;
-    this.#socket.send(['hello', PROTOCOL_VERSION, this.#greeted.map((view) => [view.name, view.position])]);
+    this.#socket.send(['hello', PROTOCOL_VERSION, this.#greeted.map((view) => view.greeting)]);
     for (const view of this.#greeted) view.emit('connected');
   }
 
@@ -97,16 +107,28 @@ export class Page {
       case 'unknown':
         console.error(`domcast: the server knows no view \`${frame[1]}\``);
         return void this.#answered(frame[1]);
+      case 'denied':
+        console.error(`domcast: the server does not let this page see \`${frame[1]}\``);
+        return this.#answered(frame[1])?.revoked();
+      case 'revoked':
+        return this.#with(frame[1], (view) => view.revoked());
+      case 'token':
+        return this.#with(frame[1], (view) => view.renewed(frame[2]));
       case 'p':
         return this.#each(frame[1], (view) => view.update(frame[2], frame[3], frame[4]));
       case 'snapshot':
         return this.#each(frame[1], (view) => view.snapshot(frame[2], frame[3], frame[4], frame[5]));
       case 'ack':
-        return this.#settle(frame[1])?.resolve();
+        return this.#settle(frame[1])?.resolve(frame[2]);
       case 'refused': {
         const event = this.#settle(frame[1]);
-        return event && fail(event, 'refused', frame[2]);
+        return event && fail(event, 'refused', `${frame[2]} (${frame[3]})`);
       }
+      case 'message':
+        return void this.#listeners.get(frame[1])?.forEach((listener) => {
+          // A listener that throws is the page's own matter: it is reported, and the others are called.
+          queueMicrotask(() => listener(frame[2]));
+        });
       case 'fault':
         return showFault(frame[1], frame[2]);
     }
@@ -121,6 +143,10 @@ export class Page {
     for (const view of this.#views.values()) {
       if (view.document === document && !take(view)) this.#socket.send(['resync', document]);
     }
+  }
+
+  #with(document: number, take: (view: View) => void): void {
+    for (const view of this.#views.values()) if (view.document === document) take(view);
   }
 
   #settle(n: number): SentEvent | undefined {

@@ -39,8 +39,11 @@ export interface Position {
 
 export type Payload = { readonly [name: string]: unknown };
 
+/** A view of the page: its name, where it stands, its document's key and its mount token if it has them. */
+export type Greeting = readonly [view: string, position: string | null, key?: string | null, token?: string];
+
 export type ClientFrame =
-  | readonly ['hello', typeof PROTOCOL_VERSION, readonly (readonly [view: string, position: string | null])[]]
+  | readonly ['hello', typeof PROTOCOL_VERSION, readonly Greeting[]]
   | readonly ['event', n: number, document: number, handler: string, payload: Payload]
   | readonly ['resync', document: number]
   | readonly ['ack', n: number]
@@ -50,9 +53,13 @@ export type ServerFrame =
   | readonly ['mounted', view: string, document: number, position: string]
   | readonly ['p', document: number, version: number, patches: readonly Patch[], from?: number]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
-  | readonly ['ack', n: number]
-  | readonly ['refused', n: number, message: string]
+  | readonly ['ack', n: number, reply?: unknown]
+  | readonly ['refused', n: number, message: string, id: string]
+  | readonly ['message', topic: string, data: unknown]
   | readonly ['unknown', view: string]
+  | readonly ['denied', view: string]
+  | readonly ['revoked', document: number]
+  | readonly ['token', document: number, token: string]
   | readonly ['fault', document: number, fault: Fault | null]
   | readonly ['bye', code: number, stayAwayMs: number, reason: string]
   | readonly ['ping']

@@ -6,13 +6,14 @@
  *
  * It tells the page with DOM events on its element, all bubbling: `dc:mounted` (subscribed),
  * `dc:patched` (detail: the version), `dc:resync` (detail: the reason). `dc-state` on the element
- * is `live` while the view is subscribed and `offline` otherwise; it is not part of the content.
+ * is `live` while the view is subscribed, `denied` (and `dc:denied`) once the server does not let the page see it, and
+ * `offline` otherwise; it is not part of the content.
  */
 
 import * as dom from './dom';
 import { mountTree } from './mount';
 import { run } from './patch';
-import { readPosition, writePosition, type Patch, type Position } from './protocol';
+import { readPosition, writePosition, type Greeting, type Patch, type Position } from './protocol';
 import type { Tree } from './nodes';
 import { morph } from './snapshot';
 
@@ -42,9 +43,25 @@ export class View {
     this.#position = covered ? readPosition(dom.getAttribute(element, 'dc-at')) : null;
   }
 
-  /** What the view names in `hello`; `null` while it waits for a snapshot. */
-  get position(): string | null {
-    return writePosition(this.#position);
+  /** What `hello` says of the view. Its position is `null` while it waits for a snapshot. */
+  get greeting(): Greeting {
+    const key = dom.getAttribute(this.element, 'dc-view-key');
+    const position = writePosition(this.#position);
+    const token = dom.getAttribute(this.element, 'dc-token');
+    if (token !== null) return [this.name, position, key, token];
+    return key === null ? [this.name, position] : [this.name, position, key];
+  }
+
+  /** Keeps a newer mount token for the next connection. */
+  renewed(token: string): void {
+    dom.setAttribute(this.element, 'dc-token', token);
+  }
+
+  /** The server took the view away: it stays as it is, and no event reaches it. */
+  revoked(): void {
+    this.document = null;
+    dom.setAttribute(this.element, 'dc-state', 'denied');
+    this.emit('denied');
   }
 
   mounted(document: number, position: string): void {

@@ -52,7 +52,7 @@ pub struct Message {
 pub enum Relayed<E> {
     /// A push was applied.
     Applied {
-        /// The view.
+        /// The view, or the topic of a message.
         view: String,
         /// What it did.
         receipt: Receipt,
@@ -119,7 +119,7 @@ pub async fn relay<L: ChannelLayer>(
                 }
             };
             let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
-            let view = push.view.clone();
+            let view = push.name().to_owned();
             match hub.submit(push) {
                 Err(error) => report(Relayed::Refused { cursor: at, error }),
                 Ok(outcome) => {

@@ -1,9 +1,11 @@
 //! Views declared without Rust code: a template, a state, and handlers that are edits of the state.
 
+use crate::call::{Effects, Sender};
+use crate::edit::{changed_keys, kind};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, HANDLE_TICK, Sender, Source, guarded};
-use crate::view::{failed, kind, replace_keys, takes_no_html};
+use crate::source::{self, Changed, HANDLE_TICK, Source, guarded};
+use crate::view::{failed, takes_no_html};
 use domcast_template::Templates;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -52,10 +54,14 @@ pub struct DeclaredView {
 #[serde(deny_unknown_fields)]
 pub struct DeclaredHandler {
     /// The edits.
+    #[serde(default)]
     pub set: Edits,
     /// Whether browsers cannot call it.
     #[serde(default)]
     pub push_only: bool,
+    /// What the sender is answered: an expression as those of the edits, over the state after them.
+    #[serde(default)]
+    pub reply: Option<String>,
 }
 
 /// A tick that is an edit of the state.
@@ -105,14 +111,14 @@ impl DeclaredView {
     /// Declares a handler that browsers and pushes may call.
     #[must_use]
     pub fn handler(mut self, name: impl Into<String>, set: Edits) -> DeclaredView {
-        self.handlers.insert(name.into(), DeclaredHandler { set, push_only: false });
+        self.handlers.insert(name.into(), DeclaredHandler { set, ..DeclaredHandler::default() });
         self
     }
 
     /// Declares a handler that only pushes may call.
     #[must_use]
     pub fn push_handler(mut self, name: impl Into<String>, set: Edits) -> DeclaredView {
-        self.handlers.insert(name.into(), DeclaredHandler { set, push_only: true });
+        self.handlers.insert(name.into(), DeclaredHandler { set, push_only: true, reply: None });
         self
     }
 
@@ -134,15 +140,22 @@ impl DeclaredView {
                     let declared = self.state.keys().cloned().collect();
                     return Err(PushError::UndeclaredKey { view: view.into(), key: key.clone(), declared });
                 }
-                templates.check_expression(expression).map_err(|error| PushError::BadEdit {
-                    view: view.into(),
-                    handler: handler.into(),
-                    error: Box::new(error),
-                })?;
+                check_expression(view, handler, expression, templates)?;
             }
+        }
+        for (name, handler) in &self.handlers {
+            handler.reply.iter().try_for_each(|reply| check_expression(view, name, reply, templates))?;
         }
         Ok(())
     }
+}
+
+fn check_expression(view: &str, handler: &str, expression: &str, templates: &Templates) -> Result<(), PushError> {
+    templates.check_expression(expression).map_err(|error| PushError::BadEdit {
+        view: view.into(),
+        handler: handler.into(),
+        error: Box::new(error),
+    })
 }
 
 /// A declared view as a [`Source`].
@@ -163,10 +176,8 @@ impl DeclaredSource {
         Ok(DeclaredSource { name, declared: Arc::new(declared), state })
     }
 
-    fn with_state(&self, changes: &Map<String, Value>) -> Result<Box<dyn Source>, PushError> {
-        let mut state = self.state.clone();
-        replace_keys(&self.name, &mut state, changes)?;
-        for (key, value) in changes {
+    fn with_state(&self, changes: Map<String, Value>) -> Result<DeclaredSource, PushError> {
+        for (key, value) in &changes {
             let declared = &self.declared.state[key];
             let is_same_kind = std::mem::discriminant(declared) == std::mem::discriminant(value);
             if !is_same_kind && !declared.is_null() {
@@ -174,7 +185,31 @@ impl DeclaredSource {
                 return Err(PushError::TypeMismatch { view: self.name.to_string(), key: key.clone(), reason });
             }
         }
-        Ok(Box::new(DeclaredSource { name: Arc::clone(&self.name), declared: Arc::clone(&self.declared), state }))
+        let mut state = self.state.clone();
+        state.extend(changes);
+        Ok(DeclaredSource { name: Arc::clone(&self.name), declared: Arc::clone(&self.declared), state })
+    }
+
+    /// Returns the state with `payload` beside it, as expressions see it.
+    fn scope(&self, payload: Option<&Value>) -> Map<String, Value> {
+        let mut scope = self.state.clone();
+        scope.extend(payload.map(|payload| ("payload".to_owned(), payload.clone())));
+        scope
+    }
+
+    fn evaluate(
+        &self,
+        handler: &str,
+        what: &str,
+        expression: &str,
+        scope: &Map<String, Value>,
+        templates: &Templates,
+    ) -> Result<Value, PushError> {
+        match guarded(|| templates.evaluate(expression, scope)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failed(&self.name, handler, format!("`{what}`: {error}"))),
+            Err(reason) => Err(failed(&self.name, handler, format!("`{what}`: a panic: {reason}"))),
+        }
     }
 
     fn edited(
@@ -183,56 +218,53 @@ impl DeclaredSource {
         edits: &Edits,
         payload: Option<&Value>,
         templates: &Templates,
-    ) -> Result<Box<dyn Source>, PushError> {
-        let mut scope = self.state.clone();
-        scope.extend(payload.map(|payload| ("payload".to_owned(), payload.clone())));
-        let mut changes = Map::new();
-        for (key, expression) in &edits.0 {
-            let value = match guarded(|| templates.evaluate(expression, &scope)) {
-                Ok(Ok(value)) => value,
-                Ok(Err(error)) => return Err(failed(&self.name, handler, format!("`{key}`: {error}"))),
-                Err(reason) => return Err(failed(&self.name, handler, format!("`{key}`: a panic: {reason}"))),
-            };
-            changes.insert(key.clone(), value);
-        }
-        self.with_state(&changes)
+    ) -> Result<DeclaredSource, PushError> {
+        let scope = self.scope(payload);
+        let edit = |(key, expression): (&String, &String)| {
+            Ok((key.clone(), self.evaluate(handler, key, expression, &scope, templates)?))
+        };
+        self.with_state(edits.0.iter().map(edit).collect::<Result<_, PushError>>()?)
     }
 
     fn handled(
         &self,
         name: &str,
         payload: &Value,
-        sender: Sender,
+        sender: &Sender,
         templates: &Templates,
-    ) -> Result<Box<dyn Source>, PushError> {
-        let may_call = |handler: &DeclaredHandler| sender == Sender::Push || !handler.push_only;
-        match self.declared.handlers.get(name).filter(|handler| may_call(handler)) {
-            Some(handler) => self.edited(name, &handler.set, Some(payload), templates),
-            None => {
-                let declared = self.declared.handlers.iter().filter(|(_, handler)| may_call(handler));
-                Err(PushError::UnknownHandler {
-                    view: self.name.to_string(),
-                    handler: name.into(),
-                    declared: declared.map(|(name, _)| name.clone()).collect(),
-                })
-            }
-        }
+    ) -> Result<Changed, PushError> {
+        let may_call = |handler: &DeclaredHandler| !sender.is_browser() || !handler.push_only;
+        let Some(handler) = self.declared.handlers.get(name).filter(|handler| may_call(handler)) else {
+            let declared = self.declared.handlers.iter().filter(|(_, handler)| may_call(handler));
+            return Err(PushError::UnknownHandler {
+                view: self.name.to_string(),
+                handler: name.into(),
+                declared: declared.map(|(name, _)| name.clone()).collect(),
+            });
+        };
+        let source = self.edited(name, &handler.set, Some(payload), templates)?;
+        // The reply sees what the edits made.
+        let reply = |reply: &String| source.evaluate(name, "reply", reply, &source.scope(Some(payload)), templates);
+        let reply = handler.reply.as_ref().map(reply).transpose()?;
+        Ok(Changed { source: Box::new(source), effects: Effects { reply, ..Effects::default() } })
     }
 }
 
 impl Source for DeclaredSource {
-    fn changed(&self, change: &Change, sender: Sender, templates: &Templates) -> Result<Box<dyn Source>, PushError> {
+    fn changed(&self, change: &Change, sender: &Sender, templates: &Templates) -> Result<Changed, PushError> {
         match change {
-            Change::State(changes) => self.with_state(changes),
             Change::Handler { handler, payload } => self.handled(handler, payload, sender, templates),
             Change::Html(_) => Err(takes_no_html(&self.name)),
+            Change::State(_) | Change::Merge(_) | Change::Patch(_) => {
+                Ok(self.with_state(changed_keys(&self.name, &self.state, change)?)?.into())
+            }
         }
     }
 
     fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError> {
         let nothing = Edits::new();
         let edits = self.declared.tick.as_ref().map_or(&nothing, |tick| &tick.set);
-        self.edited(HANDLE_TICK, edits, None, templates)
+        Ok(Box::new(self.edited(HANDLE_TICK, edits, None, templates)?))
     }
 
     fn tick_interval(&self) -> Option<Duration> {

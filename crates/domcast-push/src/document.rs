@@ -13,20 +13,27 @@
 
 use crate::compose::compose;
 use crate::frame;
+use crate::memo::{Memo, Step};
 use crate::position::Position;
+use crate::statistics::ViewStatistics;
 use bytes::Bytes;
 use domcast_diff::{Patch, Patches, Tree, apply, diff, escape_attribute};
 use serde::Serialize;
 use std::collections::{VecDeque, vec_deque};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The tree of a view and its numbered updates.
 #[derive(Debug)]
 pub(crate) struct Document {
     view: Arc<str>,
+    key: Option<Arc<str>>,
     number: u32,
-    tree: Tree,
+    /// Other documents of a private view may have the same.
+    tree: Arc<Tree>,
+    memo: Option<Arc<Memo>>,
     position: Position,
     history: History,
     /// How many lives this document had after its first.
@@ -41,6 +48,12 @@ pub(crate) struct Document {
 /// The most older versions that composed frames are made from for one present version. Clients at yet others get the
 /// snapshot: slow readers, however many, cost no more work than this.
 const MAX_COMPOSED: usize = 32;
+/// Which document this is: the only one of its view, or the one of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Name {
+    pub(crate) view: Arc<str>,
+    pub(crate) key: Option<Arc<str>>,
+}
 
 /// How many updates a document keeps for clients that come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +62,13 @@ pub struct HistoryLimits {
     pub n_updates: usize,
     /// Bytes of all updates together.
     pub n_bytes: usize,
+    /// How old an update may be. Whoever was away for longer gets a snapshot.
+    pub age: Duration,
 }
 
 impl Default for HistoryLimits {
     fn default() -> HistoryLimits {
-        HistoryLimits { n_updates: 256, n_bytes: 1 << 20 }
+        HistoryLimits { n_updates: 256, n_bytes: 1 << 20, age: Duration::from_secs(300) }
     }
 }
 
@@ -77,12 +92,38 @@ pub(crate) enum Update {
     Restart,
 }
 
+/// What leads a client to the present version.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Newest {
+    /// The patches that it misses, as one list.
+    Patches(Bytes),
+    /// The whole content.
+    Snapshot(Bytes),
+}
+
+impl Newest {
+    pub(crate) fn frame(&self) -> &Bytes {
+        match self {
+            Newest::Patches(frame) | Newest::Snapshot(frame) => frame,
+        }
+    }
+}
+
 impl Document {
-    pub(crate) fn new(view: Arc<str>, number: u32, tree: Tree, epoch: Arc<str>, limits: HistoryLimits) -> Document {
+    pub(crate) fn new(
+        name: Name,
+        number: u32,
+        tree: Arc<Tree>,
+        memo: Option<Arc<Memo>>,
+        epoch: Arc<str>,
+        limits: HistoryLimits,
+    ) -> Document {
         Document {
-            view,
+            view: name.view,
+            key: name.key,
             number,
             tree,
+            memo,
             position: Position { epoch, version: 0 },
             history: History { limits, updates: VecDeque::new(), n_bytes: 0 },
             n_restarts: 0,
@@ -97,6 +138,10 @@ impl Document {
         &self.view
     }
 
+    pub(crate) fn key(&self) -> Option<&Arc<str>> {
+        self.key.as_ref()
+    }
+
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
@@ -106,33 +151,65 @@ impl Document {
     }
 
     /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
-    pub(crate) fn update(&mut self, new_tree: Tree) -> Update {
-        let mut patches = diff(&self.tree, &new_tree);
+    pub(crate) fn update(&mut self, new_tree: &Arc<Tree>, now: Instant, statistics: &ViewStatistics) -> Update {
+        let Some(Step { tree, patches, json }) = self.step(new_tree, statistics) else {
+            debug_assert!(false, "the patches of a diff can be applied to its old tree");
+            self.restart(Arc::clone(new_tree));
+            return Update::Restart;
+        };
+        self.tree = tree;
         if patches.is_empty() {
             return Update::Same;
         }
         (self.container, self.snapshot) = (None, None);
         self.composed.clear();
-        if apply(&mut self.tree, &patches).is_err() {
-            debug_assert!(false, "the patches of a diff can be applied to its old tree");
-            self.restart(new_tree);
-            return Update::Restart;
-        }
-        if self.tree.is_sparse() {
-            self.tree.compact();
-            patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
-        }
         self.position.version += 1;
-        let frame = frame::patches(self.number, self.position.version, &patches);
-        self.history.push(frame.clone(), patches);
+        let frame = frame::patches(self.number, self.position.version, &json);
+        self.history.push(Kept { frame: frame.clone(), patches, made_at: now });
         Update::Frame(frame)
     }
 
+    /// Returns the step to a tree that is equal to `new_tree`: one that another document has taken, or a new one.
+    fn step(&mut self, new_tree: &Arc<Tree>, statistics: &ViewStatistics) -> Option<Step> {
+        let memo = self.memo.clone();
+        if let Some(step) = memo.as_ref().and_then(|memo| memo.step(&self.tree, new_tree)) {
+            return Some(step);
+        }
+        let old_tree = memo.is_some().then(|| Arc::clone(&self.tree));
+        statistics.diffs.add(1);
+        let mut patches = statistics.time(|statistics| &statistics.diff_time, || diff(&self.tree, new_tree));
+        if !patches.is_empty() {
+            // A copy only if another document, or the memo, has the old tree too.
+            let tree = Arc::make_mut(&mut self.tree);
+            apply(tree, &patches).ok()?;
+            if tree.is_sparse() {
+                tree.compact();
+                patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
+            }
+        }
+        let json: Arc<str> = match patches.is_empty() {
+            true => "".into(),
+            false => {
+                let json = statistics.time(|statistics| &statistics.encode_time, || patches.to_json());
+                statistics.updates.add(1);
+                statistics.patch_bytes.add(json.len());
+                json.into()
+            }
+        };
+        let step = Step { tree: Arc::clone(&self.tree), patches: Arc::new(patches), json };
+        if let (Some(memo), Some(old_tree)) = (memo, old_tree) {
+            memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
+        }
+        Some(step)
+    }
+
     /// A tree that cannot be patched is replaced as a whole: with a new epoch no client takes it for the old one.
-    fn restart(&mut self, tree: Tree) {
+    fn restart(&mut self, tree: Arc<Tree>) {
         self.n_restarts += 1;
         let first_epoch = self.position.epoch.split('-').next().unwrap_or_default();
         let epoch = format!("{first_epoch}-{}", self.n_restarts).into();
+        (self.container, self.snapshot) = (None, None);
+        self.composed.clear();
         self.tree = tree;
         self.position = Position { epoch, version: 0 };
         self.history.clear();
@@ -145,10 +222,11 @@ impl Document {
     }
 
     /// Returns the frame that leads a client from version `from` to the present one: a composed list, or the snapshot.
-    pub(crate) fn newest(&mut self, from: Option<u64>) -> Bytes {
+    pub(crate) fn newest(&mut self, from: Option<u64>, now: Instant) -> Newest {
+        self.history.forget(now);
         match from.and_then(|from| self.composed(from)) {
-            Some(frame) => frame,
-            None => self.snapshot(),
+            Some(frame) => Newest::Patches(frame),
+            None => Newest::Snapshot(self.snapshot()),
         }
     }
 
@@ -164,7 +242,7 @@ impl Document {
         if self.composed.len() >= MAX_COMPOSED {
             return None;
         }
-        let patches = compose(missed.map(|update| &update.patches));
+        let patches = compose(missed.map(|update| &*update.patches));
         let mut frame = frame::composed(self.number, self.position.version, &patches, from);
         if frame.len() > self.snapshot().len() {
             // An empty frame stands for the snapshot, so that this is found out once.
@@ -196,14 +274,18 @@ impl Document {
 
     /// Returns the element that holds the view in a page (PROTOCOL.md, section 4), written once per version.
     pub(crate) fn container(&mut self) -> Arc<str> {
-        let write = || container(&self.view, &self.position, &self.tree).into();
+        let write = || container(&self.view, self.key.as_deref(), &self.position, &self.tree).into();
         self.container.get_or_insert_with(write).clone()
     }
 }
 
-fn container(view: &str, position: &Position, tree: &Tree) -> String {
+fn container(view: &str, key: Option<&str>, position: &Position, tree: &Tree) -> String {
     let mut html = String::from("<div dc-view=\"");
     escape_attribute(view, &mut html);
+    if let Some(key) = key {
+        html.push_str("\" dc-view-key=\"");
+        escape_attribute(key, &mut html);
+    }
     // Writing to a String cannot fail.
     _ = write!(html, "\" dc-at=\"{position}\" dc-sum=\"{}\"", tree.checksum());
     let runs = tree.numbering();
@@ -236,14 +318,25 @@ struct History {
 #[derive(Debug)]
 struct Kept {
     frame: Bytes,
-    patches: Patches,
+    patches: Arc<Patches>,
+    made_at: Instant,
 }
 
 impl History {
-    fn push(&mut self, frame: Bytes, patches: Patches) {
-        self.n_bytes += frame.len();
-        self.updates.push_back(Kept { frame, patches });
-        while self.updates.len() > self.limits.n_updates || self.n_bytes > self.limits.n_bytes {
+    fn push(&mut self, update: Kept) {
+        let now = update.made_at;
+        self.n_bytes += update.frame.len();
+        self.updates.push_back(update);
+        self.forget(now);
+    }
+
+    /// Drops what is beyond the limits, the oldest first.
+    fn forget(&mut self, now: Instant) {
+        let is_old = |update: &Kept| now.saturating_duration_since(update.made_at) > self.limits.age;
+        while self.updates.len() > self.limits.n_updates
+            || self.n_bytes > self.limits.n_bytes
+            || self.updates.front().is_some_and(is_old)
+        {
             let Some(oldest) = self.updates.pop_front() else { break };
             self.n_bytes -= oldest.frame.len();
         }

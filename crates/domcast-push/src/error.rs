@@ -24,6 +24,24 @@ pub enum PushError {
         /// The keys that the view declares.
         declared: Vec<String>,
     },
+    /// A merge or a patch would remove a state key: only what is inside one can be removed.
+    KeyRemoved {
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+    },
+    /// An operation of a JSON Patch does not fit the state, or a `test` failed. None of the operations was applied.
+    BadPatch {
+        /// The view.
+        view: String,
+        /// Which operation, from 0.
+        operation_idx: usize,
+        /// The JSON Pointer (RFC 6901) that leads nowhere, or to another value.
+        pointer: String,
+        /// What is there.
+        reason: String,
+    },
     /// A value is not of the type that its key takes.
     TypeMismatch {
         /// The view.
@@ -90,6 +108,36 @@ pub enum PushError {
         /// What was pushed.
         pushed: &'static str,
     },
+    /// A view whose documents have keys is asked for without one, or one without keys with a key.
+    WrongKey {
+        /// The view.
+        view: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A view has as many documents as it may, and somebody uses each.
+    TooManyDocuments {
+        /// The view.
+        view: String,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// A push is for some of the viewers of a view that shows all of them the same.
+    NotPrivate {
+        /// The view.
+        view: String,
+    },
+    /// A push for several documents was refused by some; the others applied it.
+    Partly {
+        /// The view.
+        view: String,
+        /// How many refused it.
+        n_refused: usize,
+        /// How many there are.
+        n_documents: usize,
+        /// Why the first refused it.
+        error: Box<PushError>,
+    },
     /// The push was lost because the engine itself panicked: a bug.
     Lost {
         /// The view.
@@ -149,6 +197,13 @@ impl fmt::Display for PushError {
             PushError::UndeclaredKey { view, key, declared } => {
                 write!(f, "view `{view}` has no state key `{}` ({})", Shown(key), List("declared", declared))
             }
+            PushError::KeyRemoved { view, key } => {
+                write!(f, "state key `{key}` of view `{view}` cannot be removed, only what is inside it")
+            }
+            PushError::BadPatch { view, operation_idx, pointer, reason } => {
+                let pointer = Shown(pointer);
+                write!(f, "operation {operation_idx} of the patch does not fit view `{view}` at `{pointer}`: {reason}")
+            }
             PushError::TypeMismatch { view, key, reason } => {
                 write!(f, "state key `{key}` of view `{view}` does not take this value: {reason}")
             }
@@ -168,6 +223,19 @@ impl fmt::Display for PushError {
             PushError::Html { view, error } => write!(f, "view `{view}` cannot be shown: {error}"),
             PushError::WrongSource { view, source, pushed } => {
                 write!(f, "view `{view}` is {source} and takes no {pushed}")
+            }
+            PushError::WrongKey { view, reason } => write!(f, "view `{view}` {reason}"),
+            PushError::TooManyDocuments { view, limit } => {
+                write!(f, "view `{view}` has {limit} documents in use, as many as it may")
+            }
+            PushError::NotPrivate { view } => {
+                write!(f, "view `{view}` shows everybody the same: a push to some of its viewers needs a private view")
+            }
+            PushError::Partly { view, n_refused, n_documents, error } => {
+                write!(
+                    f,
+                    "{n_refused} of {n_documents} documents of view `{view}` refused the push, the first because: {error}"
+                )
             }
             PushError::Lost { view } => write!(f, "the push to view `{view}` was lost in a panic of the engine"),
             PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),
@@ -189,6 +257,7 @@ impl std::error::Error for PushError {
         // The texts above hold the text of the cause, so the chain goes on behind it.
         match self {
             PushError::Template { error, .. } | PushError::BadEdit { error, .. } => error.source(),
+            PushError::Partly { error, .. } => error.source(),
             _ => None,
         }
     }

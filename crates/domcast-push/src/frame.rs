@@ -14,8 +14,8 @@ pub(crate) fn mounted(view: &str, document: u32, position: &Position) -> Bytes {
     json!(["mounted", view, document, position.to_string()]).to_string().into()
 }
 
-pub(crate) fn patches(document: u32, version: u64, patches: &Patches) -> Bytes {
-    format!("[\"p\",{document},{version},{}]", patches.to_json()).into()
+pub(crate) fn patches(document: u32, version: u64, json: &str) -> Bytes {
+    format!("[\"p\",{document},{version},{json}]").into()
 }
 
 pub(crate) fn composed(document: u32, version: u64, patches: &Patches, from: u64) -> Bytes {
@@ -29,16 +29,35 @@ pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes
     format!("[\"snapshot\",{document},\"{position}\",{next_id},{ids},{tokens}]").into()
 }
 
-pub(crate) fn ack(n: u64) -> Bytes {
-    format!("[\"ack\",{n}]").into()
+pub(crate) fn ack(n: u64, reply: Option<&Value>) -> Bytes {
+    match reply {
+        Some(reply) => json!(["ack", n, reply]).to_string().into(),
+        None => format!("[\"ack\",{n}]").into(),
+    }
 }
 
-pub(crate) fn refused(n: u64, message: &str) -> Bytes {
-    json!(["refused", n, message]).to_string().into()
+pub(crate) fn message(topic: &str, data: &Value) -> Bytes {
+    json!(["message", topic, data]).to_string().into()
+}
+
+pub(crate) fn refused(n: u64, message: &str, id: &str) -> Bytes {
+    json!(["refused", n, message, id]).to_string().into()
 }
 
 pub(crate) fn unknown(view: &str) -> Bytes {
     json!(["unknown", view]).to_string().into()
+}
+
+pub(crate) fn denied(view: &str) -> Bytes {
+    json!(["denied", view]).to_string().into()
+}
+
+pub(crate) fn revoked(document: u32) -> Bytes {
+    json!(["revoked", document]).to_string().into()
+}
+
+pub(crate) fn token(document: u32, token: &str) -> Bytes {
+    json!(["token", document, token]).to_string().into()
 }
 
 pub(crate) fn fault(document: u32, fault: Option<&Fault>) -> Bytes {
@@ -49,11 +68,21 @@ pub(crate) fn pong() -> Bytes {
     Bytes::from_static(b"[\"pong\"]")
 }
 
+/// A view of a page.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Greeting {
+    pub(crate) view: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) key: Option<String>,
+    /// The mount token of the page.
+    pub(crate) token: Option<String>,
+}
+
 /// What a client says.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ClientFrame {
     /// The views of the page, each with the position of its HTML; one that cannot be read counts as none.
-    Hello(Vec<(String, Option<Position>)>),
+    Hello(Vec<Greeting>),
     Event {
         n: u64,
         document: u32,
@@ -118,10 +147,12 @@ impl ClientFrame {
                 Err(FrameError::OtherVersion(version.to_string().chars().take(20).collect()))
             }
             ("hello", [_, _, Value::Array(views)]) => {
-                let views: Option<Vec<_>> = views.iter().map(view_and_position).collect();
-                views.map(ClientFrame::Hello).ok_or_else(|| wrong(r#"["hello", 1, [[view, position], ...]]"#))
+                let views: Option<Vec<_>> = views.iter().map(greeting).collect();
+                views
+                    .map(ClientFrame::Hello)
+                    .ok_or_else(|| wrong(r#"["hello", 1, [[view, position, key, token], ...]]"#))
             }
-            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position], ...]]"#)),
+            ("hello", _) => Err(wrong(r#"["hello", 1, [[view, position, key, token], ...]]"#)),
             ("event", _) => event(frame).ok_or_else(|| wrong(r#"["event", n, document, handler, payload]"#)),
             ("resync", [_, document]) => match document_number(document) {
                 Some(document) => Ok(ClientFrame::Resync { document }),
@@ -134,12 +165,21 @@ impl ClientFrame {
     }
 }
 
-fn view_and_position(entry: &Value) -> Option<(String, Option<Position>)> {
-    match entry.as_array()?.as_slice() {
-        [Value::String(view), Value::Null] => Some((view.clone(), None)),
-        [Value::String(view), Value::String(position)] => Some((view.clone(), position.parse().ok())),
-        _ => None,
-    }
+fn greeting(entry: &Value) -> Option<Greeting> {
+    let entry = entry.as_array()?;
+    let [Value::String(view), position, ..] = entry.as_slice() else { return None };
+    let text = |idx: usize| match entry.get(idx) {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    let position = match position {
+        Value::Null => None,
+        Value::String(position) => position.parse().ok(),
+        _ => return None,
+    };
+    let (key, token) = (text(2)?, text(3)?);
+    (entry.len() <= 4).then(|| Greeting { view: view.clone(), position, key, token })
 }
 
 fn event(frame: Vec<Value>) -> Option<ClientFrame> {

@@ -26,30 +26,40 @@
 //! hub.register("counter", Counter { count: 2 })?;
 //!
 //! let receipt = hub.push_blocking(Push::handler("counter", "increment", serde_json::json!({})))?;
-//! assert_eq!(receipt.version(), 1);
+//! assert_eq!(receipt.version(), Some(1));
 //! assert!(hub.html("counter")?.ends_with("<b>3</b></div>"));
 //! # Ok::<(), domcast_push::PushError>(())
 //! ```
 //!
 //! This crate opens no socket, spawns no task and logs nothing: it turns pushes, events and frames of clients into frames
 //! for clients (PROTOCOL.md). Adapters such as `domcast-axum` carry them.
+#![doc = include_str!("../SEMANTICS.md")]
 
 mod push; // what backends send
+mod audience; // who looks on, and whom a push is for
 mod view; // Rust views
+mod call; // what handlers want besides
 mod declared; // views without Rust code
+mod edit; // state by key, merge and patch
 mod source; // one face for all kinds of views
 mod turn; // many inputs, one rendering
 mod document; // the tree and its numbered updates
 mod compose; // many updates as one
+mod memo; // what equal documents share
 mod position; // epoch and version
 mod frame; // messages as text
 mod mailbox; // what waits for one connection
 mod session; // one client
-mod hub; // all views
+mod slot; // one document, its subscribers and its queue
+mod views; // documents by view and key
+mod hub; // the way in
 mod ticks; // what changes by itself
+mod statistics; // what happened, in numbers
 mod channel; // pushes from other processes
 mod error; // why something was refused
 
+pub use audience::{Audience, Client};
+pub use call::Call;
 pub use channel::{BadCursor, ChannelLayer, Cursor, MemoryLayer, Message, Relayed, relay};
 pub use declared::{DeclaredHandler, DeclaredTick, DeclaredView, Edits};
 pub use document::HistoryLimits;
@@ -57,9 +67,12 @@ pub use domcast_template as template;
 pub use error::PushError;
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
+pub use json_patch;
 pub use mailbox::MailboxLimits;
 pub use position::{BadPosition, Position};
-pub use push::{Change, Push, Receipt};
-pub use session::{Session, Work};
+pub use push::{Change, Content, Push, Receipt};
+pub use session::{Gate, Handling, Refused, Session, Work};
+pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
 pub use ticks::Tick;
 pub use view::{Empty, HandlerResult, Handlers, View};
+pub use views::DocumentLimits;

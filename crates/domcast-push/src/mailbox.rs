@@ -24,7 +24,7 @@ pub struct MailboxLimits {
     pub n_frames: usize,
     /// Bytes of these frames together. A single frame is always taken in.
     pub n_bytes: usize,
-    /// Answers. A client that asks more than this without reading is given up.
+    /// Answers and messages of topics. A client that asks more than this without reading is given up.
     pub n_answers: usize,
     /// Frames that are handed out and not acknowledged, if the client acknowledges; more than 16.
     pub n_unread_frames: usize,
@@ -117,14 +117,28 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    /// Takes in the frame that leads a document to `version`, or marks the document if there is no room.
-    pub(crate) fn frame(&self, document: u32, version: u64, frame: &Bytes) {
+    /// Takes in a message of a topic; `false` if there is no room, or nobody reads any more.
+    pub(crate) fn message(&self, frame: &Bytes) -> bool {
+        let mut queue = self.queue();
+        // Half of the room is left for answers: messages that nobody reads must not end a connection.
+        if queue.is_closed || queue.n_answers >= self.limits.n_answers / 2 {
+            return false;
+        }
+        queue.n_answers += 1;
+        queue.items.push_back(Item::Answer(frame.clone()));
+        self.filled.notify_one();
+        true
+    }
+
+    /// Takes in the frame that leads a document to `version`, or marks the document if there is no room: `true` then.
+    pub(crate) fn frame(&self, document: u32, version: u64, frame: &Bytes) -> bool {
         let mut queue = self.queue();
         if queue.is_closed || queue.mark(document).is_some() {
-            return;
+            return false;
         }
         let is_full = queue.n_frames >= self.limits.n_frames || queue.n_bytes + frame.len() > self.limits.n_bytes;
-        if is_full && queue.n_frames > 0 {
+        let overflows = is_full && queue.n_frames > 0;
+        if overflows {
             queue.set_mark(document);
         } else {
             queue.n_frames += 1;
@@ -132,6 +146,7 @@ impl Mailbox {
             queue.items.push_back(Item::Frame { document, version, frame: frame.clone() });
         }
         self.filled.notify_one();
+        overflows
     }
 
     /// Marks a document for a snapshot: whatever the client has of it is of no use.
@@ -164,6 +179,14 @@ impl Mailbox {
             }
             _ => self.snapshot(document),
         }
+    }
+
+    /// Drops all that waits of a document.
+    pub(crate) fn forget(&self, document: u32) {
+        let mut queue = self.queue();
+        queue.set_mark(document);
+        queue.items.retain(|item| !matches!(item, Item::Mark { document: marked } if *marked == document));
+        queue.reached.remove(&document);
     }
 
     pub(crate) fn next(&self) -> Next {
@@ -230,6 +253,11 @@ impl Mailbox {
     /// Waits until there may be something. One reader at a time.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// How many bytes of documents' frames wait.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.queue().n_bytes
     }
 
     pub(crate) fn close(&self) {

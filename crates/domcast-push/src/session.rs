@@ -3,12 +3,16 @@
 //! An adapter hands every frame of the client to [`Session::receive`], writes every frame of [`Session::next`], and decides
 //! nothing. Dropping the session ends its subscriptions.
 
-use crate::frame::{self, ClientFrame, FrameError};
-use crate::hub::{Hub, Slot, Subscriber};
+use crate::audience::{Client, Tab};
+use crate::call::Sender;
+use crate::document::Newest;
+use crate::error::PushError;
+use crate::frame::{self, ClientFrame, FrameError, Greeting};
+use crate::hub::Hub;
 use crate::mailbox::{Mailbox, Next};
 use crate::position::Position;
 use crate::push::Change;
-use crate::source::Sender;
+use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -16,6 +20,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// The most views that one session mounts.
 const MAX_VIEWS: usize = 128;
@@ -23,23 +28,76 @@ const MAX_VIEWS: usize = 128;
 /// Something that takes its time and must be driven to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
+pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
+
+/// Decides what one session may mount.
+pub trait Gate: Send + Sync {
+    /// Whether `view` may be mounted by who shows this token.
+    fn may_mount(&self, view: &str, token: Option<&str>) -> bool;
+}
+
+/// An event that was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What the client was told, which outside development is no more than that and of what kind the error is.
+    pub id: String,
+    /// Why.
+    pub error: PushError,
+}
+
 /// One client on one connection.
 pub struct Session {
     hub: Hub,
     id: u64,
+    tab: Tab,
     mailbox: Arc<Mailbox>,
+    gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
-    mounted: Mutex<Option<BTreeMap<u32, Arc<Slot>>>>,
+    mounted: Mutex<Option<BTreeMap<u32, Mount>>>,
+}
+
+#[derive(Clone)]
+enum Mount {
+    Live(Arc<Slot>),
+    /// The client may not know yet.
+    Revoked,
 }
 
 impl Session {
-    pub(crate) fn new(hub: Hub, id: u64, mailbox: Arc<Mailbox>) -> Session {
-        Session { hub, id, mailbox, mounted: Mutex::default() }
+    pub(crate) fn new(hub: Hub, id: u64, tab: Tab, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
+        hub.statistics().sessions_opened.add(1);
+        Session { hub, id, tab, mailbox, gate, mounted: Mutex::default() }
     }
 
     /// The number of the session, unique within its hub.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Names the session among those of all processes: what a push for one tab, or for all but one, names.
+    pub fn tab(&self) -> &str {
+        &self.tab.id
+    }
+
+    /// The client, as it was when the session was opened.
+    pub fn client(&self) -> &Client {
+        &self.tab.client
+    }
+
+    /// Lets the page get the messages of a topic from now on.
+    pub fn subscribe(&self, topic: &str) {
+        self.hub.tabs().subscribe(&self.tab.id, topic);
+    }
+
+    /// Keeps the messages of a topic from the page from now on.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.hub.tabs().unsubscribe(&self.tab.id, topic);
+    }
+
+    /// How many bytes of documents' frames wait to be written.
+    pub fn n_waiting_bytes(&self) -> usize {
+        self.mailbox.n_bytes()
     }
 
     /// Whether the client has said hello.
@@ -55,25 +113,44 @@ impl Session {
     /// # Errors
     ///
     /// [`FrameError`]: close the connection with its [`close_code`](FrameError::close_code).
-    pub fn receive(&self, text: &str) -> Result<Option<Work>, FrameError> {
+    pub fn receive(&self, text: &str) -> Result<Option<Handling>, FrameError> {
+        let statistics = self.hub.statistics();
+        statistics.frames_received.add(1);
+        self.take(text).inspect_err(|_| statistics.frames_malformed.add(1))
+    }
+
+    fn take(&self, text: &str) -> Result<Option<Handling>, FrameError> {
         match ClientFrame::parse(text)? {
             ClientFrame::Hello(views) => self.hello(views)?,
             ClientFrame::Ping => self.mailbox.answer(frame::pong()),
             ClientFrame::Ack { n } => self.acknowledge(n)?,
             ClientFrame::Resync { document } => {
-                self.document(document)?;
-                self.mailbox.snapshot(document);
+                if let Mount::Live(slot) = self.document(document)? {
+                    slot.statistics.resyncs_asked.add(1);
+                    self.mailbox.snapshot(document);
+                }
             }
             ClientFrame::Event { n, document, handler, payload } => {
-                let slot = self.document(document)?;
+                let id = format!("{}.{n}", self.id);
+                let Mount::Live(slot) = self.document(document)? else {
+                    self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id));
+                    return Ok(None);
+                };
                 let change = Change::Handler { handler, payload };
-                let outcome = self.hub.start(slot, Input::Change(change, Sender::Browser));
+                let sender = Sender::Browser(self.tab.clone());
+                let outcome = self.hub.start(&slot, Input::Change(Arc::new(change), sender));
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
-                    mailbox.answer(match outcome.await {
-                        Ok(_) => frame::ack(n),
-                        Err(error) => frame::refused(n, &error.for_browser(development)),
-                    });
+                    match outcome.await {
+                        Ok(receipt) => {
+                            mailbox.answer(frame::ack(n, receipt.reply.as_ref()));
+                            None
+                        }
+                        Err(error) => {
+                            mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
+                            Some(Refused { id, error })
+                        }
+                    }
                 })));
             }
         }
@@ -90,12 +167,19 @@ impl Session {
                 Next::Closed => return None,
                 Next::Nothing => self.mailbox.filled().await,
                 Next::Mark { document, from } => {
-                    let Ok(slot) = self.document(document) else { continue };
+                    let Ok(Mount::Live(slot)) = self.document(document) else {
+                        self.mailbox.forget(document);
+                        continue;
+                    };
                     // Under this lock no frame is made between this one and the end of the mark.
                     let mut shown = slot.shown();
-                    let frame = shown.document.newest(from);
-                    if self.mailbox.take_mark(document, from, shown.document.position().version, &frame) {
-                        return Some(frame);
+                    let newest = shown.document.newest(from, Instant::now());
+                    let frame = newest.frame();
+                    if self.mailbox.take_mark(document, from, shown.document.position().version, frame) {
+                        if from.is_some() && matches!(newest, Newest::Snapshot(_)) {
+                            slot.statistics.resyncs_behind.add(1);
+                        }
+                        return Some(frame.clone());
                     }
                 }
             }
@@ -123,7 +207,31 @@ impl Session {
         self.mailbox.is_held()
     }
 
-    fn hello(&self, views: Vec<(String, Option<Position>)>) -> Result<(), FrameError> {
+    /// Takes a view away from the client, with all that waits of it. Nothing more of it is sent.
+    pub fn revoke(&self, view: &str) {
+        let mut mounted = self.mounted();
+        for (document, mount) in mounted.iter_mut().flatten() {
+            if let Mount::Live(slot) = mount
+                && *slot.view == *view
+            {
+                slot.unsubscribe(&self.tab.id);
+                self.mailbox.forget(*document);
+                self.mailbox.answer(frame::revoked(*document));
+                *mount = Mount::Revoked;
+            }
+        }
+    }
+
+    /// Gives the client another token for a view that it has mounted.
+    pub fn renew(&self, view: &str, token: &str) {
+        for (document, mount) in self.mounted().iter().flatten() {
+            if matches!(mount, Mount::Live(slot) if *slot.view == *view) {
+                self.mailbox.answer(frame::token(*document, token));
+            }
+        }
+    }
+
+    fn hello(&self, views: Vec<Greeting>) -> Result<(), FrameError> {
         if views.len() > MAX_VIEWS {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
@@ -133,11 +241,15 @@ impl Session {
             return Err(FrameError::malformed("`hello` is said once"));
         }
         let mounted = mounted.insert(BTreeMap::new());
-        for (view, position) in views {
-            match self.hub.slot(&view) {
+        for Greeting { view, position, key, token } in views {
+            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
+                self.mailbox.answer(frame::denied(&view));
+                continue;
+            }
+            match self.hub.mountable(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
-                    mounted.insert(document, slot);
+                    mounted.insert(document, Mount::Live(slot));
                 }
                 Err(_) => self.mailbox.answer(frame::unknown(&view)),
             }
@@ -149,28 +261,31 @@ impl Session {
     fn mount(&self, slot: &Slot, position: Option<&Position>) -> u32 {
         // One lock over reading the position and subscribing: nothing is lost or doubled between them.
         let mut shown = slot.shown();
-        let document = &shown.document;
+        let document = &mut shown.document;
         let mounted = frame::mounted(document.view(), document.number(), document.position());
         let (from, version) = (document.version_at(position), document.position().version);
+        if from.is_none() {
+            slot.statistics.resyncs_behind.add(1);
+        }
         self.mailbox.mount(document.number(), mounted, from, version);
         if let Some(fault) = document.fault() {
             self.mailbox.answer(fault);
         }
         let number = document.number();
-        if shown.subscribers.iter().all(|subscriber| subscriber.session != self.id) {
-            shown.subscribers.push(Subscriber { session: self.id, mailbox: Arc::clone(&self.mailbox) });
+        if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
+            shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
             self.hub.ticks_changed().notify_waiters();
         }
         number
     }
 
-    fn document(&self, number: u32) -> Result<Arc<Slot>, FrameError> {
+    fn document(&self, number: u32) -> Result<Mount, FrameError> {
         let mounted = self.mounted();
         let slot = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
         slot.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
     }
 
-    fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Arc<Slot>>>> {
+    fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Mount>>> {
         self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,9 +293,14 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.mailbox.close();
-        for slot in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
-            slot.shown().subscribers.retain(|subscriber| subscriber.session != self.id);
+        self.hub.tabs().disconnect(&self.tab.id);
+        self.hub.statistics().sessions_closed.add(1);
+        for mount in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
+            let Mount::Live(slot) = mount else { continue };
+            slot.unsubscribe(&self.tab.id);
         }
+        // What this session held may be dropped some time.
+        self.hub.ticks_changed().notify_waiters();
     }
 }
 

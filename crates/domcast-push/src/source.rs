@@ -3,6 +3,7 @@
 //! A source is a value. A change makes a new one and leaves the old one alone, so a change that fails, or whose
 //! rendering fails, is undone by dropping it.
 
+use crate::call::{Effects, Sender};
 use crate::error::PushError;
 use crate::push::Change;
 use domcast_template::Templates;
@@ -11,18 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who wants a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sender {
-    /// A backend that may push: every declared handler.
-    Push,
-    /// A browser: only handlers declared for it, and nothing else.
-    Browser,
-}
-
 pub(crate) trait Source: Send {
     /// Returns the source with the change made.
-    fn changed(&self, change: &Change, sender: Sender, templates: &Templates) -> Result<Box<dyn Source>, PushError>;
+    fn changed(&self, change: &Change, sender: &Sender, templates: &Templates) -> Result<Changed, PushError>;
 
     /// Returns the source after a tick.
     fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError>;
@@ -32,6 +24,23 @@ pub(crate) trait Source: Send {
 
     /// Renders the HTML.
     fn render(&self, templates: &Templates) -> Result<String, PushError>;
+
+    /// Returns the state as text: sources of one view whose texts are equal render the same. `None` if that is not known.
+    fn state_text(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A source with a change made, and what the handler wants besides.
+pub(crate) struct Changed {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) effects: Effects,
+}
+
+impl<S: Source + 'static> From<S> for Changed {
+    fn from(source: S) -> Changed {
+        Changed { source: Box::new(source), effects: Effects::default() }
+    }
 }
 
 /// A view whose HTML is rendered elsewhere and pushed as it is.
@@ -41,12 +50,10 @@ pub(crate) struct PostedHtml {
 }
 
 impl Source for PostedHtml {
-    fn changed(&self, change: &Change, _: Sender, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+    fn changed(&self, change: &Change, _: &Sender, _: &Templates) -> Result<Changed, PushError> {
         let pushed = match change {
-            Change::Html(html) => {
-                return Ok(Box::new(PostedHtml { view: Arc::clone(&self.view), html: html.clone() }));
-            }
-            Change::State(_) => "state",
+            Change::Html(html) => return Ok(PostedHtml { view: Arc::clone(&self.view), html: html.clone() }.into()),
+            Change::State(_) | Change::Merge(_) | Change::Patch(_) => "state",
             Change::Handler { .. } => "handler call",
         };
         Err(PushError::WrongSource { view: self.view.to_string(), source: "posted as HTML", pushed })

@@ -4,8 +4,9 @@
 //! view whose tick is still under way at the next one skips it, and ticks missed by a late wake-up are not made up for.
 
 use crate::error::PushError;
-use crate::hub::{Hub, Slot};
+use crate::hub::Hub;
 use crate::push::Receipt;
+use crate::slot::Slot;
 use crate::turn::Input;
 use std::collections::HashMap;
 use std::fmt;
@@ -50,35 +51,36 @@ impl Hub {
             // From here on no change is missed.
             changed.as_mut().enable();
             let now = Instant::now();
+            let mut still_there = HashMap::with_capacity(due.len());
             for slot in self.slots() {
-                self.schedule(slot, now, &mut due, &spawn);
+                let number = slot.shown().document.number();
+                let at = self.schedule(slot, now, due.remove(&number), &spawn);
+                still_there.extend(at.map(|at| (number, at)));
             }
-            match due.values().min() {
-                Some(&next) => first_of(sleep_until(next), changed).await,
+            due = still_there;
+            match due.values().copied().chain(self.drop_idle()).min() {
+                Some(next) => first_of(sleep_until(next), changed).await,
                 None => changed.await,
             }
         }
     }
 
-    fn schedule(&self, slot: Arc<Slot>, now: Instant, due: &mut HashMap<u32, Instant>, spawn: &impl Fn(Tick)) {
-        let (number, view, interval) = {
+    /// Returns when the next tick of a document is due, given when it was.
+    fn schedule(&self, slot: Arc<Slot>, now: Instant, due: Option<Instant>, spawn: &impl Fn(Tick)) -> Option<Instant> {
+        let (view, interval) = {
             let shown = slot.shown();
             let interval = shown.tick_interval.filter(|_| !shown.subscribers.is_empty());
-            (shown.document.number(), Arc::clone(shown.document.view()), interval)
+            (Arc::clone(shown.document.view()), interval?.max(MIN_INTERVAL))
         };
-        let Some(interval) = interval.map(|interval| interval.max(MIN_INTERVAL)) else {
-            due.remove(&number);
-            return;
-        };
-        let at = due.entry(number).or_insert(now + interval);
-        if *at > now {
-            return;
+        let at = due.unwrap_or(now + interval);
+        if at > now {
+            return Some(at);
         }
-        let n_missed = now.duration_since(*at).as_nanos() / interval.as_nanos();
-        *at += interval * u32::try_from(n_missed + 1).unwrap_or(u32::MAX);
         if !slot.is_ticking.swap(true, Ordering::AcqRel) {
             spawn(Tick { hub: self.clone(), slot, view });
         }
+        let n_missed = now.duration_since(at).as_nanos() / interval.as_nanos();
+        Some(at + interval * u32::try_from(n_missed + 1).unwrap_or(u32::MAX))
     }
 }
 
@@ -94,7 +96,7 @@ impl Tick {
     ///
     /// [`PushError`]; the view is then as it was.
     pub async fn run(self) -> Result<Receipt, PushError> {
-        self.hub.start(Arc::clone(&self.slot), Input::Tick).await
+        self.hub.start(&self.slot, Input::Tick).await
     }
 }
 

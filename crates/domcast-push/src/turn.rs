@@ -7,15 +7,18 @@
 //!
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
+use crate::call::{Effects, Sender};
 use crate::document::Fault;
 use crate::error::PushError;
+use crate::memo::{Memo, Rendered};
 use crate::position::Position;
 use crate::push::Change;
-use crate::source::{Sender, Source};
+use crate::source::{Changed, Source};
+use crate::statistics::ViewStatistics;
 use domcast_diff::Tree;
 use domcast_parser::parse_fragment;
 use domcast_template::Templates;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,46 +26,86 @@ use std::time::Duration;
 pub(crate) struct Live {
     view: Arc<str>,
     source: Box<dyn Source>,
-    html: String,
+    html: Arc<str>,
+    memo: Option<Arc<Memo>>,
+    statistics: Arc<ViewStatistics>,
 }
 
 /// What waits for a turn.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A change that somebody sent.
-    Change(Change, Sender),
+    /// A change that somebody sent, perhaps to several documents.
+    Change(Arc<Change>, Sender),
     /// The interval is over.
     Tick,
     /// The templates changed.
     Render,
 }
 
+impl Input {
+    /// The state, if it is a push of one.
+    fn state(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Input::Change(change, _) => match &**change {
+                Change::State(state) => Some(state),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// What one rendering came to.
 #[derive(Debug)]
 pub(crate) enum Rendering {
+    /// Nothing was rendered: nothing visible changed.
+    None,
     /// The same text as before: not even parsed.
     Same,
     /// Another text, as a tree.
-    Tree(Tree),
+    Tree(Arc<Tree>),
     /// An error; the page stays as it is.
     Fault(Fault),
 }
 
-type Trial = (Option<Box<dyn Source>>, Vec<Result<(), PushError>>);
+/// What an input did: where its document stands, and what its handler wants besides.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) position: Position,
+    pub(crate) effects: Effects,
+}
+
+/// Inputs applied to a copy of the source; `None` if none succeeded.
+#[derive(Default)]
+struct Trial {
+    source: Option<Box<dyn Source>>,
+    outcomes: Vec<Result<Effects, PushError>>,
+}
+
+impl Trial {
+    fn needs_render(&self) -> bool {
+        self.outcomes.iter().flatten().any(|effects| !effects.needs_no_render)
+    }
+}
 
 impl Live {
     /// Renders a source for the first time.
     pub(crate) fn new(
         view: Arc<str>,
         source: Box<dyn Source>,
+        memo: Option<Arc<Memo>>,
         templates: &Templates,
-    ) -> (Live, Result<Tree, PushError>) {
-        let rendered = source.render(templates).and_then(|html| Ok((parse(&view, &html)?, html)));
-        let (tree, html) = match rendered {
-            Ok((tree, html)) => (Ok(tree), html),
-            Err(error) => (Err(error), String::new()),
-        };
-        (Live { view, source, html }, tree)
+        statistics: Arc<ViewStatistics>,
+    ) -> (Live, Result<Arc<Tree>, PushError>) {
+        let mut live = Live { view, source, html: "".into(), memo, statistics };
+        let tree = live.rendered(&*live.source, templates).map(|rendered| match rendered {
+            Some(rendered) => {
+                live.html = rendered.html;
+                rendered.tree
+            }
+            None => Arc::default(),
+        });
+        (live, tree)
     }
 
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
@@ -77,15 +120,24 @@ impl Live {
         inputs: &[Input],
         templates: &Templates,
         show: &mut dyn FnMut(Rendering) -> Position,
-    ) -> Vec<Result<Position, PushError>> {
-        let (source, outcomes) = self.apply(inputs, templates);
-        if outcomes.iter().all(Result::is_err) {
-            return outcomes.into_iter().filter_map(Result::err).map(Err).collect();
+    ) -> Vec<Result<Done, PushError>> {
+        let trial = self.apply(inputs, templates);
+        if trial.outcomes.iter().all(Result::is_err) {
+            return trial.outcomes.into_iter().filter_map(Result::err).map(Err).collect();
         }
-        let error = match self.render(source, templates) {
+        let rendering = match trial.needs_render() {
+            true => self.render(trial.source, templates),
+            false => {
+                self.source =
+                    trial.source.unwrap_or_else(|| unreachable!("an input that needs no rendering is a change"));
+                Ok(Rendering::None)
+            }
+        };
+        let error = match rendering {
             Ok(rendering) => {
                 let position = show(rendering);
-                return outcomes.into_iter().map(|outcome| outcome.map(|()| position.clone())).collect();
+                let done = |effects| Done { position: position.clone(), effects };
+                return trial.outcomes.into_iter().map(|outcome| outcome.map(done)).collect();
             }
             Err(error) => error,
         };
@@ -97,12 +149,12 @@ impl Live {
         inputs.iter().flat_map(alone).collect()
     }
 
-    /// Applies the inputs to a copy; `None` if none succeeded.
+    /// Applies the inputs to a copy.
     fn apply(&self, inputs: &[Input], templates: &Templates) -> Trial {
-        let mut trial: Trial = (None, Vec::with_capacity(inputs.len()));
+        let mut trial = Trial::default();
         let mut rest = inputs;
         while !rest.is_empty() {
-            let n_states = rest.iter().take_while(|input| matches!(input, Input::Change(Change::State(_), _))).count();
+            let n_states = rest.iter().take_while(|input| input.state().is_some()).count();
             if n_states > 1 && self.apply_merged(&rest[..n_states], templates, &mut trial) {
                 rest = &rest[n_states..];
                 continue;
@@ -110,19 +162,21 @@ impl Live {
             // What does not fit together is applied one by one, so that each has its own outcome.
             let (ones, others) = rest.split_at(n_states.max(1));
             for input in ones {
-                let source = trial.0.as_deref().unwrap_or(&*self.source);
+                let source = trial.source.as_deref().unwrap_or(&*self.source);
                 let changed = match input {
-                    Input::Change(change, sender) => source.changed(change, *sender, templates).map(Some),
-                    Input::Tick => source.ticked(templates).map(Some),
+                    Input::Change(change, sender) => source.changed(change, sender, templates).map(Some),
+                    Input::Tick => {
+                        source.ticked(templates).map(|source| Some(Changed { source, effects: Effects::default() }))
+                    }
                     Input::Render => Ok(None),
                 };
-                trial.1.push(match changed {
-                    Ok(changed) => {
-                        trial.0 = changed.or(trial.0);
-                        Ok(())
+                trial.outcomes.push(changed.map(|changed| match changed {
+                    Some(Changed { source, effects }) => {
+                        trial.source = Some(source);
+                        effects
                     }
-                    Err(error) => Err(error),
-                });
+                    None => Effects::default(),
+                }));
             }
             rest = others;
         }
@@ -134,21 +188,17 @@ impl Live {
     /// Values that a later push replaces would go unchecked, so pushes that disagree do not merge here.
     fn apply_merged(&self, inputs: &[Input], templates: &Templates, trial: &mut Trial) -> bool {
         let mut merged = Map::new();
-        for input in inputs {
-            if let Input::Change(Change::State(state), _) = input {
-                for (key, value) in state {
-                    let replaced = merged.insert(key.clone(), value.clone());
-                    if replaced.is_some_and(|replaced| replaced != *value) {
-                        return false;
-                    }
-                }
+        for (key, value) in inputs.iter().filter_map(Input::state).flatten() {
+            let replaced = merged.insert(key.clone(), value.clone());
+            if replaced.is_some_and(|replaced| replaced != *value) {
+                return false;
             }
         }
-        let source = trial.0.as_deref().unwrap_or(&*self.source);
-        match source.changed(&Change::State(merged), Sender::Push, templates) {
+        let source = trial.source.as_deref().unwrap_or(&*self.source);
+        match source.changed(&Change::State(merged), &Sender::Push, templates) {
             Ok(changed) => {
-                trial.0 = Some(changed);
-                trial.1.extend(inputs.iter().map(|_| Ok(())));
+                trial.source = Some(changed.source);
+                trial.outcomes.extend(inputs.iter().map(|_| Ok(Effects::default())));
                 true
             }
             Err(_) => false,
@@ -156,16 +206,38 @@ impl Live {
     }
 
     fn render(&mut self, source: Option<Box<dyn Source>>, templates: &Templates) -> Result<Rendering, PushError> {
-        let html = source.as_deref().unwrap_or(&*self.source).render(templates)?;
-        let rendering = match html == self.html {
-            true => Rendering::Same,
-            false => Rendering::Tree(parse(&self.view, &html)?),
+        let rendering = match self.rendered(source.as_deref().unwrap_or(&*self.source), templates)? {
+            None => Rendering::Same,
+            Some(rendered) => {
+                self.html = rendered.html;
+                Rendering::Tree(rendered.tree)
+            }
         };
-        self.html = html;
         if let Some(source) = source {
             self.source = source;
         }
         Ok(rendering)
+    }
+
+    /// Renders and parses a source, or finds what another document of the view came to; `None` is the text as it was.
+    fn rendered(&self, source: &dyn Source, templates: &Templates) -> Result<Option<Rendered>, PushError> {
+        let memo = self.memo.as_ref().and_then(|memo| Some((memo, source.state_text()?)));
+        if let Some(rendered) = memo.as_ref().and_then(|(memo, state)| memo.rendering(state)) {
+            return Ok(Some(rendered).filter(|rendered| rendered.html != self.html));
+        }
+        let statistics = &*self.statistics;
+        statistics.renders.add(1);
+        let html = statistics.time(|statistics| &statistics.render_time, || source.render(templates));
+        let html = html.inspect_err(|_| statistics.render_failures.add(1))?;
+        if *html == *self.html {
+            return Ok(None);
+        }
+        let tree = statistics.time(|statistics| &statistics.parse_time, || parse(&self.view, &html))?;
+        let rendered = Rendered { tree: Arc::new(tree), html: html.into() };
+        if let Some((memo, state)) = memo {
+            memo.keep_rendering(state, rendered.clone());
+        }
+        Ok(Some(rendered))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Rust views: state in a struct, a template by name, handlers by closure.
 
+use crate::call::{Call, Sender};
+use crate::edit::{changed_keys, kind};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, HANDLE_TICK, Sender, Source, guarded};
+use crate::source::{self, Changed, HANDLE_TICK, Source, guarded};
 use domcast_template::Templates;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -81,7 +83,7 @@ struct Handler<V> {
     is_for_browsers: bool,
 }
 
-type Run<V> = dyn Fn(&mut V, &Value) -> Result<(), Failure> + Send + Sync;
+type Run<V> = dyn Fn(&mut V, &Value, &mut Call) -> Result<(), Failure> + Send + Sync;
 
 enum Failure {
     BadPayload(String),
@@ -103,6 +105,38 @@ impl<V> Handlers<V> {
         name: &'static str,
         handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
     ) {
+        self.declare(name, true, move |view, payload, _| handler(view, payload));
+    }
+
+    /// Declares a handler that browsers and pushes may call, and that sees its [`Call`]: who calls, what to answer, whom to
+    /// tell.
+    ///
+    /// ```
+    /// use domcast_push::{Call, Handlers, Push, View};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Chat { messages: Vec<String> }
+    /// # impl View for Chat {
+    /// #     const TEMPLATE: &'static str = "chat.html";
+    /// fn handlers(handlers: &mut Handlers<Self>) {
+    ///     handlers.on_call("say", |view: &mut Self, text: String, call: &mut Call| {
+    ///         view.messages.push(format!("{}: {text}", call.user().unwrap_or("somebody")));
+    ///         call.reply(view.messages.len());
+    ///         call.broadcast(Push::message("said", text));
+    ///         Ok(())
+    ///     });
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the view has a handler of this name already.
+    pub fn on_call<P: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        handler: impl Fn(&mut V, P, &mut Call) -> HandlerResult + Send + Sync + 'static,
+    ) {
         self.declare(name, true, handler);
     }
 
@@ -116,6 +150,19 @@ impl<V> Handlers<V> {
         name: &'static str,
         handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
     ) {
+        self.declare(name, false, move |view, payload, _| handler(view, payload));
+    }
+
+    /// Declares a handler that only pushes may call, and that sees its [`Call`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the view has a handler of this name already.
+    pub fn on_push_call<P: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        handler: impl Fn(&mut V, P, &mut Call) -> HandlerResult + Send + Sync + 'static,
+    ) {
         self.declare(name, false, handler);
     }
 
@@ -123,18 +170,18 @@ impl<V> Handlers<V> {
         &mut self,
         name: &'static str,
         is_for_browsers: bool,
-        handler: impl Fn(&mut V, P) -> HandlerResult + Send + Sync + 'static,
+        handler: impl Fn(&mut V, P, &mut Call) -> HandlerResult + Send + Sync + 'static,
     ) {
-        let run = Box::new(move |view: &mut V, payload: &Value| {
+        let run = Box::new(move |view: &mut V, payload: &Value, call: &mut Call| {
             let payload = P::deserialize(payload).map_err(|error| Failure::BadPayload(error.to_string()))?;
-            handler(view, payload).map_err(|error| Failure::Failed(error.to_string()))
+            handler(view, payload, call).map_err(|error| Failure::Failed(error.to_string()))
         });
         let other = self.by_name.insert(name, Handler { run, is_for_browsers });
         assert!(other.is_none(), "handler `{name}` is declared twice");
     }
 
-    fn get(&self, view: &str, name: &str, sender: Sender) -> Result<&Handler<V>, PushError> {
-        let may_call = |handler: &Handler<V>| sender == Sender::Push || handler.is_for_browsers;
+    fn get(&self, view: &str, name: &str, sender: &Sender) -> Result<&Handler<V>, PushError> {
+        let may_call = |handler: &Handler<V>| !sender.is_browser() || handler.is_for_browsers;
         self.by_name.get(name).filter(|handler| may_call(handler)).ok_or_else(|| {
             let declared = self.by_name.iter().filter(|(_, handler)| may_call(handler));
             PushError::UnknownHandler {
@@ -174,8 +221,8 @@ impl<V: View> RustView<V> {
         Ok(source)
     }
 
-    fn with(&self, view: V) -> Box<dyn Source> {
-        Box::new(RustView { name: Arc::clone(&self.name), view, handlers: Arc::clone(&self.handlers) })
+    fn with(&self, view: V) -> RustView<V> {
+        RustView { name: Arc::clone(&self.name), view, handlers: Arc::clone(&self.handlers) }
     }
 
     fn state(&self) -> Result<Map<String, Value>, PushError> {
@@ -188,13 +235,12 @@ impl<V: View> RustView<V> {
         }
     }
 
-    fn with_state(&self, changes: &Map<String, Value>) -> Result<Box<dyn Source>, PushError> {
-        let mut state = self.state()?;
-        let old_state = state.clone();
-        replace_keys(&self.name, &mut state, changes)?;
+    fn with_state(&self, old_state: Map<String, Value>, changes: &Map<String, Value>) -> Result<Changed, PushError> {
+        let mut state = old_state.clone();
+        state.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
         let read = |state| guarded(|| V::deserialize(Value::Object(state)));
         let reason = match read(state) {
-            Ok(Ok(view)) => return Ok(self.with(view)),
+            Ok(Ok(view)) => return Ok(self.with(view).into()),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => format!("a panic: {panic}"),
         };
@@ -214,14 +260,14 @@ impl<V: View> RustView<V> {
         Err(PushError::TypeMismatch { view: self.name.to_string(), key, reason })
     }
 
-    fn handled(&self, name: &str, payload: &Value, sender: Sender) -> Result<Box<dyn Source>, PushError> {
+    fn handled(&self, name: &str, payload: &Value, sender: &Sender) -> Result<Changed, PushError> {
         let handler = self.handlers.get(&self.name, name, sender)?;
         let run = guarded(|| {
-            let mut view = self.view.clone();
-            (handler.run)(&mut view, payload).map(|()| view)
+            let (mut view, mut call) = (self.view.clone(), Call::new(sender));
+            (handler.run)(&mut view, payload, &mut call).map(|()| (view, call))
         });
         match run {
-            Ok(Ok(view)) => Ok(self.with(view)),
+            Ok(Ok((view, call))) => Ok(Changed { source: Box::new(self.with(view)), effects: call.into_effects() }),
             Ok(Err(Failure::BadPayload(reason))) => {
                 Err(PushError::BadPayload { view: self.name.to_string(), handler: name.into(), reason })
             }
@@ -232,11 +278,15 @@ impl<V: View> RustView<V> {
 }
 
 impl<V: View> Source for RustView<V> {
-    fn changed(&self, change: &Change, sender: Sender, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+    fn changed(&self, change: &Change, sender: &Sender, _: &Templates) -> Result<Changed, PushError> {
         match change {
-            Change::State(changes) => self.with_state(changes),
             Change::Handler { handler, payload } => self.handled(handler, payload, sender),
             Change::Html(_) => Err(takes_no_html(&self.name)),
+            Change::State(_) | Change::Merge(_) | Change::Patch(_) => {
+                let state = self.state()?;
+                let changes = changed_keys(&self.name, &state, change)?;
+                self.with_state(state, &changes)
+            }
         }
     }
 
@@ -247,7 +297,7 @@ impl<V: View> Source for RustView<V> {
             view
         });
         match ticked {
-            Ok(view) => Ok(self.with(view)),
+            Ok(view) => Ok(Box::new(self.with(view))),
             Err(reason) => Err(failed(&self.name, HANDLE_TICK, format!("it panicked: {reason}"))),
         }
     }
@@ -259,20 +309,10 @@ impl<V: View> Source for RustView<V> {
     fn render(&self, templates: &Templates) -> Result<String, PushError> {
         source::render(&self.name, V::TEMPLATE, &self.view, templates)
     }
-}
 
-/// Replaces the values of keys that exist already.
-pub(crate) fn replace_keys(
-    view: &str,
-    state: &mut Map<String, Value>,
-    changes: &Map<String, Value>,
-) -> Result<(), PushError> {
-    if let Some(key) = changes.keys().find(|key| !state.contains_key(*key)) {
-        let declared = state.keys().cloned().collect();
-        return Err(PushError::UndeclaredKey { view: view.into(), key: key.clone(), declared });
+    fn state_text(&self) -> Option<String> {
+        guarded(|| serde_json::to_string(&self.view)).ok()?.ok()
     }
-    state.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
-    Ok(())
 }
 
 pub(crate) fn takes_no_html(view: &str) -> PushError {
@@ -281,16 +321,4 @@ pub(crate) fn takes_no_html(view: &str) -> PushError {
 
 pub(crate) fn failed(view: &str, handler: &str, reason: String) -> PushError {
     PushError::HandlerFailed { view: view.into(), handler: handler.into(), reason }
-}
-
-/// Says what kind of JSON value this is.
-pub(crate) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }

@@ -1,7 +1,7 @@
 //! Pushes through a real Redis server, started by each test on a port of its own.
 
 use domcast_push::template::Templates;
-use domcast_push::{ChannelLayer, DeclaredView, Edits, Hub, Push, Session};
+use domcast_push::{Change, ChannelLayer, Content, DeclaredView, Edits, Hub, Push, Session};
 use domcast_redis::{RedisLayer, follow, follow_from};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -204,7 +204,7 @@ async fn the_stream_is_bounded() {
     }
     let kept = layer.receive(&domcast_push::Cursor("0-0".into())).await.unwrap();
     let first: u64 = match &kept[0].push {
-        Ok(Push { change: domcast_push::Change::State(state), .. }) => state["n"].as_u64().unwrap(),
+        Ok(Push { content: Content::Change { change: Change::State(state), .. }, .. }) => state["n"].as_u64().unwrap(),
         other => panic!("{other:?}"),
     };
     assert!(first > 500, "entry {first} is kept");

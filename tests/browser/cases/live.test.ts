@@ -375,3 +375,71 @@ browserTest('a page whose names shadow the document is mounted all the same', as
   assert.equal(await page.evaluate("Document.prototype.querySelector.call(document, '[dc-view]').innerHTML"), '<p>fine</p><script></script><b =x=""></b>');
   assert.deepEqual(problems, []);
 });
+
+browserTest('a mount token is shown, renewed without a reload, and a view that is taken away says so', async () => {
+  const { page, problems } = await open(VIEW.replace(' dc-at', ' dc-token="first" dc-at'));
+  let peer = await site.connection();
+  assert.deepEqual(await peer.frame('hello'), ['hello', 1, [['a', 'e:4', null, 'first']]]);
+  peer.send(['mounted', 'a', 7, 'e:4']);
+  peer.send(['token', 7, 'second']);
+  await page.waitForSelector('[dc-token=second][dc-state=live]');
+  peer.socket.close();
+  peer = await site.connection();
+  assert.deepEqual(await peer.frame('hello'), ['hello', 1, [['a', 'e:4', null, 'second']]]);
+  peer.send(['mounted', 'a', 3, 'e:4']);
+  peer.send(['revoked', 3]);
+  peer.send(['p', 3, 5, [['t', 2, 'secret']]]);
+  await page.waitForSelector('[dc-state=denied]');
+  assert.equal(await html(page), '<p>one</p>');
+  assert.deepEqual(problems, []);
+  peer.socket.close();
+  peer = await site.connection();
+  await peer.frame('hello');
+  peer.send(['denied', 'a']);
+  await page.waitForSelector('[dc-state=denied]');
+  assert.deepEqual(problems, ['domcast: the server does not let this page see `a`']);
+});
+
+browserTest('a view with a key hands it back, whatever it holds', async () => {
+  const keyed = VIEW.replace('dc-view="a"', 'dc-view="a" dc-view-key="4&quot;2"');
+  await open(keyed);
+  const peer = await site.connection();
+  assert.deepEqual(await peer.frame('hello'), ['hello', 1, [['a', 'e:4', '4"2']]]);
+});
+
+browserTest('messages of a topic reach its listeners until they stop, and one that throws harms no other', async () => {
+  const { page, peer, problems } = await openMounted();
+  await page.evaluate(() => {
+    const told: unknown[] = [];
+    const { domcast } = globalThis as unknown as { domcast: { on(topic: string, listener: (data: unknown) => void): () => void } };
+    domcast.on('news', () => {
+      throw new Error('on purpose');
+    });
+    const stop = domcast.on('news', (data) => {
+      told.push(data);
+      if (data === 'last') stop();
+    });
+    domcast.on('__proto__', (data) => told.push(['proto', data]));
+    Object.assign(globalThis, { told });
+  });
+  for (const data of [{ title: 'Tea' }, null, 'last', 'too late']) peer.send(['message', 'news', data]);
+  peer.send(['message', 'nobody listens', 1]);
+  peer.send(['message', '__proto__', 1]);
+  await until(page, 'told.length === 4');
+  assert.deepEqual(await page.evaluate('told'), [{ title: 'Tea' }, null, 'last', ['proto', 1]]);
+  assert.equal(problems.filter((problem) => problem.includes('on purpose')).length, 4);
+  problems.length = 0;
+});
+
+browserTest('the promise of an event holds the reply of its handler', async () => {
+  const { page, peer } = await openMounted();
+  const replies = page.evaluate(() => {
+    const { domcast } = globalThis as unknown as { domcast: { event(element: Element, handler: string): Promise<unknown> } };
+    const p = document.querySelector('p')!;
+    return Promise.all([domcast.event(p, 'one'), domcast.event(p, 'two')]);
+  });
+  await peer.frame('event');
+  peer.send(['ack', 1, { seen: 3 }]);
+  peer.send(['ack', 2]);
+  assert.deepEqual(await replies, [{ seen: 3 }, undefined]);
+});

@@ -4,6 +4,7 @@
 //! bind = "127.0.0.1:8000"              # where to listen
 //! token = "…"                          # what a push must bring; needed where other machines reach the server
 //! allowed_origins = ["https://a.org"]  # pages of other hosts that may connect
+//! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
 //! development = true                   # tell pages what is wrong; as a rule on a loopback address only
 //! redis = "redis://127.0.0.1"          # apply the pushes of this server's stream
 //! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
@@ -16,7 +17,12 @@
 //! template = "counter.html"            # below `templates/`
 //! state = "counter.json"               # a JSON object; or a table: { count = 0 }
 //! tick = { every = "2s", set = { count = "count + 1" } }
-//! handlers.add = { set = { count = "count + payload.by" }, push_only = true }
+//! handlers.add = { set = { count = "count + payload.by" }, push_only = true, reply = "count" }
+//!
+//! [[views]]
+//! name = "order"
+//! template = "order.html"
+//! keyed = true                         # a document per `key`, which the state then has too
 //!
 //! [[views]]
 //! name = "panel"                       # without a template: shows HTML as it is pushed
@@ -28,7 +34,7 @@
 use crate::{input, web};
 use anyhow::{Context, Result, anyhow, bail};
 use axum::http::HeaderValue;
-use domcast_axum::{DeclaredView, Edits, Limits, PushError};
+use domcast_axum::{DeclaredView, Edits, Limits, PushError, Rate};
 use domcast_push::DeclaredHandler;
 use domcast_template::Limits as TemplateLimits;
 use serde::Deserialize;
@@ -49,6 +55,7 @@ pub(super) struct Config {
     pub(super) bind: SocketAddr,
     pub(super) token: Option<String>,
     pub(super) allowed_origins: Vec<String>,
+    pub(super) allowed_hosts: Vec<String>,
     /// `None` is what fits the address.
     pub(super) development: Option<bool>,
     /// The address, and its line.
@@ -69,6 +76,8 @@ pub(super) struct View {
 
 pub(super) enum Source {
     Declared(DeclaredView),
+    /// One document per key.
+    Keyed(DeclaredView),
     /// The first content.
     Posted(String),
 }
@@ -115,6 +124,8 @@ struct RawConfig {
     token: Option<Spanned<String>>,
     #[serde(default)]
     allowed_origins: Vec<Spanned<String>>,
+    #[serde(default)]
+    allowed_hosts: Vec<Spanned<String>>,
     development: Option<bool>,
     redis: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
@@ -134,6 +145,9 @@ struct RawLimits {
     template_bytes: Option<usize>,
     output_bytes: Option<usize>,
     n_events: Option<usize>,
+    n_connections: Option<usize>,
+    frames_per_second: Option<u32>,
+    pushes_per_second: Option<u32>,
     hello: Option<Spanned<String>>,
     idle: Option<Spanned<String>>,
     write: Option<Spanned<String>>,
@@ -146,6 +160,8 @@ struct RawView {
     template: Option<Spanned<String>>,
     html: Option<Spanned<String>>,
     state: Option<Spanned<toml::Value>>,
+    #[serde(default)]
+    keyed: bool,
     tick: Option<RawTick>,
     #[serde(default)]
     handlers: BTreeMap<String, RawHandler>,
@@ -161,9 +177,11 @@ struct RawTick {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawHandler {
+    #[serde(default)]
     set: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     push_only: bool,
+    reply: Option<Spanned<String>>,
 }
 
 struct Reader<'a> {
@@ -193,6 +211,18 @@ impl Reader<'_> {
                 return Err(self.wrong(origin, &message));
             }
         }
+        for host in &raw.allowed_hosts {
+            let found = host.get_ref();
+            if found.is_empty()
+                || found.contains(['/', '@'])
+                || found.trim_end_matches(|char: char| char.is_ascii_digit()).ends_with(':')
+            {
+                return Err(self.wrong(
+                    host,
+                    &format!("`{found}` is no host, expected one such as `example.org`, without a port"),
+                ));
+            }
+        }
         let content_security_policy = match &raw.content_security_policy {
             Some(policy) => HeaderValue::from_str(policy.get_ref())
                 .map_err(|_| self.wrong(policy, "`content_security_policy` holds what no HTTP header can"))?,
@@ -204,6 +234,7 @@ impl Reader<'_> {
             bind,
             token: raw.token.map(Spanned::into_inner),
             allowed_origins: raw.allowed_origins.into_iter().map(Spanned::into_inner).collect(),
+            allowed_hosts: raw.allowed_hosts.into_iter().map(Spanned::into_inner).collect(),
             development: raw.development,
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
             content_security_policy,
@@ -222,11 +253,19 @@ impl Reader<'_> {
             (&mut limits.frame_bytes, raw.frame_bytes),
             (&mut limits.write_buffer_bytes, raw.write_buffer_bytes),
             (&mut limits.n_events, raw.n_events),
+            (&mut limits.n_connections, raw.n_connections),
             (&mut template_limits.source_bytes, raw.template_bytes),
             (&mut template_limits.output_bytes, raw.output_bytes),
         ];
         for (limit, size) in sizes {
             *limit = size.unwrap_or(*limit);
+        }
+        for (rate, per_second) in
+            [(&mut limits.frames, raw.frames_per_second), (&mut limits.pushes, raw.pushes_per_second)]
+        {
+            if let Some(per_second) = per_second {
+                *rate = Rate { per_second, burst: per_second.saturating_mul(2) };
+            }
         }
         let durations =
             [(&mut limits.hello, &raw.hello), (&mut limits.idle, &raw.idle), (&mut limits.write, &raw.write)];
@@ -241,9 +280,10 @@ impl Reader<'_> {
     fn view(&self, raw: RawView) -> Result<View> {
         let (name, line) = (raw.name.get_ref().clone(), self.line(&raw.name));
         let Some(template) = raw.template else {
-            let is_declared = raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
+            let is_declared = raw.keyed || raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
             if is_declared {
-                let message = format!("view `{name}` has no `template`: `state`, `tick` and `handlers` need one");
+                let message =
+                    format!("view `{name}` has no `template`: `state`, `keyed`, `tick` and `handlers` need one");
                 return Err(self.wrong(&raw.name, &message));
             }
             let html = match &raw.html {
@@ -269,11 +309,20 @@ impl Reader<'_> {
             let set = self.edits("handle_tick", set, &mut edits);
             declared = declared.tick(interval, set);
         }
-        for (handler, RawHandler { set, push_only }) in raw.handlers {
+        for (handler, RawHandler { set, push_only, reply }) in raw.handlers {
             let set = self.edits(&handler, set, &mut edits);
-            declared.handlers.insert(handler, DeclaredHandler { set, push_only });
+            if let Some(reply) = &reply {
+                let (line, expression) = (self.line(reply), reply.get_ref().clone());
+                edits.push(Edit { handler: handler.clone(), key: "reply".into(), expression, line });
+            }
+            let reply = reply.map(Spanned::into_inner);
+            declared.handlers.insert(handler, DeclaredHandler { set, push_only, reply });
         }
-        Ok(View { name, source: Source::Declared(declared), line, edits })
+        let source = match raw.keyed {
+            true => Source::Keyed(declared),
+            false => Source::Declared(declared),
+        };
+        Ok(View { name, source, line, edits })
     }
 
     fn edits(&self, handler: &str, set: BTreeMap<String, Spanned<String>>, all: &mut Vec<Edit>) -> Edits {

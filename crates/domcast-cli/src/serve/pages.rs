@@ -88,7 +88,8 @@ impl Pages {
     }
 
     fn render(&self, template: &str, path: &str) -> Response {
-        let views = self.domcast.hub().views().into_iter().map(|view| view.name).collect();
+        let views = self.domcast.hub().views().into_iter().filter(|view| view.key.is_none());
+        let views = views.map(|view| view.name).collect();
         match self.domcast.render_page(template, PageState { path, views }) {
             Ok(html) => answer(StatusCode::OK, html),
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use domcast_diff::{NodeId, Patches, Tree, apply};
 use domcast_parser::parse_fragment;
-use domcast_push::{Hub, Session};
+use domcast_push::{Client, Handling, Hub, Options, Session};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::pin;
@@ -15,6 +15,8 @@ pub(crate) struct Page {
     pub(crate) position: Option<String>,
     pub(crate) session: Option<Session>,
     document: Option<u64>,
+    pub(crate) key: Option<String>,
+    client: Client,
     pub(crate) n_patches: usize,
     pub(crate) n_snapshots: usize,
 }
@@ -22,7 +24,23 @@ pub(crate) struct Page {
 impl Page {
     /// Loads the page of a view; it is not connected yet.
     pub(crate) fn load(hub: &Hub, view: &str) -> Page {
-        let html = hub.html(view).unwrap();
+        Page::load_for(hub, view, None, Client::default())
+    }
+
+    /// Loads a page of a client; it is not connected yet.
+    pub(crate) fn load_for(hub: &Hub, view: &str, key: Option<&str>, client: Client) -> Page {
+        Page::of(view, &hub.html_for(&client, view, key).unwrap(), client)
+    }
+
+    /// Loads a page for a client and connects it.
+    pub(crate) fn open(hub: &Hub, view: &str, key: Option<&str>, client: Client) -> Page {
+        let mut page = Page::load_for(hub, view, key, client);
+        page.connect(hub);
+        assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
+        page
+    }
+
+    fn of(view: &str, html: &str, client: Client) -> Page {
         let (start, content) = html.split_once('>').unwrap();
         let attribute = |name: &str| {
             let (_, rest) = start.split_once(&format!(" {name}=\""))?;
@@ -36,17 +54,48 @@ impl Page {
         let tree = numbered(&parsed, &ids, next);
         assert_eq!(attribute("dc-sum").unwrap(), tree.checksum().to_string());
         let position = attribute("dc-at");
-        Page { view: view.into(), tree, position, session: None, document: None, n_patches: 0, n_snapshots: 0 }
+        let key = attribute("dc-view-key").map(|key| key.replace("&amp;", "&").replace("&lt;", "<"));
+        let view = view.into();
+        Page { view, tree, position, session: None, document: None, key, client, n_patches: 0, n_snapshots: 0 }
     }
 
     pub(crate) fn connect(&mut self, hub: &Hub) {
-        let session = hub.connect();
-        session.receive(&json!(["hello", 1, [[self.view, self.position]]]).to_string()).unwrap();
+        let session = hub.connect_as(self.client.clone());
+        let mut view = vec![json!(self.view), json!(self.position)];
+        view.extend(self.key.as_ref().map(|key| json!(key)));
+        session.receive(&json!(["hello", 1, [view]]).to_string()).unwrap();
         (self.session, self.document) = (Some(session), None);
     }
 
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
+    }
+
+    /// Loses the connection, and with it some of the frames that were written already.
+    pub(crate) fn lose(&mut self, n_frames: usize) {
+        for _ in 0..n_frames {
+            _ = self.session.as_ref().and_then(waiting);
+        }
+        self.disconnect();
+    }
+
+    /// Whether the server's number of the document is known.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.session.is_some() && self.document.is_some()
+    }
+
+    pub(crate) fn ask_for_a_snapshot(&mut self) {
+        if self.is_mounted() {
+            self.position = None;
+            let frame = json!(["resync", self.document]).to_string();
+            self.session.as_ref().unwrap().receive(&frame).unwrap();
+        }
+    }
+
+    /// Calls a handler; the work returned runs it.
+    pub(crate) fn event(&self, n: u32, handler: &str, payload: Value) -> Option<Handling> {
+        let frame = json!(["event", n, self.document, handler, payload]).to_string();
+        self.session.as_ref().unwrap().receive(&frame).unwrap()
     }
 
     /// Reads at most `limit` of the frames that wait; returns those that are not about content.
@@ -66,7 +115,8 @@ impl Page {
 
     fn patch(&mut self, frame: &Value) {
         assert_eq!(frame[1].as_u64(), self.document);
-        let position = self.position.take().expect("a page without a position gets a snapshot");
+        // A page that asked for a snapshot takes nothing else.
+        let Some(position) = self.position.take() else { return };
         let (epoch, version) = position.split_once(':').unwrap();
         let version: u64 = version.parse().unwrap();
         let from = frame.get(4).map_or_else(|| frame[2].as_u64().unwrap() - 1, |from| from.as_u64().unwrap());
@@ -140,8 +190,16 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
+/// Options of a hub that renders as often as it is pushed to.
+pub(crate) fn unlimited() -> Options {
+    Options { render_interval: None, ..Options::default() }
+}
+
 /// The HTML inside a view's element.
 pub(crate) fn content(hub: &Hub, view: &str) -> String {
-    let html = hub.html(view).unwrap();
+    content_of(&hub.html(view).unwrap())
+}
+
+pub(crate) fn content_of(html: &str) -> String {
     html.split_once('>').unwrap().1.strip_suffix("</div>").unwrap().to_owned()
 }

@@ -1,7 +1,13 @@
 //! The hub as adapters and authors of views see it.
 
+mod calls; // what handlers want besides changing their view
 mod client; // a page: a tree that follows frames
+mod coalescing; // many pushes, few renderings
+mod edits; // merge and patch
+mod keys; // one document per key, and private ones
 mod pushes; // what pushes do, and what they are told
+mod semantics; // the page that tells all this names tests that are there
 mod sessions; // what subscribers get
-mod simulation; // random pushes, slow readers and lost connections
+mod simulation; // all of it at random
+mod targets; // whom a push is for
 mod ticks; // what changes by itself

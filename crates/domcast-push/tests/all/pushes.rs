@@ -1,8 +1,8 @@
 //! What pushes do, and what their senders are told.
 
-use crate::client::{content, now};
+use crate::client::{content, now, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, Empty, Handlers, Hub, Options, Push, PushError, View};
+use domcast_push::{DeclaredView, Edits, Empty, Handlers, Hub, Push, PushError, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn hub() -> (Hub, Arc<AtomicUsize>) {
             ""
         });
     });
-    let hub = Hub::new(templates);
+    let hub = Hub::with_options(templates, unlimited());
     hub.register("orders", Orders { total: 1, names: Vec::new() }).unwrap();
     let declared = DeclaredView::new("declared.html")
         .state("count", 0)
@@ -181,7 +181,7 @@ fn pushes_that_wait_together_are_rendered_once_in_order() {
     });
     let outcomes: Vec<_> = pushes.map(|push| hub.submit(push).unwrap()).collect();
     for outcome in outcomes {
-        assert_eq!(now(outcome).unwrap().unwrap().version(), 1);
+        assert_eq!(now(outcome).unwrap().unwrap().version(), Some(1));
     }
     assert_eq!(n_renders.load(Ordering::Relaxed), 1);
     let appended: String = (0..100).filter(|n| n % 3 != 0).map(|n| format!("<i>{n}</i>")).collect();
@@ -302,7 +302,7 @@ fn wrong_declarations_are_refused_when_they_are_registered() {
 #[test]
 fn html_is_for_posted_views_only() {
     let (hub, _) = hub();
-    assert_eq!(hub.push_blocking(Push::html("panel", "<p>hot")).unwrap().version(), 1);
+    assert_eq!(hub.push_blocking(Push::html("panel", "<p>hot")).unwrap().version(), Some(1));
     assert_eq!(content(&hub, "panel"), "<p>hot</p>");
     let text = |push| hub.push_blocking(push).unwrap_err().to_string();
     assert_eq!(text(Push::html("orders", "x")), "view `orders` is rendered from a template and takes no HTML");
@@ -332,7 +332,7 @@ async fn an_edited_template_shows_with_the_state_kept() {
     std::fs::create_dir_all(&folder).unwrap();
     let write = |source: &str| std::fs::write(folder.join("orders.html"), source).unwrap();
     write("<b>{{ total }}</b>");
-    let hub = Hub::with_options(Templates::from_folder(&folder), Options::default());
+    let hub = Hub::with_options(Templates::from_folder(&folder), unlimited());
     hub.register("orders", Orders { total: 1, names: Vec::new() }).unwrap();
     hub.push(Push::state("orders", [("total", 7)])).await.unwrap();
     write("<i>{{ total }}</i>");
@@ -355,7 +355,7 @@ fn check(pushes: &[Push], outcomes: &[&str], html: &str) {
     let found: Vec<String> = submitted
         .into_iter()
         .map(|outcome| match now(outcome).expect("nobody else has the view") {
-            Ok(receipt) => format!("ok {}", receipt.version()),
+            Ok(receipt) => format!("ok {}", receipt.version().unwrap()),
             Err(error) => error.to_string(),
         })
         .collect();

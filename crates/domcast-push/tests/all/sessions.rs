@@ -1,9 +1,10 @@
 //! What subscribers get: what they miss, once, and nothing else.
 
-use crate::client::{Page, content, now, waiting};
+use crate::client::{Page, content, now, unlimited, waiting};
 use domcast_push::template::Templates;
 use domcast_push::{HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn hub(options: Options) -> Hub {
     let hub = Hub::with_options(Templates::from_sources([("", ""); 0]), options);
@@ -13,7 +14,7 @@ fn hub(options: Options) -> Hub {
 }
 
 fn push(hub: &Hub, html: &str) -> u64 {
-    hub.push_blocking(Push::html("panel", html)).unwrap().version()
+    hub.push_blocking(Push::html("panel", html)).unwrap().version().unwrap()
 }
 
 fn frames(page: &Page) -> Vec<Value> {
@@ -22,7 +23,7 @@ fn frames(page: &Page) -> Vec<Value> {
 
 #[test]
 fn connecting_to_a_fresh_page_sends_nothing_but_the_greeting() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     page.connect(&hub);
     assert_eq!(frames(&page), [json!(["mounted", "panel", 0, page.position])]);
@@ -30,7 +31,7 @@ fn connecting_to_a_fresh_page_sends_nothing_but_the_greeting() {
 
 #[test]
 fn what_changed_between_page_and_connection_arrives_once() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     push(&hub, "<p>1</p>");
     push(&hub, "<p>2</p>");
@@ -45,7 +46,7 @@ fn what_changed_between_page_and_connection_arrives_once() {
 #[test]
 fn a_page_older_than_the_history_gets_one_snapshot() {
     let history = HistoryLimits { n_updates: 2, ..HistoryLimits::default() };
-    let hub = hub(Options { history, ..Options::default() });
+    let hub = hub(Options { history, ..unlimited() });
     let mut old = Page::load(&hub, "panel");
     push(&hub, "<p>1</p>");
     let mut newer = Page::load(&hub, "panel");
@@ -59,9 +60,24 @@ fn a_page_older_than_the_history_gets_one_snapshot() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_was_away_longer_than_the_history_is_kept_gets_one_snapshot() {
+    let history = HistoryLimits { age: Duration::from_secs(60), ..HistoryLimits::default() };
+    let hub = hub(Options { history, ..unlimited() });
+    let mut pages = [0, 1].map(|_| Page::load(&hub, "panel"));
+    hub.push(Push::html("panel", "<p>1</p>")).await.unwrap();
+    for (page, (n_seconds, expected)) in pages.iter_mut().zip([(60, (1, 0)), (1, (0, 1))]) {
+        tokio::time::advance(Duration::from_secs(n_seconds)).await;
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!((page.n_patches, page.n_snapshots), expected);
+        assert_eq!(page.tree.to_html(), "<p>1</p>");
+    }
+}
+
 #[test]
 fn positions_that_mean_nothing_here_get_a_snapshot() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     push(&hub, "<p>1</p>");
     let position = Page::load(&hub, "panel").position.unwrap();
     let epoch = position.split(':').next().unwrap();
@@ -76,7 +92,7 @@ fn positions_that_mean_nothing_here_get_a_snapshot() {
 
 #[test]
 fn an_unknown_view_is_answered_and_the_others_are_mounted() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let session = hub.connect();
     session.receive(r#"["hello", 1, [["nothing", null], ["other", null]]]"#).unwrap();
     assert_eq!(waiting(&session), Some(json!(["unknown", "nothing"])));
@@ -87,7 +103,7 @@ fn an_unknown_view_is_answered_and_the_others_are_mounted() {
 #[test]
 fn a_slow_reader_gets_one_patch_list_to_the_newest_state() {
     let mailbox = MailboxLimits { n_frames: 4, ..MailboxLimits::default() };
-    let hub = hub(Options { mailbox, ..Options::default() });
+    let hub = hub(Options { mailbox, ..unlimited() });
     let (mut slow, mut quick) = (Page::load(&hub, "panel"), Page::load(&hub, "panel"));
     slow.connect(&hub);
     quick.connect(&hub);
@@ -214,7 +230,7 @@ fn a_client_that_acknowledges_and_stops_is_held_and_then_gets_the_newest_state_o
 
 #[test]
 fn a_page_that_lost_its_way_asks_for_a_snapshot() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     page.connect(&hub);
     push(&hub, "<p>1</p>");
@@ -226,7 +242,7 @@ fn a_page_that_lost_its_way_asks_for_a_snapshot() {
 
 #[test]
 fn subscribers_share_the_bytes_of_a_frame() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let sessions = [hub.connect(), hub.connect()];
     let position = Page::load(&hub, "panel").position;
     for session in &sessions {
@@ -241,7 +257,7 @@ fn subscribers_share_the_bytes_of_a_frame() {
 
 #[test]
 fn a_session_that_ends_is_subscribed_no_more() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     page.connect(&hub);
     assert_eq!(hub.views()[1].subscribers, 1);
@@ -251,7 +267,7 @@ fn a_session_that_ends_is_subscribed_no_more() {
 
 #[test]
 fn ids_stay_short_on_a_page_that_lives_long() {
-    let hub = hub(Options::default());
+    let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     page.connect(&hub);
     for n in 0..2000 {
@@ -275,7 +291,7 @@ async fn in_development_a_page_is_told_of_faults_and_of_their_end() {
     std::fs::create_dir_all(&folder).unwrap();
     let write = |source: &str| std::fs::write(folder.join("a.html"), source).unwrap();
     write("{% if %}");
-    let hub = Hub::with_options(Templates::from_folder(&folder), Options { development: true, ..Options::default() });
+    let hub = Hub::with_options(Templates::from_folder(&folder), Options { development: true, ..unlimited() });
     hub.register_declared("a", domcast_push::DeclaredView::new("a.html")).unwrap();
     let mut page = Page::load(&hub, "a");
     page.connect(&hub);

@@ -1,0 +1,158 @@
+//! Metrics: the hub's statistics as Prometheus reads them, at `GET /metrics`, for who may push.
+
+use crate::access::check_sender;
+use crate::api::Refusal;
+use crate::domcast::Domcast;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, header};
+use domcast_push::{Counter, Histogram, Hub, ViewInfo, ViewStatistics};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use tokio::runtime::Handle;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(crate) async fn metrics(
+    State(domcast): State<Domcast>,
+    request: Request,
+) -> Result<([(HeaderName, &'static str); 1], String), Refusal> {
+    check_sender(&domcast, request.headers(), request.uri().host())?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], domcast.metrics()))
+}
+
+impl Domcast {
+    /// Returns the metrics as OpenMetrics text, for an application that serves them with its own.
+    pub fn metrics(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Metrics(self.hub().clone())));
+        let mut text = String::new();
+        text::encode(&mut text, &registry).expect("writing to a string cannot fail");
+        text
+    }
+}
+
+type Count = fn(&ViewStatistics) -> &Counter;
+type ViewCounter = (&'static str, &'static str, Count);
+type ViewGauge = (&'static str, &'static str, fn(&ViewInfo) -> u64);
+type ViewHistogram = (&'static str, &'static str, fn(&ViewStatistics) -> &Histogram);
+
+const VIEW_COUNTERS: [ViewCounter; 13] = [
+    ("domcast_pushes", "Pushes that were applied", |view| &view.pushes),
+    ("domcast_events", "Events of browsers that were handled", |view| &view.events),
+    ("domcast_ticks", "Ticks", |view| &view.ticks),
+    ("domcast_refused", "Pushes, events and ticks that were refused or failed", |view| &view.refused),
+    ("domcast_drops", "Pushes, events and ticks that were lost; must be 0", |view| &view.lost),
+    ("domcast_turns", "Turns, each for all that waited", |view| &view.turns),
+    ("domcast_coalesced", "Pushes, events and ticks that shared the turn of another one", |view| &view.coalesced),
+    ("domcast_renders", "Renderings of the template", |view| &view.renders),
+    ("domcast_render_failures", "Renderings that failed", |view| &view.render_failures),
+    ("domcast_diffs", "Comparisons of an old tree with a new one", |view| &view.diffs),
+    ("domcast_encodings", "Patch lists encoded, each once for all subscribers", |view| &view.updates),
+    ("domcast_patch_bytes", "Bytes of these patch lists", |view| &view.patch_bytes),
+    ("domcast_deliveries", "Patch lists put into the queues of subscribers", |view| &view.deliveries),
+];
+
+const RESYNCS: [(&str, Count); 4] = [
+    ("asked", |view| &view.resyncs_asked),
+    ("behind", |view| &view.resyncs_behind),
+    ("slow", |view| &view.resyncs_slow),
+    ("restart", |view| &view.resyncs_restart),
+];
+
+const VIEW_HISTOGRAMS: [ViewHistogram; 4] = [
+    ("domcast_render_seconds", "Rendering the template", |view| &view.render_time),
+    ("domcast_parse_seconds", "Parsing what was rendered", |view| &view.parse_time),
+    ("domcast_diff_seconds", "Finding the patches", |view| &view.diff_time),
+    ("domcast_encode_seconds", "Encoding the patches", |view| &view.encode_time),
+];
+
+/// Lists the views, the documents of one with keys added up.
+pub(crate) fn by_view(hub: &Hub) -> Vec<ViewInfo> {
+    let mut views: Vec<ViewInfo> = Vec::new();
+    for document in hub.views() {
+        match views.last_mut() {
+            Some(view) if view.name == document.name => {
+                view.subscribers += document.subscribers;
+                view.waiting += document.waiting;
+            }
+            _ => views.push(document),
+        }
+    }
+    views
+}
+
+#[derive(Debug)]
+struct Metrics(Hub);
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let views = by_view(&self.0);
+        let hub = self.0.statistics();
+        let hub_counters = [
+            ("domcast_sessions_opened", "Sessions that were opened", &hub.sessions_opened),
+            ("domcast_frames_received", "Frames that clients sent", &hub.frames_received),
+            ("domcast_frames_malformed", "Frames that were not of the protocol", &hub.frames_malformed),
+        ];
+        for (name, help, counter) in hub_counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            family.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
+        }
+        let sessions = hub.sessions_opened.get().saturating_sub(hub.sessions_closed.get());
+        let mut family =
+            encoder.encode_descriptor("domcast_sessions", "Sessions that are open", None, MetricType::Gauge)?;
+        family.encode_gauge(&sessions)?;
+
+        if let Ok(runtime) = Handle::try_current() {
+            let help = "Tasks of the runtime that are alive";
+            let mut family = encoder.encode_descriptor("domcast_tasks", help, None, MetricType::Gauge)?;
+            family.encode_gauge(&(runtime.metrics().num_alive_tasks() as u64))?;
+        }
+
+        for (name, help, counter) in VIEW_COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for view in &views {
+                let count = counter(&view.statistics).get();
+                family.encode_family(&[("view", &*view.name)])?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let help = "Snapshots instead of patches, by cause";
+        let mut family = encoder.encode_descriptor("domcast_resyncs", help, None, MetricType::Counter)?;
+        for view in &views {
+            for (cause, counter) in RESYNCS {
+                let labels = [("view", &*view.name), ("cause", cause)];
+                let count = counter(&view.statistics).get();
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let gauges: [ViewGauge; 3] = [
+            ("domcast_subscribers", "Sessions that have mounted the view", |view| view.subscribers as u64),
+            ("domcast_queue_depth", "Pushes, events and ticks that wait for a turn", |view| view.waiting as u64),
+            ("domcast_broken", "1 while the view cannot be rendered", |view| view.statistics.is_broken().into()),
+        ];
+        for (name, help, gauge) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for view in &views {
+                family.encode_family(&[("view", &*view.name)])?.encode_gauge(&gauge(view))?;
+            }
+        }
+        for (name, help, histogram) in VIEW_HISTOGRAMS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for view in &views {
+                let histogram = histogram(&view.statistics);
+                let bounds = Histogram::BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+                let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets()).collect();
+                let count = buckets.iter().map(|(_, count)| count).sum();
+                family.encode_family(&[("view", &*view.name)])?.encode_histogram::<NoLabelSet>(
+                    histogram.sum().as_secs_f64(),
+                    count,
+                    &buckets,
+                    None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

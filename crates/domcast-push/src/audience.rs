@@ -1,0 +1,107 @@
+//! Who looks on: which user, which session of a browser, which tab; and whom a push is for.
+
+use crate::mailbox::Mailbox;
+use bytes::Bytes;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whom a push is for. What is set must all be so; the default is everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// The sessions of this user.
+    pub user: Option<String>,
+    /// The tabs of this session of a browser.
+    pub session: Option<String>,
+    /// This tab.
+    pub tab: Option<String>,
+    /// All but this tab.
+    pub except: Option<String>,
+}
+
+/// Who is at the other end of a connection, as the server that embeds the hub knows: from its cookies, never from the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The user, if somebody is logged in.
+    pub user: Option<String>,
+    /// The session of the browser, which all its tabs share.
+    pub session: Option<String>,
+    /// The topics whose messages the page gets.
+    pub topics: BTreeSet<String>,
+}
+
+/// A client on its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tab {
+    /// Names the connection, in every process.
+    pub(crate) id: Arc<str>,
+    pub(crate) client: Arc<Client>,
+}
+
+impl Audience {
+    /// Whether it is everybody.
+    pub fn is_everybody(&self) -> bool {
+        *self == Audience::default()
+    }
+
+    pub(crate) fn holds(&self, tab: &Tab) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        is(&self.user, tab.client.user.as_deref())
+            && is(&self.session, tab.client.session.as_deref())
+            && is(&self.tab, Some(&tab.id))
+            && self.except.as_deref() != Some(&tab.id)
+    }
+
+    /// Whether a message goes to these whether they subscribed to its topic or not.
+    fn is_named(&self) -> bool {
+        self.user.is_some() || self.session.is_some() || self.tab.is_some()
+    }
+}
+
+/// All connections of a hub, and which topics they are subscribed to.
+#[derive(Debug, Default)]
+pub(crate) struct Tabs {
+    tabs: Mutex<HashMap<Arc<str>, Connected>>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    tab: Tab,
+    topics: BTreeSet<String>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Tabs {
+    pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>) {
+        let topics = tab.client.topics.clone();
+        let connected = Connected { tab: tab.clone(), topics, mailbox: Arc::clone(mailbox) };
+        self.lock().insert(Arc::clone(&tab.id), connected);
+    }
+
+    pub(crate) fn disconnect(&self, tab: &str) {
+        self.lock().remove(tab);
+    }
+
+    pub(crate) fn subscribe(&self, tab: &str, topic: &str) {
+        if let Some(connected) = self.lock().get_mut(tab) {
+            connected.topics.insert(topic.into());
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, tab: &str, topic: &str) {
+        if let Some(connected) = self.lock().get_mut(tab) {
+            connected.topics.remove(topic);
+        }
+    }
+
+    /// Puts a message into the mailboxes of an audience; returns how many took it.
+    pub(crate) fn tell(&self, topic: &str, audience: &Audience, frame: &Bytes) -> usize {
+        let is_named = audience.is_named();
+        let wants =
+            |connected: &&Connected| audience.holds(&connected.tab) && (is_named || connected.topics.contains(topic));
+        self.lock().values().filter(wants).filter(|connected| connected.mailbox.message(frame)).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Connected>> {
+        self.tabs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! Slots: one document with its source, its subscribers and the inputs that wait for it.
+//!
+//! A slot has two halves with a lock each. The *live* half is the source: turns run on it, one at a time, and user code
+//! (handlers, templates) runs in turns only. The *shown* half is the document with its subscribers: it is locked for the
+//! moment of an update, never while user code runs, so pages and new subscribers never wait for a slow handler.
+//!
+//! Locks are taken in this order: live, views, shown, queue, mailbox. Nothing is awaited while one but the first is held.
+
+use crate::audience::{Audience, Tab};
+use crate::call::Sender;
+use crate::document::Document;
+use crate::error::PushError;
+use crate::mailbox::Mailbox;
+use crate::push::Receipt;
+use crate::statistics::ViewStatistics;
+use crate::turn::{Input, Live};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// One document and all that belongs to it.
+pub(crate) struct Slot {
+    pub(crate) view: Arc<str>,
+    queue: Mutex<Queue>,
+    // Tokio's, because it is fair and waiting for it does not block a thread.
+    pub(crate) live: tokio::sync::Mutex<Live>,
+    shown: Mutex<Shown>,
+    /// Whether a tick is under way.
+    pub(crate) is_ticking: AtomicBool,
+    pub(crate) statistics: Arc<ViewStatistics>,
+}
+
+/// The half of a slot that everybody sees.
+pub(crate) struct Shown {
+    pub(crate) document: Document,
+    pub(crate) subscribers: Vec<Subscriber>,
+    pub(crate) tick_interval: Option<Duration>,
+    /// When somebody last asked for the document, or left it.
+    pub(crate) used_at: Instant,
+}
+
+pub(crate) struct Subscriber {
+    pub(crate) tab: Tab,
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+/// What an input came to.
+pub(crate) struct Answer {
+    pub(crate) receipt: Receipt,
+    /// What the handler pushed on, under way.
+    pub(crate) follow_ups: Vec<Ticket>,
+}
+
+/// The inputs that wait for a turn.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    next_id: u64,
+    /// Before this no turn begins.
+    closed_until: Option<Instant>,
+}
+
+pub(crate) struct Waiting {
+    id: u64,
+    pub(crate) input: Input,
+    pub(crate) answer: oneshot::Sender<Result<Answer, PushError>>,
+}
+
+/// The right to an answer; dropping it withdraws what still waits.
+pub(crate) struct Ticket {
+    pub(crate) slot: Arc<Slot>,
+    id: u64,
+    answer: oneshot::Receiver<Result<Answer, PushError>>,
+    is_answered: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(live: Live, document: Document, statistics: Arc<ViewStatistics>) -> Slot {
+        let view = Arc::clone(document.view());
+        let tick_interval = live.tick_interval();
+        let shown = Shown { document, subscribers: Vec::new(), tick_interval, used_at: Instant::now() };
+        Slot {
+            view,
+            queue: Mutex::default(),
+            live: tokio::sync::Mutex::new(live),
+            shown: Mutex::new(shown),
+            is_ticking: AtomicBool::new(false),
+            statistics,
+        }
+    }
+
+    /// Puts an input at the end of the queue.
+    pub(crate) fn enqueue(self: &Arc<Slot>, input: Input) -> Ticket {
+        let n_waiting = self.queue().waiting.len();
+        self.insert(n_waiting, input)
+    }
+
+    /// Puts an input into the queue behind the first `idx`.
+    pub(crate) fn insert(self: &Arc<Slot>, idx: usize, input: Input) -> Ticket {
+        let (sender, answer) = oneshot::channel();
+        let mut queue = self.queue();
+        let id = queue.next_id;
+        queue.next_id += 1;
+        let idx = idx.min(queue.waiting.len());
+        queue.waiting.insert(idx, Waiting { id, input, answer: sender });
+        Ticket { slot: Arc::clone(self), id, answer, is_answered: false }
+    }
+
+    /// Takes all that waits.
+    pub(crate) fn take_waiting(&self) -> VecDeque<Waiting> {
+        std::mem::take(&mut self.queue().waiting)
+    }
+
+    /// Says that no turn begins before `until`.
+    pub(crate) fn close_until(&self, until: Instant) {
+        self.queue().closed_until = Some(until);
+    }
+
+    /// Returns when the next turn may begin, if that is not now.
+    pub(crate) fn opens_at(&self) -> Option<Instant> {
+        let closed_until = self.queue().closed_until?;
+        (closed_until > Instant::now()).then_some(closed_until)
+    }
+
+    pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unsubscribe(&self, tab: &str) {
+        let mut shown = self.shown();
+        shown.subscribers.retain(|subscriber| &*subscriber.tab.id != tab);
+        shown.used_at = Instant::now();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many inputs wait.
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
+    /// Counts the inputs of a turn by what became of them.
+    pub(crate) fn count<T>(&self, inputs: &[Input], outcomes: &[Result<T, PushError>]) {
+        let statistics = &*self.statistics;
+        statistics.turns.add(1);
+        statistics.coalesced.add(inputs.len() - 1);
+        for (input, outcome) in inputs.iter().zip(outcomes) {
+            let counter = match (outcome, input) {
+                (Err(_), _) => &statistics.refused,
+                (Ok(_), Input::Change(_, Sender::Browser(_))) => &statistics.events,
+                (Ok(_), Input::Change(_, _)) => &statistics.pushes,
+                (Ok(_), Input::Tick) => &statistics.ticks,
+                (Ok(_), Input::Render) => continue,
+            };
+            counter.add(1);
+        }
+    }
+
+    pub(crate) fn lost(&self) -> PushError {
+        self.statistics.lost.add(1);
+        PushError::Lost { view: self.view.to_string() }
+    }
+}
+
+impl Shown {
+    /// Whether this is the document of somebody in the audience: of a private view, whose only viewer has it.
+    pub(crate) fn is_for(&self, audience: &Audience) -> bool {
+        let mut tabs = self.subscribers.iter().map(|subscriber| &*subscriber.tab.id);
+        let is_left_out = audience.except.as_deref().is_some_and(|except| tabs.clone().any(|tab| tab == except));
+        let is_meant = audience.tab.as_deref().is_none_or(|wanted| tabs.any(|tab| tab == wanted));
+        is_meant && !is_left_out
+    }
+}
+
+impl Ticket {
+    /// Returns the answer if it is there already.
+    pub(crate) fn take_answer(&mut self) -> Option<Result<Answer, PushError>> {
+        let answer = match self.answer.try_recv() {
+            Ok(answer) => answer,
+            Err(oneshot::error::TryRecvError::Empty) => return None,
+            Err(oneshot::error::TryRecvError::Closed) => Err(self.slot.lost()),
+        };
+        self.is_answered = true;
+        Some(answer)
+    }
+
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, PushError>> {
+        let answer = std::task::ready!(Pin::new(&mut self.answer).poll(cx));
+        self.is_answered = true;
+        Poll::Ready(answer.unwrap_or_else(|_| Err(self.slot.lost())))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let mut queue = self.slot.queue();
+        if let Some(idx) = queue.waiting.iter().position(|waiting| waiting.id == self.id) {
+            queue.waiting.remove(idx);
+        }
+    }
+}

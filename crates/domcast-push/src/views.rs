@@ -1,0 +1,200 @@
+//! The views of a hub by name, and their documents: one for all, or one per key, made when it is first used.
+//!
+//! A document of a key is dropped once nobody has used it for a while and nobody holds it: no subscriber, no push under way.
+//! Whoever holds a slot got it under the lock of its view, so a slot that is held by its view alone stays so under it.
+
+use crate::audience::{Audience, Client};
+use crate::error::PushError;
+use crate::memo::Memo;
+use crate::slot::Slot;
+use crate::source::Source;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many documents with a key a view may have, and for how long unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentLimits {
+    /// Documents of one view.
+    pub n_documents: usize,
+    /// How long a document is kept, with its state, after its last subscriber left and the last push to it. Pages that load and
+    /// do not connect keep theirs so long too.
+    pub idle: Duration,
+}
+
+impl Default for DocumentLimits {
+    fn default() -> DocumentLimits {
+        DocumentLimits { n_documents: 10_000, idle: Duration::from_secs(60) }
+    }
+}
+
+/// All views by name.
+#[derive(Default)]
+pub(crate) struct Views(RwLock<BTreeMap<Arc<str>, Documents>>);
+
+/// The documents of one view.
+#[derive(Clone)]
+pub(crate) enum Documents {
+    /// Everybody sees the same one.
+    One(Arc<Slot>),
+    /// One per key.
+    Keyed(Arc<Keyed>),
+}
+
+pub(crate) struct Keyed {
+    pub(crate) make: Box<Make>,
+    /// Whether a key is a secret of one client.
+    pub(crate) is_private: bool,
+    /// What its documents share. Those of a view with keys differ as a rule, so only private ones do.
+    pub(crate) memo: Option<Arc<Memo>>,
+    slots: Mutex<BTreeMap<Arc<str>, Owned>>,
+}
+
+/// Makes the source of a key, for the client that asks first.
+pub(crate) type Make = dyn Fn(&str, &Client) -> Result<Box<dyn Source>, PushError> + Send + Sync;
+
+/// A document and, in a private view, the client that it was made for.
+struct Owned {
+    slot: Arc<Slot>,
+    owner: Client,
+}
+
+impl Owned {
+    fn is_of(&self, client: &Client) -> bool {
+        self.owner.user == client.user && self.owner.session == client.session
+    }
+}
+
+/// Says the same of a key that nobody has and of one that somebody else has.
+pub(crate) fn no_such_key(view: &str) -> PushError {
+    PushError::WrongKey { view: view.into(), reason: "has no document of this key".into() }
+}
+
+impl Views {
+    pub(crate) fn insert(&self, name: Arc<str>, documents: Documents) -> Result<(), PushError> {
+        let mut views = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if views.contains_key(&name) {
+            return Err(PushError::NameTaken { view: name.to_string() });
+        }
+        views.insert(name, documents);
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, view: &str) -> Result<(Arc<str>, Documents), PushError> {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = views.get_key_value(view).map(|(name, documents)| (Arc::clone(name), documents.clone()));
+        known.ok_or_else(|| PushError::UnknownView {
+            view: view.into(),
+            known: views.keys().map(|name| name.to_string()).collect(),
+        })
+    }
+
+    /// Returns all documents that there are now.
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let slots = |documents: &Documents| match documents {
+            Documents::One(slot) => vec![Arc::clone(slot)],
+            Documents::Keyed(keyed) => keyed.slots().values().map(|owned| Arc::clone(&owned.slot)).collect(),
+        };
+        views.values().flat_map(slots).collect()
+    }
+
+    /// Forgets what was rendered with templates that changed.
+    pub(crate) fn forget_renderings(&self) {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for documents in views.values() {
+            match documents {
+                Documents::Keyed(keyed) => keyed.memo.iter().for_each(|memo| memo.clear()),
+                Documents::One(_) => {}
+            }
+        }
+    }
+
+    /// Drops the documents that are idle too long; returns when to look again.
+    pub(crate) fn drop_idle(&self, idle: Duration) -> Option<Instant> {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keyed = views.values().filter_map(|documents| match documents {
+            Documents::Keyed(keyed) => Some(keyed),
+            Documents::One(_) => None,
+        });
+        keyed.filter_map(|keyed| keyed.drop_idle(idle)).min()
+    }
+}
+
+impl Keyed {
+    pub(crate) fn new(is_private: bool, make: Box<Make>) -> Keyed {
+        Keyed { make, is_private, memo: is_private.then(Arc::default), slots: Mutex::default() }
+    }
+
+    /// Returns the document of a key, if there is one that this client may see.
+    pub(crate) fn get(&self, key: &str, client: &Client) -> Option<Arc<Slot>> {
+        let slots = self.slots();
+        let owned = slots.get(key).filter(|owned| !self.is_private || owned.is_of(client))?;
+        owned.slot.shown().used_at = Instant::now();
+        Some(Arc::clone(&owned.slot))
+    }
+
+    /// Whether there is a document of this key, whoever may see it.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.slots().contains_key(key)
+    }
+
+    /// Adds a document, or returns the one that somebody else added meanwhile.
+    pub(crate) fn insert(
+        &self,
+        view: &str,
+        key: Arc<str>,
+        slot: Arc<Slot>,
+        owner: Client,
+        limits: DocumentLimits,
+    ) -> Result<Arc<Slot>, PushError> {
+        if self.slots().len() >= limits.n_documents {
+            self.drop_idle(limits.idle);
+        }
+        let mut slots = self.slots();
+        match slots.get(&key) {
+            Some(owned) if self.is_private && !owned.is_of(&owner) => return Err(no_such_key(view)),
+            Some(owned) => return Ok(Arc::clone(&owned.slot)),
+            None => {}
+        }
+        if slots.len() >= limits.n_documents {
+            return Err(PushError::TooManyDocuments { view: view.into(), limit: limits.n_documents });
+        }
+        slots.insert(key, Owned { slot: Arc::clone(&slot), owner });
+        Ok(slot)
+    }
+
+    /// Returns the documents of an audience. Only private ones belong to somebody.
+    pub(crate) fn of(&self, audience: &Audience) -> Vec<Arc<Slot>> {
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        let is_meant = |owned: &&Owned| {
+            is(&audience.user, &owned.owner.user)
+                && is(&audience.session, &owned.owner.session)
+                && owned.slot.shown().is_for(audience)
+        };
+        let slots = self.slots();
+        let meant = slots.values().filter(is_meant);
+        meant.map(|owned| Arc::clone(&owned.slot)).collect()
+    }
+
+    fn drop_idle(&self, idle: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        self.slots().retain(|_, owned| {
+            if Arc::strong_count(&owned.slot) > 1 {
+                return true;
+            }
+            let until = owned.slot.shown().used_at + idle;
+            if until > now {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+            until > now
+        });
+        next
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Owned>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
