@@ -38,7 +38,7 @@ A file named `-` is standard input.";
 enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
-    Push(push::Args),
+    Push(Box<push::Args>),
     Render(render::Args),
     Parse(parse::Args),
     Diff(diff::Args),

@@ -142,7 +142,7 @@ impl Session {
         }
         let mounted = mounted.insert(BTreeMap::new());
         for Greeting { view, position, key } in views {
-            match self.hub.mountable(&self.tab.client, &view, key.as_deref()) {
+            match self.hub.visible(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
                     mounted.insert(document, slot);
@@ -189,11 +189,14 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
+        let mut has_keys = false;
         for slot in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
-            slot.unsubscribe(&self.tab.id);
+            has_keys |= slot.unsubscribe(&self.tab.id);
         }
-        // What this session held may be dropped some time.
-        self.hub.ticks_changed().notify_waiters();
+        if has_keys {
+            // Some time what this session used is to be dropped.
+            self.hub.ticks_changed().notify_waiters();
+        }
     }
 }
 
