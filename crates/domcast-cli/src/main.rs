@@ -39,7 +39,7 @@ A file named `-` is standard input.";
 enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
-    Push(push::Args),
+    Push(Box<push::Args>),
     Load(load::Args),
     Render(render::Args),
     Parse(parse::Args),

@@ -196,6 +196,8 @@ impl Hub {
     ///
     /// `make` gives the view of a key when it is first used: when a page shows it, or a push names it. A document that nobody
     /// uses any more is dropped with its state (see [`Options::documents`]), and made anew by `make` when it is needed again.
+    /// Refuse keys that do not exist, in `make` or with [`authorize`](Self::authorize): else anybody who may load a page can fill
+    /// the number of documents with made-up ones.
     ///
     /// ```
     /// # use domcast_push::{Hub, Push, PushError, View};
@@ -386,7 +388,7 @@ impl Hub {
             }
             (_, key) => key,
         };
-        Ok(self.slot(view, key, client)?.shown().document.container())
+        Ok(self.visible(client, view, key)?.shown().document.container())
     }
 
     /// Lists the documents by name and key.
@@ -429,10 +431,11 @@ impl Hub {
         Session::new(self.clone(), id, tab, mailbox, gate)
     }
 
-    /// Says which clients may mount which view, with which key. It is asked whenever a page connects, so also before a client
-    /// that was away gets what it missed; a refused view counts as unknown. Without it everybody may. The first call counts.
-    pub fn authorize(&self, may_mount: impl Fn(&Client, &str, Option<&str>) -> bool + Send + Sync + 'static) {
-        _ = self.inner.guard.set(Box::new(may_mount));
+    /// Says which clients may see which view, with which key. It is asked whenever a page is rendered or connects, so also before
+    /// a client that was away gets what it missed; a refused view counts as unknown. Without it everybody may. The first call
+    /// counts.
+    pub fn authorize(&self, may_see: impl Fn(&Client, &str, Option<&str>) -> bool + Send + Sync + 'static) {
+        _ = self.inner.guard.set(Box::new(may_see));
     }
 
     /// Reads the templates anew and renders every view again, keeping its state. Returns the errors of those that cannot be.
@@ -446,10 +449,10 @@ impl Hub {
         errors
     }
 
-    /// Returns the document that a client mounts.
-    pub(crate) fn mountable(&self, client: &Client, view: &str, key: Option<&str>) -> Result<Arc<Slot>, PushError> {
+    /// Returns the document that a client asks for, if it may see it.
+    pub(crate) fn visible(&self, client: &Client, view: &str, key: Option<&str>) -> Result<Arc<Slot>, PushError> {
         match self.inner.guard.get() {
-            Some(may_mount) if !may_mount(client, view, key) => Err(no_such_key(view)),
+            Some(may_see) if !may_see(client, view, key) => Err(no_such_key(view)),
             _ => self.slot(view, key, client),
         }
     }

@@ -246,7 +246,7 @@ impl Session {
                 self.mailbox.answer(frame::denied(&view));
                 continue;
             }
-            match self.hub.mountable(&self.tab.client, &view, key.as_deref()) {
+            match self.hub.visible(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
                     mounted.insert(document, Mount::Live(slot));
@@ -295,12 +295,15 @@ impl Drop for Session {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
         self.hub.statistics().sessions_closed.add(1);
+        let mut has_keys = false;
         for mount in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
             let Mount::Live(slot) = mount else { continue };
-            slot.unsubscribe(&self.tab.id);
+            has_keys |= slot.unsubscribe(&self.tab.id);
         }
-        // What this session held may be dropped some time.
-        self.hub.ticks_changed().notify_waiters();
+        if has_keys {
+            // Some time what this session used is to be dropped.
+            self.hub.ticks_changed().notify_waiters();
+        }
     }
 }
 

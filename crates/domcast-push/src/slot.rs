@@ -132,10 +132,12 @@ impl Slot {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn unsubscribe(&self, tab: &str) {
+    /// Ends a subscription; returns whether the document is one of a key.
+    pub(crate) fn unsubscribe(&self, tab: &str) -> bool {
         let mut shown = self.shown();
         shown.subscribers.retain(|subscriber| &*subscriber.tab.id != tab);
         shown.used_at = Instant::now();
+        shown.document.key().is_some()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -160,7 +160,7 @@ impl View for Counter {
 
     fn handlers(handlers: &mut Handlers<Self>) {
         handlers.on("add", |view: &mut Self, n: u64| {
-            if n % 1000 == 0 {
+            if n.is_multiple_of(1000) {
                 std::thread::sleep(Duration::from_millis(20));
             }
             (view.n_calls, view.sum) = (view.n_calls + 1, view.sum + n);

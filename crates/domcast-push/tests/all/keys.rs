@@ -307,4 +307,5 @@ fn who_may_no_longer_look_gets_no_replay() {
     page.connect(&hub);
     assert_eq!(page.read(usize::MAX), [json!(["unknown", "order"])] as [Value; 1]);
     assert_eq!(page.tree.to_html(), "42");
+    assert_eq!(hub.html_keyed("order", "42").unwrap_err().to_string(), "view `order` has no document of this key");
 }
