@@ -100,7 +100,7 @@ fn explain_prints_what_the_parts_of_a_template_read() {
     let dir = folder("explain", &files);
     let outcome = run(&dir, &["explain", "page.html"], b"");
     let expected = "page.html:1 hole name; reads name\n\
-                    page.html:2 opaque, because the loop is recursive; reads r, rows\n\
+                    page.html:2 opaque, because the loop is recursive; reads rows, r\n\
                     1 fine-grained, 1 opaque, 0 run at every update\n";
     assert_eq!((outcome.code, &*outcome.out, &*outcome.err), (0, expected, ""));
     let piped = run(&dir, &["explain", "-"], b"{{ a.b }}");

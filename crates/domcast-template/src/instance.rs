@@ -160,7 +160,7 @@ impl HoleValue {
 
 fn escape(text: &str, html: &mut String) {
     let is_special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | b'/');
-    match text.as_bytes().iter().any(|byte| is_special(byte)) {
+    match text.as_bytes().iter().any(is_special) {
         false => html.push_str(text),
         true => _ = write!(html, "{}", HtmlEscape(text)),
     }

@@ -12,8 +12,15 @@ use crate::program::expr::Failed;
 use crate::program::{For, PartKind};
 use crate::state::{List, State};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+/// A loop in a fragment.
+#[derive(Clone, Copy)]
+pub(super) struct LoopPart<'a> {
+    pub(super) id: FragmentId,
+    pub(super) part: usize,
+    pub(super) of: &'a For,
+}
 
 /// A new list, copied only where it has to be.
 enum Listed {
@@ -90,13 +97,8 @@ impl Instance {
     }
 
     /// Brings the items of a loop up to date with its list as it is now.
-    pub(super) fn compare_items(
-        &mut self,
-        id: FragmentId,
-        part: usize,
-        of: &For,
-        pass: &mut Pass<'_>,
-    ) -> Result<(), Failed> {
+    pub(super) fn compare_items(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
+        let LoopPart { id, part, of } = at;
         let (listed, len) = listed(of, pass)?;
         let n_old = self.items(id, part).items.len();
         let n_new = match &listed {
@@ -108,16 +110,16 @@ impl Instance {
         let len_differs = of.reads_length && self.items(id, part).len != len;
         if visits_all || len_differs {
             for idx in 0..n_start {
-                self.visit_same(id, part, idx, LoopAt { index0: idx, len }, len_differs, pass)?;
+                self.visit_same(at, LoopAt { index0: idx, len }, len_differs, pass)?;
             }
         }
         if n_start + n_end < n_old.max(n_new) {
-            self.replace_items(id, part, of, &listed, (n_start, n_end, len), pass)?;
+            self.replace_items(at, &listed, (n_start, n_end, len), pass)?;
         }
         let moves = of.reads_position && n_old != n_new;
         if visits_all || len_differs || moves {
             for idx in n_new - n_end..n_new {
-                self.visit_same(id, part, idx, LoopAt { index0: idx, len }, len_differs || moves, pass)?;
+                self.visit_same(at, LoopAt { index0: idx, len }, len_differs || moves, pass)?;
             }
         }
         let items = self.items_mut(id, part);
@@ -143,14 +145,12 @@ impl Instance {
 
     fn visit_same(
         &mut self,
-        id: FragmentId,
-        part: usize,
-        idx: usize,
+        of: LoopPart<'_>,
         at: LoopAt,
         loop_differs: bool,
         pass: &mut Pass<'_>,
     ) -> Result<(), Failed> {
-        let Item { fragment, target } = self.items(id, part).items[idx].clone();
+        let Item { fragment, target } = self.items(of.id, of.part).items[at.index0].clone();
         self.visit_item(fragment, None, &target, at, loop_differs, &[], pass)
     }
 
@@ -180,9 +180,7 @@ impl Instance {
     /// Replaces the items between the ends.
     fn replace_items(
         &mut self,
-        id: FragmentId,
-        part: usize,
-        of: &For,
+        LoopPart { id, part, of }: LoopPart<'_>,
         listed: &Listed,
         (n_start, n_end, len): (usize, usize, Option<usize>),
         pass: &mut Pass<'_>,
@@ -198,7 +196,7 @@ impl Instance {
         let old: Vec<Item> = items.items[n_start..items.items.len() - n_end].to_vec();
         let len_differs = of.reads_length && items.len != len;
         let next = items.items.get(items.items.len() - n_end).map(|item| item.fragment);
-        let pairs = self.pair(of, &old, &targets, n_start, len, pass)?;
+        let pairs = self.pair(of, &old, &targets, LoopAt { index0: n_start, len }, pass)?;
         let visits_all = pass.touches(&of.outer);
         let mut new = Vec::with_capacity(targets.len());
         for (idx, (target, pair)) in targets.into_iter().zip(&pairs).enumerate() {
@@ -216,7 +214,7 @@ impl Instance {
             };
             new.push(Item { fragment, target });
         }
-        self.push_edits(id, part as u32, &old, &new, &pairs, next, pass);
+        pass.push_items((id, part as u32), &old, &new, &pairs, next);
         let n_new = new.len();
         self.items_mut(id, part).items.splice(n_start..n_start + old.len(), new);
         pass.undo.push(Undo::Items(id, part, n_start, n_new, old));
@@ -229,48 +227,42 @@ impl Instance {
         of: &For,
         old: &[Item],
         new: &[Bound],
-        n_start: usize,
-        len: Option<usize>,
+        first: LoopAt,
         pass: &mut Pass<'_>,
     ) -> Result<Vec<Option<usize>>, Failed> {
         if old.is_empty() || new.is_empty() {
             return Ok(vec![None; new.len()]);
         }
         let key = self.key_part(of, pass);
-        let new_ids = match key {
-            None => new.iter().map(Identity::of_target).collect(),
-            Some(key) => {
-                let mut ids = Vec::with_capacity(new.len());
-                for (idx, target) in new.iter().enumerate() {
-                    let at = LoopAt { index0: n_start + idx, len };
-                    ids.push(Identity::of(&self.new_key(of, key, target, at, pass)?));
-                }
-                ids
-            }
-        };
+        // Most items keep their place, and need not be looked for.
+        let mut pairs: Vec<Option<usize>> =
+            (0..new.len()).map(|idx| old.get(idx).filter(|old| old.target.is_same(&new[idx])).map(|_| idx)).collect();
+        let mut is_paired = vec![false; old.len()];
+        pairs.iter().flatten().for_each(|idx| is_paired[*idx] = true);
         let old_id = |item: &Item| match key {
             None => Identity::of_target(&item.target),
             Some(key) => self.key_of(item.fragment, key).map_or(Identity::None, Identity::of),
         };
-        // Most often every item keeps its place.
-        let is_in_place = |(old, new): (&Item, &Identity)| *new != Identity::None && old_id(old) == *new;
-        if old.len() == new.len() && old.iter().zip(&new_ids).all(is_in_place) {
-            return Ok((0..new.len()).map(Some).collect());
-        }
-        let mut by_id = HashMap::with_capacity(old.len());
-        for (idx, item) in old.iter().enumerate() {
+        let mut by_id = HashMap::new();
+        for (idx, item) in old.iter().enumerate().filter(|(idx, _)| !is_paired[*idx]) {
             match old_id(item) {
                 Identity::None => {}
-                id => {
-                    if let Entry::Vacant(entry) = by_id.entry(id) {
-                        entry.insert(idx);
-                    }
-                }
+                id => _ = by_id.entry(id).or_insert(idx),
             }
         }
-        let mut is_paired = vec![false; old.len()];
-        let mut pairs: Vec<Option<usize>> =
-            new_ids.iter().map(|id| by_id.remove(id).inspect(|idx| is_paired[*idx] = true)).collect();
+        for idx in 0..new.len() {
+            if pairs[idx].is_some() {
+                continue;
+            }
+            let id = match key {
+                None => Identity::of_target(&new[idx]),
+                Some(key) => {
+                    let at = LoopAt { index0: first.index0 + idx, ..first };
+                    Identity::of(&self.new_key(of, key, &new[idx], at, pass)?)
+                }
+            };
+            pairs[idx] = by_id.remove(&id).inspect(|old_idx| is_paired[*old_idx] = true);
+        }
         if key.is_none() {
             let mut left_over = (0..old.len()).filter(|idx| !is_paired[*idx]);
             for pair in pairs.iter_mut().filter(|pair| pair.is_none()) {
@@ -279,30 +271,31 @@ impl Instance {
         }
         Ok(pairs)
     }
+}
 
-    fn push_edits(
-        &self,
-        fragment: FragmentId,
-        part: u32,
+impl Pass<'_> {
+    /// Adds the edits that make old items of a loop new ones; `next` is the item after them.
+    fn push_items(
+        &mut self,
+        (fragment, part): (FragmentId, u32),
         old: &[Item],
         new: &[Item],
         pairs: &[Option<usize>],
         next: Option<FragmentId>,
-        pass: &mut Pass<'_>,
     ) {
         let mut stays = vec![false; old.len()];
         pairs.iter().flatten().for_each(|idx| stays[*idx] = true);
         for (item, _) in old.iter().zip(&stays).filter(|(_, stays)| !**stays) {
-            pass.edits.push(Edit::Remove { fragment, part, item: item.fragment });
-            pass.dropped.push(item.fragment);
+            self.edits.push(Edit::Remove { fragment, part, item: item.fragment });
+            self.dropped.push(item.fragment);
         }
         let is_still = longest_increasing(pairs);
         let mut before = next;
         for (idx, item) in new.iter().enumerate().rev() {
             let item = item.fragment;
             match pairs[idx] {
-                None => pass.edits.push(Edit::Insert { fragment, part, item, before }),
-                Some(_) if !is_still[idx] => pass.edits.push(Edit::Move { fragment, part, item, before }),
+                None => self.edits.push(Edit::Insert { fragment, part, item, before }),
+                Some(_) if !is_still[idx] => self.edits.push(Edit::Move { fragment, part, item, before }),
                 Some(_) => {}
             }
             before = Some(item);
@@ -313,10 +306,8 @@ impl Instance {
 /// The list of a loop as it is now, and the length that it tells its body.
 fn listed(of: &For, pass: &mut Pass<'_>) -> Result<(Listed, Option<usize>), Failed> {
     let is_plain = of.filter.is_none() && matches!(of.target, crate::program::Target::Name);
-    if is_plain {
-        if let State::List(list) = &*pass.scope.eval(&of.iter)? {
-            return Ok((Listed::Shared(list.clone()), Some(list.len())));
-        }
+    if is_plain && let State::List(list) = &*pass.scope.eval(&of.iter)? {
+        return Ok((Listed::Shared(list.clone()), Some(list.len())));
     }
     let (targets, len) = pass.scope.items(of)?;
     Ok((Listed::Copied(targets), len))

@@ -6,6 +6,7 @@
 //!
 //! Every change of the instance is logged while the pass runs and undone if anything fails.
 
+use super::items::LoopPart;
 use super::{Fragment, FragmentId, HoleValue, Instance, Item, Items, LoopAt, Slot, bind};
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
@@ -333,28 +334,28 @@ impl Instance {
             true => None,
             false => pass.named_items(&of.iter),
         };
-        let Some(named) = named else { return self.compare_items(id, part, of, pass) };
+        let Some(named) = named else { return self.compare_items(LoopPart { id, part, of }, pass) };
         let list = match &*pass.scope.eval(&of.iter)? {
             State::List(list) => list.clone(),
-            _ => return self.compare_items(id, part, of, pass),
+            _ => return self.compare_items(LoopPart { id, part, of }, pass),
         };
         if let Some(otherwise) = self.items(id, part).otherwise {
             return match named[..] {
                 [] => self.visit(otherwise, pass),
-                _ => self.compare_items(id, part, of, pass),
+                _ => self.compare_items(LoopPart { id, part, of }, pass),
             };
         }
         for (idx, rest) in named {
-            let Some(state) = list.get(idx) else { return self.compare_items(id, part, of, pass) };
+            let Some(state) = list.get(idx) else { return self.compare_items(LoopPart { id, part, of }, pass) };
             let items = self.items(id, part);
-            let Some(item) = items.items.get(idx) else { return self.compare_items(id, part, of, pass) };
+            let Some(item) = items.items.get(idx) else { return self.compare_items(LoopPart { id, part, of }, pass) };
             let (fragment, at) = (item.fragment, LoopAt { index0: idx, len: items.len });
             let target = bind(&of.target, state.clone())?;
             if target.is_same(&item.target) {
                 continue;
             }
             if !self.has_key_of(fragment, of, &target, at, pass)? {
-                return self.compare_items(id, part, of, pass);
+                return self.compare_items(LoopPart { id, part, of }, pass);
             }
             let old = std::mem::replace(&mut self.items_mut(id, part).items[idx].target, target.clone());
             pass.undo.push(Undo::Target(id, part, idx, old.clone()));

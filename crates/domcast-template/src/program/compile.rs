@@ -440,19 +440,19 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 Stmt::WithBlock(with) => {
                     let n_names = self.names.len();
                     for (target, expr) in &with.assignments {
-                        self.bind(target, expr, stmt, place, parts)?;
+                        self.bind(target, expr, place, parts)?;
                     }
                     self.inline(&with.body, Place { shares_names: false, ..place }, parts)?;
                     self.names.truncate(n_names);
                 }
-                Stmt::Set(set) => self.bind(&set.target, &set.expr, stmt, place, parts)?,
+                Stmt::Set(set) => self.bind(&set.target, &set.expr, place, parts)?,
                 Stmt::SetBlock(set) => {
                     let engine::Expr::Var(_) = &set.target else {
                         return Err(Whole("a namespace is written to".into()));
                     };
                     // The code captures the block, then gives what it was bound to.
                     let (code, reads) = self.code(std::slice::from_ref(stmt), Some(&set.target), place)?;
-                    self.push_let(&set.target, Expr::Code(code), reads, stmt, place, parts)?;
+                    self.push_let(&set.target, Expr::Code(code), reads, place, parts)?;
                 }
                 Stmt::AutoEscape(escape) => match self.autoescape(&escape.enabled) {
                     Some(inner) => {
@@ -718,13 +718,12 @@ impl<'x, 'a> Compiler<'x, 'a> {
         &mut self,
         target: &'x engine::Expr<'a>,
         expr: &'x engine::Expr<'a>,
-        stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let expr = self.expr(expr, place, &mut reads)?;
-        self.push_let(target, expr, reads, stmt, place, parts)
+        self.push_let(target, expr, reads, place, parts)
     }
 
     fn push_let(
@@ -732,7 +731,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         target: &'x engine::Expr<'a>,
         expr: Expr,
         reads: Reads,
-        stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
@@ -740,7 +738,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         self.bind_names(target, self.n_locals);
         self.n_locals += compiled.n_names();
         let kind = PartKind::Let(Let { target: compiled, expr });
-        parts.push(part(kind, reads, source_of(place.file, target.span()), place.file, line_of(stmt)));
+        parts.push(part(kind, reads, source_of(place.file, target.span()), place.file, target.span().start_line));
         Ok(())
     }
 

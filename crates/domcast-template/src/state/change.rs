@@ -281,7 +281,7 @@ impl State {
                 }
                 (false, State::Null) => {}
                 (true, value) => {
-                    Arc::make_mut(map).get_mut(key).expect("it has the key").merge_at(value, path, changed)
+                    Arc::make_mut(map).get_mut(key).expect("it has the key").merge_at(value, path, changed);
                 }
                 (false, value) => {
                     // Inside of what is new, `null` removes too.

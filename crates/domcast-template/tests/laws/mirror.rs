@@ -68,7 +68,7 @@ impl Mirror {
                     *one = new;
                     coming.extend(new);
                 }
-                Edit::Remove { fragment, part, item } => _ = take(self.inside(fragment, part).0, item),
+                Edit::Remove { fragment, part, item } => take(self.inside(fragment, part).0, item),
                 Edit::Insert { fragment, part, item, before } => {
                     put(self.inside(fragment, part).0, item, before);
                     coming.push(item);
