@@ -690,7 +690,7 @@ async fn server_sent_events_and_posts_carry_the_same_frames() {
     assert_eq!((answer.0, answer.2), (204, String::new()));
     assert_eq!(http.hear().await, json!(["p", 0, 1, [["t", 2, "1"]]]));
     assert_eq!(http.hear().await, json!(["ack", 1]));
-    assert_eq!(http.hear().await, json!(["refused", 2, "there is no such handler"]));
+    assert_eq!(http.hear().await, json!(["refused", 2, "there is no such handler", "0.2"]));
     assert_eq!(http.last, 4);
 }
 
