@@ -29,6 +29,37 @@ impl Builder {
         Builder { columns }
     }
 
+    /// A tree that holds its root, and room for `n_nodes` nodes. Nodes of `prototype` can be [appended](Self::append_like)
+    /// without a copy of their names, attributes and texts.
+    pub fn like(prototype: &Tree, n_nodes: usize) -> Builder {
+        let mut columns = Columns::new(0);
+        columns.slots.reserve(n_nodes);
+        columns.pools = prototype.0.pools.clone();
+        Builder { columns }
+    }
+
+    /// Appends a copy of a node of the prototype to `parent`, without what is below it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node. `prototype` is that of [`like`](Self::like): the caller sees to it.
+    #[inline]
+    pub fn append_like(&mut self, parent: NodeId, prototype: &Tree, id: NodeId) -> NodeId {
+        let content = prototype.0.slots[id.0 as usize].content;
+        assert!(!matches!(content, Content::Hole | Content::Root), "{id:?} is no node that can be appended");
+        NodeId(self.columns.append(parent.0, content))
+    }
+
+    /// The attributes of an element of the prototype, for one that differs in some of them.
+    pub fn attributes_of(&self, prototype: &Tree, id: NodeId) -> Vec<(Namespace, Symbol, Text)> {
+        match prototype.0.slots[id.0 as usize].content {
+            Content::Element { list, .. } => {
+                self.columns.pools.list(list).iter().map(|slot| (slot.namespace, slot.name, slot.value)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The number of nodes, the root among them.
     #[inline]
     pub fn n_nodes(&self) -> usize {

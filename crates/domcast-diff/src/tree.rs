@@ -95,6 +95,13 @@ impl Tree {
         }
     }
 
+    /// Returns the part of its source that an element was made of, from its start tag to its end tag, if a parser noted it
+    /// and nothing in it changed since. Elements that the source implies have none.
+    pub fn source(&self, id: NodeId) -> Option<&str> {
+        let span = self.0.slot(id.0)?.span;
+        (span.len != 0).then(|| self.0.pools.str(span))
+    }
+
     /// Returns the parent of a node that exists and is not the root.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
         node_id(self.0.slot(id.0)?.parent)
