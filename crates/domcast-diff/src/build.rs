@@ -50,14 +50,45 @@ impl Builder {
         NodeId(self.columns.append(parent.0, content))
     }
 
-    /// The attributes of an element of the prototype, for one that differs in some of them.
-    pub fn attributes_of(&self, prototype: &Tree, id: NodeId) -> Vec<(Namespace, Symbol, Text)> {
+    /// Appends a copy of an element of the prototype with other attributes, without what is below it.
+    ///
+    /// # Panics
+    ///
+    /// As [`append_like`](Self::append_like), and if the node is no element.
+    pub fn append_like_with(&mut self, parent: NodeId, prototype: &Tree, id: NodeId, list: List) -> NodeId {
         match prototype.0.slots[id.0 as usize].content {
-            Content::Element { list, .. } => {
-                self.columns.pools.list(list).iter().map(|slot| (slot.namespace, slot.name, slot.value)).collect()
-            }
-            _ => Vec::new(),
+            Content::Element { namespace, name, .. } => self.append_element(parent, namespace, name, list),
+            _ => panic!("{id:?} is not an element"),
         }
+    }
+
+    /// Keeps a copy of the attributes of an element of the prototype, for other values; it has at least one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the node is no element.
+    pub fn list_like(&mut self, prototype: &Tree, id: NodeId) -> List {
+        let Content::Element { list, .. } = prototype.0.slots[id.0 as usize].content else {
+            panic!("{id:?} is not an element");
+        };
+        let pools = &mut self.columns.pools;
+        let (start, end) = pools.lists[list as usize];
+        let copy = pools.attributes.len();
+        pools.attributes.extend_from_within(start as usize..end as usize);
+        pools.lists.push((copy as u32, pools.attributes.len() as u32));
+        List((pools.lists.len() - 1) as u32)
+    }
+
+    /// Gives the attribute at a position of a list that no element has yet another value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no attribute at this position.
+    pub fn set_value(&mut self, list: List, idx: usize, value: &str) {
+        let pools = &mut self.columns.pools;
+        let value = pools.push_text(value);
+        let (start, end) = pools.lists[list.0 as usize];
+        pools.attributes[start as usize..end as usize][idx].value = value;
     }
 
     /// The number of nodes, the root among them.

@@ -12,7 +12,7 @@ use crate::digest::Folding;
 use crate::element;
 use crate::name::Name;
 use crate::node::{Attributes, VNode};
-use crate::patch::Patches;
+use crate::patch::{Patch, Patches};
 use crate::tree::{NodeId, Tree};
 use std::collections::HashMap;
 
@@ -83,6 +83,30 @@ impl<'a> Editor<'a> {
 
     fn attributes(&self, id: NodeId) -> Attributes<'a> {
         self.tree.element(id).unwrap_or_else(|| panic!("{id:?} is not an element")).attributes
+    }
+
+    /// Removes a node with all in it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node.
+    pub fn remove(&mut self, id: NodeId) {
+        let parent = self.tree.parent(id).unwrap_or_else(|| panic!("{id:?} is not in the tree"));
+        let is_only_child = self.tree.first_child(parent) == self.tree.last_child(parent);
+        self.listing.patches.push(match is_only_child {
+            true => Patch::Clear { parent },
+            false => Patch::Remove { nodes: vec![id] },
+        });
+    }
+
+    /// Inserts a text node before the child `before` of `parent`, or at the end.
+    pub fn insert_text(&mut self, parent: NodeId, before: Option<NodeId>, text: &str) {
+        let mut new = Tree::new();
+        let id = new.append(NodeId::ROOT, VNode::Text(text));
+        let (nodes, _) = self.listing.take_new(&new, &[id]);
+        // Nobody asks for the id of a text.
+        self.listing.inserted.pop();
+        self.listing.patches.push(Patch::Insert { parent, before, nodes });
     }
 
     /// Gives a node other children. Those that are kept may be put in another order; `new` is the tree that the new ones stand in, each
