@@ -221,14 +221,18 @@ impl TemplateDocument {
     fn update_parts(&mut self, edits: &Edits, skeleton: &Skeleton, trace: &mut Trace) -> Result<Patches, Odd> {
         let Work { runs, tags, contents } = self.work(edits, skeleton);
         (trace.n_runs, trace.n_tags, trace.n_contents) = (runs.len(), tags.len(), contents.len());
+        let (sets_texts, mut set_elements) = (!runs.is_empty(), Vec::new());
         let mut editor = Editor::new(&self.tree);
         for (fragment, run) in runs {
             set_run(skeleton, &self.instance, &self.kept, &self.tree, &mut editor, fragment, run)?;
         }
         for (fragment, node) in tags {
-            set_tag(skeleton, &self.instance, &self.kept, &self.tree, &mut editor, fragment, node)?;
+            let id = owner_id(skeleton, &self.kept, fragment, Owner::Node(node));
+            set_tag(skeleton, &self.instance, &self.tree, &mut editor, (fragment, node, id))?;
+            set_elements.push(id);
         }
         let mut stamped = Vec::new();
+        let mut is_sure_to_differ = true;
         if !contents.is_empty() {
             let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, 64);
             let mut texts = Vec::new();
@@ -237,8 +241,10 @@ impl TemplateDocument {
                 lists.push(stamper.children(fragment, owner, &self.tree, &mut texts)?);
             }
             let (new, places) = stamper.finish();
-            for (id, text) in texts {
-                editor.set_text(id, &text);
+            let look = Look { tree: &self.tree, new: &new, texts: &texts, sets_texts, set_elements: &set_elements };
+            is_sure_to_differ = lists.iter().any(|(parent, children)| look.differs(*parent, children));
+            for (id, text) in &texts {
+                editor.set_text(*id, text);
             }
             for (parent, children) in lists {
                 editor.set_children(parent, &children, &new, skeleton.may_lose);
@@ -247,6 +253,9 @@ impl TemplateDocument {
         }
         let mut firsts = Vec::new();
         let patches = editor.finish_with(|new, id| firsts.push((new, id)));
+        if !is_sure_to_differ && self.stays_equal(&patches, skeleton) {
+            return Ok(Patches::default());
+        }
         apply(&mut self.tree, &patches).expect("the patches of an editor fit its tree");
         firsts.sort_unstable();
         let mut firsts = firsts.into_iter().peekable();
@@ -259,6 +268,20 @@ impl TemplateDocument {
             *id = NodeId(run.1.0 + (id.0 - run.0.0));
         }
         Ok(patches)
+    }
+
+    /// Whether patches lead to a tree that is equal, as where two rows change places that look alike. Then the nodes stay, and
+    /// become those of other fragments.
+    fn stays_equal(&mut self, patches: &Patches, skeleton: &Skeleton) -> bool {
+        let mut patched = self.tree.clone();
+        apply(&mut patched, patches).expect("the patches of an editor fit its tree");
+        if patched != self.tree {
+            return false;
+        }
+        self.kept.clear();
+        let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
+        self.is_linked = finder.all().is_ok();
+        true
     }
 
     /// Finds out what is to be looked at.
@@ -338,6 +361,51 @@ impl TemplateDocument {
     }
 }
 
+/// A look at new lists of children beside the old ones.
+struct Look<'a> {
+    tree: &'a Tree,
+    /// What new children stand in.
+    new: &'a Tree,
+    /// The texts that change.
+    texts: &'a [(NodeId, String)],
+    /// Whether texts elsewhere change too.
+    sets_texts: bool,
+    /// Elements whose attributes change.
+    set_elements: &'a [NodeId],
+}
+
+impl Look<'_> {
+    /// Whether a list of children is another one than before, for all that can be said without making the change.
+    fn differs(&self, parent: NodeId, children: &[Child]) -> bool {
+        let mut old = self.tree.children(parent);
+        let any_differs = children.iter().any(|child| match (old.next(), *child) {
+            (None, _) => true,
+            (Some(old), Child::Kept(id)) if old == id => self.texts.iter().any(|(text, _)| *text == id),
+            (Some(old), Child::Kept(id)) => {
+                let is_settled = !self.sets_texts && self.set_elements.is_empty() && self.texts.is_empty();
+                self.are_different(old, self.tree, id, is_settled)
+            }
+            (Some(old), Child::New(id)) => self.are_different(old, self.new, id, true),
+        });
+        any_differs || old.next().is_some()
+    }
+
+    /// Whether two nodes differ. If the new one is not settled, only what cannot change any more counts.
+    fn are_different(&self, old: NodeId, tree: &Tree, new: NodeId, is_settled: bool) -> bool {
+        match (self.tree.get(old), tree.get(new)) {
+            (Some(VNode::Element(old)), Some(VNode::Element(element))) => {
+                let has_its_attributes = is_settled || !self.set_elements.contains(&new);
+                if old.name != element.name || (has_its_attributes && !old.attributes.same(element.attributes)) {
+                    return true;
+                }
+            }
+            (Some(VNode::Text(_)), Some(VNode::Text(_))) | (Some(VNode::Comment(_)), Some(VNode::Comment(_))) => {}
+            _ => return true,
+        }
+        is_settled && !self.tree.is_equal_at(old, tree, new)
+    }
+}
+
 /// Adds what was not added right before.
 fn push<T: PartialEq>(list: &mut Vec<T>, entry: T) {
     if list.last() != Some(&entry) {
@@ -402,13 +470,10 @@ fn set_run(
 fn set_tag(
     skeleton: &Skeleton,
     instance: &Instance,
-    kept: &Kept,
     tree: &Tree,
     editor: &mut Editor<'_>,
-    fragment: FragmentId,
-    node: u32,
+    (fragment, node, id): (FragmentId, u32, NodeId),
 ) -> Result<(), Odd> {
-    let id = owner_id(skeleton, kept, fragment, Owner::Node(node));
     let tag = match &skeleton.nodes[node as usize].tag {
         Tag::Values(values, tag) => {
             let mut value_text = String::new();
