@@ -64,12 +64,15 @@ impl Page {
 
 fn table() -> Element {
     let state = STATE.with_borrow(Rc::clone);
-    let rows: Vec<VNode> = state.rows.iter().map(|row| tr(row, state.is_selected(row))).collect();
-    let rows = if rows.is_empty() { DynamicNode::default() } else { DynamicNode::Fragment(rows) };
-    Ok(VNode::new(None, TABLE, Box::new([rows]), Box::new([])))
+    Ok(table_of(state.rows.iter().map(|row| tr(row, state.is_selected(row))).collect()))
 }
 
-fn tr(row: &Row, is_selected: bool) -> VNode {
+pub(crate) fn table_of(rows: Vec<VNode>) -> VNode {
+    let rows = if rows.is_empty() { DynamicNode::default() } else { DynamicNode::Fragment(rows) };
+    VNode::new(None, TABLE, Box::new([rows]), Box::new([]))
+}
+
+pub(crate) fn tr(row: &Row, is_selected: bool) -> VNode {
     let class = if is_selected { "danger" } else { "" };
     let texts = [DynamicNode::Text(VText::new(row.id)), DynamicNode::Text(VText::new(&row.label))];
     let attributes: [Box<[Attribute]>; 2] = [

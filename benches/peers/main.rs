@@ -15,35 +15,18 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode, measurement:
 use domcast_benches::{Change, Page, pages};
 use domcast_diff::{NodeId, Patches, Tree, VNode, apply, diff};
 use domcast_parser::{parse_document, parse_fragment};
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
-use std::time::{Duration, SystemTime};
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Names the part that a process measures.
-const PART: &str = "DOMCAST_BENCH_PART";
 const PAGES: &str = "pages";
 const SIZES: [usize; 2] = [1_000, 10_000];
 
 fn main() -> ExitCode {
-    if let Ok(part) = std::env::var(PART) {
-        measure(&part);
-        return ExitCode::SUCCESS;
-    }
-    let start = SystemTime::now();
-    let parts = std::iter::once(PAGES.to_owned()).chain(changes().map(|(change, n_rows)| group_name(change, n_rows)));
-    for part in parts {
-        let program = std::env::current_exe().expect("a running program has a path");
-        let status = Command::new(program).args(std::env::args_os().skip(1)).env(PART, &part).status();
-        if !status.is_ok_and(|status| status.success()) {
-            eprintln!("`{part}` failed");
-            return ExitCode::FAILURE;
-        }
-    }
-    summary::print(&output_directory(), start);
-    ExitCode::SUCCESS
+    let changes = changes().map(|(change, n_rows)| group_name(change, n_rows));
+    let parts: Vec<String> = std::iter::once(PAGES.to_owned()).chain(changes).collect();
+    domcast_benches::run(&parts, measure, summary::print)
 }
 
 /// Every change at every size.
@@ -55,26 +38,14 @@ fn group_name(change: Change, n_rows: usize) -> String {
     format!("{} of {n_rows}", change.name())
 }
 
-/// Where Criterion keeps its figures: `target/criterion`, wherever `target` is.
-fn output_directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../criterion")
-}
-
-fn measure(part: &str) {
-    let mut criterion = Criterion::default()
-        .output_directory(&output_directory())
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400))
-        .sample_size(10)
-        .nresamples(2_000)
-        .configure_from_args();
+fn measure(criterion: &mut Criterion, part: &str) {
     if part == PAGES {
-        pages().iter().for_each(|page| measure_page(&mut criterion, page));
+        pages().iter().for_each(|page| measure_page(criterion, page));
         return;
     }
     let (change, n_rows) =
         changes().find(|&(change, n_rows)| group_name(change, n_rows) == part).expect("a part is one of ours");
-    measure_change(&mut criterion, change, n_rows);
+    measure_change(criterion, change, n_rows);
 }
 
 fn measure_page(criterion: &mut Criterion, page: &Page) {

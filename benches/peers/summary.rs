@@ -1,11 +1,7 @@
 //! The table at the end: Criterion's medians side by side.
 
 use crate::{changes, group_name};
-use domcast_benches::pages;
-use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use domcast_benches::{Figures, pages, ratio, time};
 
 pub(crate) const PARSE: &str = "domcast parse";
 pub(crate) const HTML5EVER: &str = "html5ever+rcdom parse";
@@ -19,9 +15,9 @@ pub(crate) const APPLY: &str = "domcast apply";
 pub(crate) const JSON: &str = "domcast to JSON";
 pub(crate) const BINARY: &str = "domcast to binary";
 
-/// Prints what was measured since `start`.
-pub(crate) fn print(directory: &Path, start: SystemTime) {
-    let rows: Vec<(String, Figures)> = pages()
+/// Prints what was measured.
+pub(crate) fn print(figures: &Figures) {
+    let rows: Vec<(String, String)> = pages()
         .iter()
         .map(|page| {
             (
@@ -30,8 +26,7 @@ pub(crate) fn print(directory: &Path, start: SystemTime) {
             )
         })
         .chain(changes().map(|(change, n_rows)| (group_name(change, n_rows), group_name(change, n_rows))))
-        .map(|(title, group)| (title, Figures { directory: directory.join(group), start }))
-        .filter(|(_, figures)| figures.median(PARSE).is_some())
+        .filter(|(_, group)| figures.median(group, PARSE).is_some())
         .collect();
     if rows.is_empty() {
         return;
@@ -67,8 +62,8 @@ pub(crate) fn print(directory: &Path, start: SystemTime) {
         "binary"
     );
     println!("{}", "-".repeat(166));
-    for (title, figures) in &rows {
-        let median = |name| figures.median(name);
+    for (title, group) in &rows {
+        let median = |name| figures.median(group, name);
         let (parse, html5ever, both) = (median(PARSE), median(HTML5EVER), median(PARSE_AND_DIFF));
         let (first, warm, mt_dom, percy) = (median(DIFF_FIRST), median(DIFF_WARM), median(MT_DOM), median(PERCY));
         let best = mt_dom.zip(percy).map(|(a, b)| a.min(b));
@@ -90,41 +85,5 @@ pub(crate) fn print(directory: &Path, start: SystemTime) {
             time(median(JSON)),
             time(median(BINARY)),
         );
-    }
-}
-
-/// The figures of one change or page.
-struct Figures {
-    directory: PathBuf,
-    start: SystemTime,
-}
-
-impl Figures {
-    /// The median in microseconds, if it is of this run.
-    fn median(&self, name: &str) -> Option<f64> {
-        let file = self.directory.join(name).join("new/estimates.json");
-        let written = fs::metadata(&file).ok()?.modified().ok()?;
-        if written < self.start {
-            return None;
-        }
-        let estimates: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
-        Some(estimates["median"]["point_estimate"].as_f64()? / 1_000.0)
-    }
-}
-
-fn time(micros: Option<f64>) -> String {
-    match micros {
-        None => "-".into(),
-        Some(micros) if micros < 10.0 => format!("{micros:.2}"),
-        Some(micros) if micros < 100.0 => format!("{micros:.1}"),
-        Some(micros) => format!("{micros:.0}"),
-    }
-}
-
-fn ratio(peer: Option<f64>, ours: Option<f64>) -> String {
-    match peer.zip(ours).map(|(peer, ours)| peer / ours) {
-        None => "-".into(),
-        Some(ratio) if ratio < 10.0 => format!("{ratio:.1}"),
-        Some(ratio) => format!("{ratio:.0}"),
     }
 }

@@ -1,9 +1,10 @@
 //! The table of js-framework-benchmark: a key and a label a row, one row selected, about 250 bytes of HTML each.
 
+use serde::Serialize;
 use std::fmt::Write;
 
 /// A row of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// What the row is known by.
     pub id: u32,
@@ -12,7 +13,7 @@ pub struct Row {
 }
 
 /// The state that the HTML is rendered from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// The rows in order.
     pub rows: Vec<Row>,
@@ -33,6 +34,8 @@ pub enum Change {
     Select,
     /// The second row and the last but one change places.
     Swap,
+    /// ` !!!` after the label in the middle.
+    One,
     /// The row in the middle goes.
     Remove,
     /// 1,000 rows more at the end.
@@ -49,12 +52,13 @@ pub enum Change {
 
 impl Change {
     /// Every change, in the order of js-framework-benchmark, then our own.
-    pub const ALL: [Change; 11] = [
+    pub const ALL: [Change; 12] = [
         Change::Create,
         Change::Replace,
         Change::EveryTenth,
         Change::Select,
         Change::Swap,
+        Change::One,
         Change::Remove,
         Change::Append,
         Change::Clear,
@@ -71,6 +75,7 @@ impl Change {
             Change::EveryTenth => "every 10th",
             Change::Select => "select",
             Change::Swap => "swap",
+            Change::One => "one label",
             Change::Remove => "remove",
             Change::Append => "append 1,000",
             Change::Clear => "clear",
@@ -91,6 +96,7 @@ impl Change {
             Change::EveryTenth => new.rows.iter_mut().step_by(10).for_each(|row| row.label.push_str(" !!!")),
             Change::Select => new.selected = Some(n_rows as u32 / 2),
             Change::Swap => new.rows.swap(1, n_rows - 2),
+            Change::One => new.rows[n_rows / 2].label.push_str(" !!!"),
             Change::Remove => _ = new.rows.remove(n_rows / 2),
             Change::Append => new.rows.extend(rows(next_id, 1_000)),
             Change::Clear => new = Table::default(),
@@ -115,7 +121,10 @@ impl Table {
         self.selected == Some(row.id)
     }
 
-    /// Writes the table as a template would.
+    /// The template that writes what [`to_html`](Self::to_html) writes.
+    pub const TEMPLATE: &str = r#"<table class="table table-hover table-striped test-data"><tbody>{% for row in rows %}<tr id="r-{{ row.id }}" class="{% if row.id == selected %}danger{% endif %}"><td class="col-md-1">{{ row.id }}</td><td class="col-md-4"><a class="lbl">{{ row.label }}</a></td><td class="col-md-1"><a class="remove"><span class="glyphicon glyphicon-remove" aria-hidden="true"></span></a></td><td class="col-md-6"></td></tr>{% endfor %}</tbody></table>"#;
+
+    /// Writes the table without a template.
     pub fn to_html(&self) -> String {
         let mut html = String::from(r#"<table class="table table-hover table-striped test-data"><tbody>"#);
         for row in &self.rows {

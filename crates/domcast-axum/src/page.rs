@@ -18,8 +18,8 @@ impl Domcast {
     /// Renders a page, with the hub's templates, over `state`; `()` is none.
     ///
     /// In the template `view("name")` is the element of a view and `script()` the tag that loads the client. In
-    /// `view("name", scripts=true)` scripts and `on*` attributes that are pushed later run; else they do not. An error
-    /// is logged and answered with status 500; in development the answer says what is wrong.
+    /// `view("name", scripts=true)` scripts that are pushed later run; else they do not. In `view("name", schemes="https mailto")`
+    /// pushed addresses have one of these schemes or none. An error is logged and answered with status 500; in development the answer says what is wrong.
     pub fn page(&self, template: &str, state: impl Serialize) -> Response {
         match self.render_page(template, state) {
             Ok(html) => (CACHING, Html(html)).into_response(),
@@ -43,13 +43,18 @@ impl Domcast {
         let hub = self.hub().clone();
         let view = Value::from_function(move |name: &str, options: Kwargs| {
             let runs_scripts = options.get::<Option<bool>>("scripts")?.unwrap_or(false);
+            let schemes = options.get::<Option<&str>>("schemes")?;
             options.assert_all_used()?;
             let html = hub.html(name).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-            Ok(Value::from_safe_string(match runs_scripts {
-                // The attribute goes into the view's own element, which comes first.
-                true => html.replacen("<div ", "<div dc-scripts=\"run\" ", 1),
-                false => html.to_string(),
-            }))
+            let mut start_tag = "<div ".to_owned();
+            if runs_scripts {
+                start_tag.push_str("dc-scripts=\"run\" ");
+            }
+            if let Some(schemes) = schemes {
+                start_tag.push_str(&format!("dc-schemes=\"{}\" ", checked_schemes(schemes)?));
+            }
+            // The view's own element comes first.
+            Ok(Value::from_safe_string(html.replacen("<div ", &start_tag, 1)))
         });
         let script_tag = self.script_tag();
         let script = Value::from_function(move || Value::from_safe_string(script_tag.clone()));
@@ -81,4 +86,21 @@ pub(crate) async fn view_page(State(domcast): State<Domcast>, Path(view): Path<S
         domcast.script_tag()
     );
     Ok((CACHING, Html(page)).into_response())
+}
+
+/// Schemes as <https://url.spec.whatwg.org/#url-scheme-string> has them, separated by spaces.
+fn checked_schemes(schemes: &str) -> Result<&str, Error> {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
+    };
+    match schemes.split(' ').find(|scheme| !is_scheme(scheme)) {
+        None => Ok(schemes),
+        Some(other) => {
+            let reason = format!(
+                "`{other}` in `schemes` is no scheme; write them like `https mailto`, each once, without colons"
+            );
+            Err(Error::new(ErrorKind::InvalidOperation, reason))
+        }
+    }
 }

@@ -56,6 +56,8 @@ async fn start_with(config: Config, options: Options) -> Server {
         ("ticker.html", "<i>{{ n }}</i>"),
         ("page.html", "<h1>{{ title }}</h1>{{ script() }}{{ view('counter') }}"),
         ("scripts.html", "{{ view('counter', scripts=true) }}"),
+        ("schemes.html", "{{ view('counter', schemes='https mailto') }}"),
+        ("bad_schemes.html", "{{ view('counter', schemes='https: mailto') }}"),
         ("wrong.html", "one\n{{ view('nothing') }}"),
     ]);
     let hub = Hub::with_options(templates, options);
@@ -419,6 +421,15 @@ async fn a_page_may_let_the_scripts_of_a_view_run() {
     let server = start(open()).await;
     let page = server.domcast.render_page("scripts.html", ()).unwrap();
     assert!(page.starts_with("<div dc-scripts=\"run\" dc-view=\"counter\" "), "{page}");
+}
+
+#[tokio::test]
+async fn a_page_may_hold_pushed_addresses_to_schemes() {
+    let server = start(open()).await;
+    let page = server.domcast.render_page("schemes.html", ()).unwrap();
+    assert!(page.starts_with("<div dc-schemes=\"https mailto\" dc-view=\"counter\" "), "{page}");
+    let error = server.domcast.render_page("bad_schemes.html", ()).unwrap_err().to_string();
+    assert!(error.contains("`https:` in `schemes` is no scheme"), "{error}");
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@
  * are refused by the DOM (`<div =x>`, `<svg><a:b>`): such a node is parsed out of a tiny piece of
  * HTML. And what HTML would leave inert, the DOM would run: a script made by `createElement`.
  * Unless the view allows scripts, a script is a clone of one that a fragment parser made, which
- * the browser counts as already started for ever; `on*` attributes are dropped.
+ * the browser counts as already started for ever. Attributes are held to `guard.ts`.
  */
 
 import * as dom from './dom';
+import { isForbidden, keepLeftOut, type Guard } from './guard';
 import { Unfollowable } from './protocol';
 
 /** A name as it is written after `<` or `@`, taken apart. */
@@ -109,11 +110,14 @@ export function disarm(script: Element): Element {
 
 let warned = false;
 
-/** Sets an attribute; leaves out a handler (`on*`) in a view that runs no scripts. */
-export function setAttribute(element: Element, name: Name, value: string, scripts: boolean): void {
-  if (!scripts && name.namespace === null && /^on/i.test(name.local)) {
-    if (!warned) console.warn(`domcast: \`${name.local}\` was left out; a view runs no pushed scripts unless it has dc-scripts="run"`);
+/** Sets an attribute, or leaves it out if the guard forbids it. */
+export function setAttribute(element: Element, name: Name, value: string, guard: Guard): void {
+  const isLeftOut = isForbidden(guard, element, name.local, value);
+  keepLeftOut(element, name.qualified, isLeftOut ? value : null);
+  if (isLeftOut) {
+    if (!warned) console.warn(`domcast: \`${name.local}\` was left out; see dc-scripts and dc-schemes for what may be pushed`);
     warned = true;
+    dom.removeAttributeNS(element, name.namespace, name.local);
     return;
   }
   if (isOpen(name)) openByServer.add(element);
@@ -122,6 +126,7 @@ export function setAttribute(element: Element, name: Name, value: string, script
 
 export function removeAttribute(element: Element, name: Name): void {
   if (isOpen(name)) openByServer.delete(element);
+  keepLeftOut(element, name.qualified, null);
   dom.removeAttributeNS(element, name.namespace, name.local);
 }
 

@@ -4,9 +4,10 @@
 
 import { openByServer } from './create';
 import * as dom from './dom';
-import { survey, Tree, type TreeOptions } from './nodes';
+import type { Guard } from './guard';
+import { survey, Tree } from './nodes';
 
-export interface MountOptions extends TreeOptions {
+export interface MountOptions extends Guard {
   /** The ids in document order, as runs of first id and count; empty: 1, 2, 3 …. */
   readonly ids?: readonly number[];
   readonly next?: number;

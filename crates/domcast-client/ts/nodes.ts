@@ -10,6 +10,7 @@
 import * as dom from './dom';
 import { attributeName, createElement, disarm, elementName, isArmedScript, removeAttribute, setAttribute, type Name } from './create';
 import { FormState } from './forms';
+import type { Guard } from './guard';
 import { Unfollowable } from './protocol';
 
 /**
@@ -18,14 +19,9 @@ import { Unfollowable } from './protocol';
  */
 export const MAX_DEPTH = 514;
 
-export interface TreeOptions {
-  /** Lets pushed scripts and `on*` attributes run. */
-  readonly scripts?: boolean;
-}
-
 export class Tree {
   readonly root: Node;
-  readonly scripts: boolean;
+  readonly guard: Guard;
   readonly document: Document;
   readonly forms = new FormState();
   next = 1;
@@ -33,9 +29,9 @@ export class Tree {
   #ids = new WeakMap<Node, number>();
 
   /** Starts with the root alone; `number` names the rest. */
-  constructor(root: Node, options: TreeOptions = {}) {
+  constructor(root: Node, guard: Guard = {}) {
     this.root = root;
-    this.scripts = options.scripts ?? false;
+    this.guard = guard;
     this.document = dom.ownerDocument(root) ?? (root as Document);
     this.#set(0, root);
   }
@@ -149,7 +145,7 @@ export class Tree {
   setAttribute(element: Element, name: Name, value: string | null): void {
     if (name.namespace === null) this.forms.note(element, name.local);
     if (value === null) removeAttribute(element, name);
-    else setAttribute(element, name, value, this.scripts);
+    else setAttribute(element, name, value, this.guard);
   }
 
   #set(id: number, node: Node): void {
@@ -166,7 +162,7 @@ export class Tree {
 
   /** `node`, or what takes its place if changing it might run a script. */
   #disarmed(node: Node): Node {
-    if (this.scripts || !isArmedScript(node)) return node;
+    if (this.guard.scripts || !isArmedScript(node)) return node;
     const id = this.#ids.get(node);
     const copy = disarm(node);
     this.#ids.delete(node);
@@ -215,7 +211,7 @@ const TYPE = attributeName('type');
 export function build(
   document: Document,
   tokens: readonly string[],
-  scripts: boolean,
+  guard: Guard,
   depth: number,
   made: (node: Node) => void,
 ): Node[] {
@@ -236,7 +232,7 @@ export function build(
     if (isPlaced) return;
     isPlaced = true;
     // The type comes last: a range that is one before it has its `min` shows a value from without.
-    if (inputType !== null) setAttribute(opened!, TYPE, inputType, scripts);
+    if (inputType !== null) setAttribute(opened!, TYPE, inputType, guard);
     inputType = null;
     place(opened!);
     open.push(opened!);
@@ -258,14 +254,14 @@ export function build(
     if (kind !== '@') placeOpened();
     switch (kind) {
       case '<':
-        opened = createElement(document, elementName(rest), scripts);
+        opened = createElement(document, elementName(rest), guard.scripts ?? false);
         admit(opened);
         isPlaced = false;
         break;
       case '@':
         if (!opened) throw new Unfollowable('an attribute before any element');
         if (rest === 'type' && !isPlaced && dom.isHtml(opened, 'input')) inputType = text(tokens[++idx]);
-        else setAttribute(opened, attributeName(rest), text(tokens[++idx]), scripts);
+        else setAttribute(opened, attributeName(rest), text(tokens[++idx]), guard);
         break;
       case '=':
         place(admit(dom.createTextNode(document, rest)));

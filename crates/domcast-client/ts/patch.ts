@@ -7,6 +7,7 @@
  */
 
 import * as dom from './dom';
+import { leftOutValue } from './guard';
 import { attributeName } from './create';
 import { holdFocus } from './focus';
 import { build, type Tree } from './nodes';
@@ -72,7 +73,7 @@ function step(tree: Tree, patch: Patch, shapes: (readonly Token[])[]): void {
 
 function insert(tree: Tree, id: number, parent: Node, before: Node | null, tokens: readonly string[]): void {
   const depth = tree.depth(tree.node(id)) + 1;
-  for (const top of build(tree.document, tokens, tree.scripts, depth, (node) => tree.add(node))) {
+  for (const top of build(tree.document, tokens, tree.guard, depth, (node) => tree.add(node))) {
     dom.insertBefore(parent, top, before);
     tree.forms.placed(top);
   }
@@ -154,9 +155,7 @@ function order(tree: Tree, id: number, ids: readonly number[]): void {
 function spliceAttribute(tree: Tree, [, id, written, at, length, text]: Extract<Patch, readonly ['y', ...unknown[]]>): void {
   const element = tree.element(id);
   const name = attributeName(written);
-  const old = dom.getAttributeNS(element, name.namespace, name.local);
-  // A handler that was left out has nothing to splice.
-  if (old === null && !tree.scripts && /^on/i.test(written)) return;
+  const old = dom.getAttributeNS(element, name.namespace, name.local) ?? leftOutValue(element, name.qualified);
   if (old === null) throw new Unfollowable(`no attribute \`${written}\` to splice`);
   checkSplice(old, at, length);
   tree.setAttribute(element, name, old.slice(0, at) + string(text) + old.slice(at + length));

@@ -8,6 +8,7 @@
  */
 
 import * as dom from './dom';
+import { leftOutValue } from './guard';
 import { isArmedScript, openByServer } from './create';
 import { holdFocus } from './focus';
 import { build, type Tree } from './nodes';
@@ -18,7 +19,7 @@ export function morph(tree: Tree, tokens: readonly string[], ids: readonly numbe
   const giveBackFocus = holdFocus(tree.document);
   const beside = dom.implementation(tree.document).createHTMLDocument('');
   const built: Node[] = [];
-  const tops = build(beside, tokens, tree.scripts, 1, (node) => built.push(node));
+  const tops = build(beside, tokens, tree.guard, 1, (node) => built.push(node));
   const kept = new Map<Node, Node>();
   try {
     // Parents first: a kept parent's new children are looked at before they can be moved with it.
@@ -42,7 +43,7 @@ function morphChildren(tree: Tree, parent: Node, wanted: readonly Node[]): [old:
   const byKey = new Map<string, Node[]>();
   const old = childrenOf(parent);
   for (const child of old) {
-    if (!tree.scripts && isArmedScript(child)) continue;
+    if (!tree.guard.scripts && isArmedScript(child)) continue;
     const key = matchKey(child);
     byKey.get(key)?.push(child) ?? byKey.set(key, [child]);
   }
@@ -92,9 +93,11 @@ function morphNode(tree: Tree, old: Node, made: Node): void {
 
 function morphAttributes(tree: Tree, old: Element, made: Element): void {
   const wasOpen = openByServer.has(old);
-  for (const { namespaceURI: namespace, localName: local, name: qualified } of [...dom.attributes(old)]) {
+  for (const { namespaceURI: namespace, localName: local, name: qualified, value } of [...dom.attributes(old)]) {
     // `dc-waiting` is the client's own; an `open` that the server never gave is the user's.
     if (namespace === null && (local === 'dc-waiting' || (local === 'open' && !wasOpen))) continue;
+    // What the page's own HTML says is not pushed.
+    if (leftOutValue(made, qualified) === value) continue;
     if (!dom.getAttributeNodeNS(made, namespace, local)) tree.setAttribute(old, { namespace, local, qualified }, null);
   }
   for (const { namespaceURI: namespace, localName: local, name: qualified, value } of [...dom.attributes(made)]) {

@@ -32,6 +32,7 @@ export class View {
     const next = dom.getAttribute(element, 'dc-next');
     const { tree, covered } = mountTree(element, {
       scripts: dom.getAttribute(element, 'dc-scripts') === 'run',
+      schemes: dom.getAttribute(element, 'dc-schemes')?.toLowerCase().split(' '),
       ids: (dom.getAttribute(element, 'dc-ids') ?? '').split(' ').filter(Boolean).map(Number),
       // A missing checksum is compared with one that none can have.
       sum: sum === null ? -1 : Number(sum),

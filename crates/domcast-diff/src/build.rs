@@ -192,6 +192,7 @@ impl Builder {
     pub fn finish(mut self, is_in_order: bool) -> Tree {
         self.columns.is_in_order = is_in_order;
         self.columns.set_limit();
+        self.columns.shrink();
         let mut tree = Tree(Arc::new(self.columns));
         tree.number();
         tree

@@ -13,7 +13,7 @@
 //! patch is placed before is in its final place already.
 
 use crate::align;
-use crate::columns::{Columns, Content};
+use crate::columns::{AttributeSlot, Columns, Content};
 use crate::diff::{Listing, Walk};
 use crate::digest::Folding;
 use crate::lis::longest_increasing;
@@ -27,35 +27,21 @@ use std::collections::hash_map::Entry;
 /// paired children: those pairs are left for the walk.
 pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: NodeId) {
     let first_pair = walk.pairs.len();
-    let mut is_any_kept = false;
-    let (mut old_rest, mut new_rest) = (Rest::of(walk.old, old_parent), Rest::of(walk.new, new_parent));
-    while let (Some(old_id), Some(new_id)) = (old_rest.first(), new_rest.first()) {
-        match pairing(walk, old_id, new_id) {
-            Pairing::Equal => {}
-            Pairing::SameKey => walk.pairs.push((old_id, new_id)),
-            Pairing::Unsure => break,
-        }
-        is_any_kept = true;
-        old_rest.drop_first();
-        new_rest.drop_first();
-    }
-    let mut after = None;
+    let mut rest = Rest::of(walk, old_parent, new_parent);
     let mut tail = Vec::new();
-    while let (Some(old_id), Some(new_id)) = (old_rest.last(), new_rest.last()) {
-        match pairing(walk, old_id, new_id) {
-            Pairing::Equal => {}
-            Pairing::SameKey => tail.push((old_id, new_id)),
-            Pairing::Unsure => break,
-        }
-        after = Some(old_id);
-        old_rest.drop_last();
-        new_rest.drop_last();
+    rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing_at_a_glance(old_id, new_id));
+    let is_pair_left = rest.pair().is_some_and(|(old_id, new_id)| is_same_kind(walk, old_id, new_id));
+    if !is_pair_left {
+        rest.trim(walk, &mut tail, |walk, old_id, new_id| walk.pairing(old_id, new_id));
     }
 
-    let (old_ids, new_ids) = (old_rest.ids(), new_rest.ids());
-    if !old_ids.is_empty() || !new_ids.is_empty() {
+    let (old_ids, new_ids) = (ids(walk.old, rest.old), ids(walk.new, rest.new));
+    if let Some((old_id, new_id)) = rest.pair().filter(|_| is_pair_left) {
+        // What is left alone between two equal ends needs no search.
+        walk.pairs.push((old_id, new_id));
+    } else if !old_ids.is_empty() || !new_ids.is_empty() {
         let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
-        siblings.put_in_place(&mut walk.listing, walk.new, !is_any_kept && after.is_none(), after);
+        siblings.put_in_place(&mut walk.listing, walk.new, !rest.is_any_kept, rest.after);
         for (new_idx, partner) in siblings.partners.iter().enumerate() {
             if let Some(old_idx) = *partner {
                 walk.pairs.push((old_ids[old_idx], new_ids[new_idx]));
@@ -68,40 +54,63 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
 }
 
 /// The children between those that were set aside at both ends.
-struct Rest<'a> {
-    tree: &'a Tree,
-    /// The first and the last, if there are any.
-    ends: Option<(NodeId, NodeId)>,
+struct Rest {
+    /// The first and the last of the old children, if there are any.
+    old: Option<(NodeId, NodeId)>,
+    new: Option<(NodeId, NodeId)>,
+    /// The old child that follows.
+    after: Option<NodeId>,
+    is_any_kept: bool,
 }
 
-impl<'a> Rest<'a> {
-    fn of(tree: &'a Tree, parent: NodeId) -> Rest<'a> {
-        Rest { tree, ends: tree.first_child(parent).zip(tree.last_child(parent)) }
+impl Rest {
+    fn of(walk: &Walk<'_>, old_parent: NodeId, new_parent: NodeId) -> Rest {
+        let all = |tree: &Tree, parent| tree.first_child(parent).zip(tree.last_child(parent));
+        Rest { old: all(walk.old, old_parent), new: all(walk.new, new_parent), after: None, is_any_kept: false }
     }
 
-    fn first(&self) -> Option<NodeId> {
-        self.ends.map(|(first, _)| first)
+    /// Sets aside what surely pairs at both ends. Pairs to be walked go to the walk, those at the far end to `tail`.
+    fn trim(
+        &mut self,
+        walk: &mut Walk<'_>,
+        tail: &mut Vec<(NodeId, NodeId)>,
+        pairing: impl Fn(&Walk<'_>, NodeId, NodeId) -> Pairing,
+    ) {
+        while let (Some((old_id, old_last)), Some((new_id, new_last))) = (self.old, self.new) {
+            match pairing(walk, old_id, new_id) {
+                Pairing::Equal => {}
+                Pairing::SameKey => walk.pairs.push((old_id, new_id)),
+                Pairing::Unsure => break,
+            }
+            self.is_any_kept = true;
+            self.old = walk.old.next_sibling(old_id).filter(|_| old_id != old_last).map(|next| (next, old_last));
+            self.new = walk.new.next_sibling(new_id).filter(|_| new_id != new_last).map(|next| (next, new_last));
+        }
+        while let (Some((old_first, old_id)), Some((new_first, new_id))) = (self.old, self.new) {
+            match pairing(walk, old_id, new_id) {
+                Pairing::Equal => {}
+                Pairing::SameKey => tail.push((old_id, new_id)),
+                Pairing::Unsure => break,
+            }
+            self.is_any_kept = true;
+            self.after = Some(old_id);
+            self.old = walk.old.prev_sibling(old_id).filter(|_| old_id != old_first).map(|prev| (old_first, prev));
+            self.new = walk.new.prev_sibling(new_id).filter(|_| new_id != new_first).map(|prev| (new_first, prev));
+        }
     }
 
-    fn last(&self) -> Option<NodeId> {
-        self.ends.map(|(_, last)| last)
+    /// Returns what is left if it is one child on each side.
+    fn pair(&self) -> Option<(NodeId, NodeId)> {
+        let ((old_id, old_last), (new_id, new_last)) = self.old.zip(self.new)?;
+        (old_id == old_last && new_id == new_last).then_some((old_id, new_id))
     }
+}
 
-    fn drop_first(&mut self) {
-        let rest = self.ends.filter(|(first, last)| first != last);
-        self.ends = rest.and_then(|(first, last)| Some((self.tree.next_sibling(first)?, last)));
-    }
-
-    fn drop_last(&mut self) {
-        let rest = self.ends.filter(|(first, last)| first != last);
-        self.ends = rest.and_then(|(first, last)| Some((first, self.tree.prev_sibling(last)?)));
-    }
-
-    fn ids(&self) -> Vec<NodeId> {
-        let Some((first, last)) = self.ends else { return Vec::new() };
-        let next = |&id: &NodeId| if id == last { None } else { self.tree.next_sibling(id) };
-        std::iter::successors(Some(first), next).collect()
-    }
+/// Returns the siblings from a first to a last one.
+fn ids(tree: &Tree, ends: Option<(NodeId, NodeId)>) -> Vec<NodeId> {
+    let Some((first, last)) = ends else { return Vec::new() };
+    let next = |&id: &NodeId| if id == last { None } else { tree.next_sibling(id) };
+    std::iter::successors(Some(first), next).collect()
 }
 
 /// What two children at the same end are to each other.
@@ -111,16 +120,23 @@ enum Pairing {
     Unsure,
 }
 
-fn pairing(walk: &Walk<'_>, old_id: NodeId, new_id: NodeId) -> Pairing {
-    if walk.equal.at_a_glance(old_id, new_id) == Some(true) {
-        return Pairing::Equal;
+impl Walk<'_> {
+    fn pairing_at_a_glance(&self, old_id: NodeId, new_id: NodeId) -> Pairing {
+        if self.equal.at_a_glance(old_id, new_id) == Some(true) {
+            return Pairing::Equal;
+        }
+        let (old, new) = (&self.old.0, &self.new.0);
+        let is_same_name = self.equal.is_same_name(content(old, old_id), content(new, new_id));
+        let is_same_key = is_same_name && key(old, old_id).is_some_and(|old_key| Some(old_key) == key(new, new_id));
+        if is_same_key { Pairing::SameKey } else { Pairing::Unsure }
     }
-    let (old, new) = (&walk.old.0, &walk.new.0);
-    let is_same_name = walk.equal.is_same_name(content(old, old_id), content(new, new_id));
-    if is_same_name && key(old, old_id).is_some_and(|old_key| Some(old_key) == key(new, new_id)) {
-        return Pairing::SameKey;
+
+    fn pairing(&self, old_id: NodeId, new_id: NodeId) -> Pairing {
+        match self.pairing_at_a_glance(old_id, new_id) {
+            Pairing::Unsure if self.equal.by_walk(old_id, new_id) => Pairing::Equal,
+            pairing => pairing,
+        }
     }
-    if walk.equal.by_walk(old_id, new_id) { Pairing::Equal } else { Pairing::Unsure }
 }
 
 fn content(columns: &Columns, id: NodeId) -> Content {
@@ -176,17 +192,10 @@ impl<'a> Siblings<'a> {
         if old_ids.is_empty() || new_ids.is_empty() {
             return siblings;
         }
-        // A pair that is left alone between two equal ends needs no search.
-        if let ([old_id], [new_id]) = (old_ids, new_ids) {
-            if is_same_kind(walk, *old_id, *new_id) {
-                (siblings.partners[0], siblings.stays[0]) = (Some(0), true);
-            }
-            return siblings;
-        }
         let mut is_paired = vec![false; old_ids.len()];
         let candidates = siblings.pair_by_key(walk, &mut is_paired);
         siblings.pair_equal(walk, &candidates, &mut is_paired);
-        siblings.choose_who_stays(|old_id| loss_if_moved(walk.old, old_id));
+        siblings.choose_who_stays(|old_id| loss_if_moved(&walk.old.0, old_id));
         siblings.pair_between(walk, &candidates, &mut is_paired);
         siblings
     }
@@ -378,19 +387,21 @@ impl<'a> Siblings<'a> {
 }
 
 /// How much a page loses when the node moves: more for what loads or plays than for what may have the focus.
-pub(crate) fn loss_if_moved(tree: &Tree, id: NodeId) -> u32 {
-    let loss = |id: NodeId| {
-        let Some(element) = tree.element(id) else { return 0 };
-        if element.attribute("dc-stay").is_some() {
+pub(crate) fn loss_if_moved(columns: &Columns, id: NodeId) -> u32 {
+    let loss = |id: u32| {
+        let Content::Element { name, list, .. } = columns.slots[id as usize].content else { return 0 };
+        let is_to_stay = |slot: &AttributeSlot| slot.name == Symbol::DC_STAY && slot.namespace == Namespace::None;
+        if columns.pools.list(list).iter().any(is_to_stay) {
             return 1_000;
         }
-        match element.name.local {
-            "iframe" | "video" | "audio" | "object" | "embed" => 100,
-            "input" | "textarea" | "select" => 1,
+        match name {
+            Symbol::IFRAME | Symbol::VIDEO | Symbol::AUDIO | Symbol::OBJECT | Symbol::EMBED => 100,
+            Symbol::INPUT | Symbol::TEXTAREA | Symbol::SELECT => 1,
             _ => 0,
         }
     };
-    tree.descendants(id).map(|(id, _)| loss(id)).sum::<u32>().min(100_000)
+    let below = std::iter::successors(Some(id.0), |&at| columns.next_in(id.0, at));
+    below.map(loss).fold(0, u32::saturating_add).min(100_000)
 }
 
 /// Which children may pair without a key: those that have none, and those whose key another sibling had first.

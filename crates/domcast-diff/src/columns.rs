@@ -12,7 +12,7 @@
 //!
 //! Invariants: a changed node has no span and no digest, nor has any above it; where the digest of a node is not known, none above is.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Folding};
 use crate::name::{Name, Names, Namespace, Symbol};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
 use std::collections::HashMap;
@@ -342,7 +342,7 @@ impl Columns {
     }
 
     /// Copies a subtree of other columns before the child `before` of `parent`, or to the end, numbered in document order.
-    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, lists: &mut HashMap<u32, u32>) {
+    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, lists: &mut Lists) {
         let mut copier = Copier { from: &from.pools, to: &mut self.pools, lists, region: Text::EMPTY, shift: 0 };
         let first = self.slots.len() as u32;
         // Pairs of an open node and its copy.
@@ -385,7 +385,7 @@ impl Columns {
     /// Writes the pools anew, without what no node uses.
     pub(crate) fn tidy(&mut self) {
         let from = std::mem::replace(&mut self.pools, Pools::new(0));
-        let mut lists = HashMap::new();
+        let mut lists = Lists::with_hasher(Folding::new());
         let tops: Vec<u32> = (0..self.slots.len() as u32)
             .filter(|&id| self.slots[id as usize].parent == NONE && !self.slots[id as usize].is_hole())
             .collect();
@@ -400,9 +400,9 @@ impl Columns {
                 next = self.next_in(top, id);
             }
         }
-        pools.text.shrink_to_fit();
         self.pools = pools;
         self.set_limit();
+        self.shrink();
     }
 
     /// Renumbers the nodes as `order` says, old ids in their new order.
@@ -423,6 +423,15 @@ impl Columns {
         self.n_holes = 0;
     }
 
+    /// Gives back room that was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        let spare = |len: usize| len + len / 16;
+        self.slots.shrink_to(spare(self.slots.len()));
+        self.pools.text.shrink_to(spare(self.pools.text.len()));
+        self.pools.attributes.shrink_to_fit();
+        self.pools.lists.shrink_to_fit();
+    }
+
     /// Bytes of memory, as far as they are in use or kept for later.
     pub(crate) fn n_bytes(&self) -> usize {
         size_of::<Columns>()
@@ -435,12 +444,14 @@ impl Columns {
     }
 }
 
+/// The new numbers of lists of attributes, by the old ones.
+pub(crate) type Lists = HashMap<u32, u32, Folding>;
+
 /// Copies what slots point to from some pools to others. The bytes of a span are copied as a whole, so what is inside only shifts.
 struct Copier<'a> {
     from: &'a Pools,
     to: &'a mut Pools,
-    /// The new numbers of lists, by the old ones.
-    lists: &'a mut HashMap<u32, u32>,
+    lists: &'a mut Lists,
     /// The part of the old text that was copied last, and how far.
     region: Text,
     shift: u32,

@@ -5,13 +5,13 @@
 //! never the thread's stack.
 
 use crate::children;
-use crate::columns::Columns;
+use crate::columns::{Columns, Lists, NONE};
+use crate::digest::Folding;
 use crate::element;
 use crate::equal::Equal;
 use crate::patch::{Nodes, Patch, Patches};
 use crate::tree::{NodeId, Tree};
 use crate::node::VNode;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Inserted nodes share the new tree if they are at least this part of it; fewer are copied, so that they do not keep it in memory.
@@ -54,11 +54,11 @@ fn own(patches: &mut [Patch]) {
     });
     let mut all: Vec<&mut Nodes> = inserted.collect();
     let mut copy = Columns::new(0);
-    let mut lists = HashMap::new();
+    let mut lists = Lists::with_hasher(Folding::new());
     for nodes in &mut all {
         for top in &mut nodes.tops {
             let id = copy.slots.len() as u32;
-            copy.copy(NodeId::ROOT.0, crate::columns::NONE, &nodes.tree.0, top.0, &mut lists);
+            copy.copy(NodeId::ROOT.0, NONE, &nodes.tree.0, top.0, &mut lists);
             *top = NodeId(id);
         }
     }

@@ -150,7 +150,7 @@ impl<'a> Editor<'a> {
         }).collect();
         let (partners, stays) = (partners(&old_ids, children), vec![false; children.len()]);
         let mut siblings = Siblings { parent, old_ids: &old_ids, new_ids: &new_ids, partners, stays };
-        siblings.choose_who_stays(|id| if may_lose { loss_if_moved(self.tree, id) } else { 0 });
+        siblings.choose_who_stays(|id| if may_lose { loss_if_moved(&self.tree.0, id) } else { 0 });
         self.pair_texts(&mut siblings, new);
         siblings.put_in_place(&mut self.listing, new, start == 0 && after.is_none(), after);
     }

@@ -10,6 +10,7 @@
 //! Each byte is compared a bounded number of times: a run starts with what was asked for, and grows to at most twice of that.
 
 use crate::columns::{Columns, Content, NONE, Text};
+use crate::digest::Folding;
 use crate::node::Attributes;
 use crate::tree::NodeId;
 use std::cell::{Cell, RefCell};
@@ -19,7 +20,7 @@ pub(crate) struct Equal<'a> {
     old: &'a Columns,
     new: &'a Columns,
     run: Cell<Run>,
-    different: RefCell<HashSet<(u32, u32)>>,
+    different: RefCell<HashSet<(u32, u32), Folding>>,
 }
 
 /// Bytes of both trees' text that are equal.
@@ -34,7 +35,7 @@ struct Run {
 
 impl<'a> Equal<'a> {
     pub(crate) fn new(old: &'a Columns, new: &'a Columns) -> Equal<'a> {
-        Equal { old, new, run: Cell::default(), different: RefCell::default() }
+        Equal { old, new, run: Cell::default(), different: RefCell::new(HashSet::with_hasher(Folding::new())) }
     }
 
     /// Whether two subtrees are equal, by their digests. For comparing many with many.

@@ -55,7 +55,7 @@
 //!
 //! Keep the tree that you patched, not the new one: its ids are those that the page knows. A page that comes
 //! later needs the [`numbering`](Tree::numbering) of that tree beside its HTML, and its [`checksum`](Tree::checksum) finds a browser that read
-//! the HTML otherwise. `examples/std_server.rs` is all of it in one file.
+//! the HTML otherwise. `examples/std_server.rs` is all of it in one file, `examples/actix-web` the same on a framework, with HTML from any renderer.
 //!
 //! # Costs and errors
 //!

@@ -149,6 +149,15 @@ impl Symbol {
     pub(crate) const DC_KEY: Symbol = Symbol::constant("dc-key");
     pub(crate) const DATA_KEY: Symbol = Symbol::constant("data-key");
     pub(crate) const ID: Symbol = Symbol::constant("id");
+    pub(crate) const DC_STAY: Symbol = Symbol::constant("dc-stay");
+    pub(crate) const AUDIO: Symbol = Symbol::constant("audio");
+    pub(crate) const EMBED: Symbol = Symbol::constant("embed");
+    pub(crate) const IFRAME: Symbol = Symbol::constant("iframe");
+    pub(crate) const INPUT: Symbol = Symbol::constant("input");
+    pub(crate) const OBJECT: Symbol = Symbol::constant("object");
+    pub(crate) const SELECT: Symbol = Symbol::constant("select");
+    pub(crate) const TEXTAREA: Symbol = Symbol::constant("textarea");
+    pub(crate) const VIDEO: Symbol = Symbol::constant("video");
 
     /// Returns the symbol of a well-known name.
     pub fn known(local: &str) -> Option<Symbol> {
@@ -217,7 +226,7 @@ impl Names {
 }
 
 /// Names of HTML, SVG and MathML that pages are made of. The order is of no importance.
-const KNOWN: [&str; 232] = [
+const KNOWN: [&str; 233] = [
     "a", "abbr", "accept", "action", "address", "align", "alt", "area", "aria-checked", "aria-controls", "aria-current",
     "aria-describedby", "aria-expanded", "aria-hidden", "aria-label", "aria-labelledby", "aria-selected", "article",
     "aside", "async", "audio", "autocomplete", "autofocus", "b", "base", "bdi", "bdo", "bgcolor", "big", "blockquote",
@@ -231,7 +240,7 @@ const KNOWN: [&str; 232] = [
     "hidden", "hr", "href", "hreflang", "html", "http-equiv", "i", "id", "iframe", "image", "img", "input", "ins",
     "integrity", "itemprop", "itemscope", "itemtype", "kbd", "label", "lang", "legend", "li", "line", "linearGradient",
     "link", "loading", "loop", "main", "map", "mark", "max", "maxlength", "media", "menu", "meta", "meter", "method",
-    "min", "multiple", "name", "nav", "noscript", "ol", "onclick", "open", "optgroup", "option", "output", "p", "path",
+    "min", "multiple", "name", "nav", "noscript", "object", "ol", "onclick", "open", "optgroup", "option", "output", "p", "path",
     "pattern", "picture", "placeholder", "points", "polygon", "polyline", "pre", "progress", "property", "q", "r",
     "readonly", "rect", "rel", "required", "role", "rows", "rowspan", "s", "samp", "script", "search", "section",
     "select", "selected", "size", "sizes", "slot", "small", "source", "span", "src", "srcset", "step", "stroke",

@@ -8,10 +8,10 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::columns::{AttributeSlot, Columns, Content, NONE};
+use crate::columns::{AttributeSlot, Columns, Content, Lists, NONE};
+use crate::digest::Folding;
 use crate::name::Name;
 use crate::node::{Element, VNode};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ impl Tree {
             assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
         let columns = self.edit();
-        let mut lists = HashMap::new();
+        let mut lists = Lists::with_hasher(Folding::new());
         for &top in tops {
             from.check(top);
             assert!(top != NodeId::ROOT, "a root is not copied");
@@ -347,6 +347,7 @@ impl Tree {
             columns.renumber(&order);
         }
         columns.is_in_order = true;
+        columns.shrink();
     }
 
     /// Whether a node of this tree and one of another are equal with all below them. Ends at the first difference.

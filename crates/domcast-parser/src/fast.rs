@@ -58,7 +58,7 @@ fn finish(outcome: Result<(), Stop>, mut builder: Builder<'_>) -> Result<Option<
             Ok(Some(builder.tree.finish(builder.is_in_order)))
         }
         Err(Stop::Irregular) => Ok(None),
-        Err(Stop::Limit(error)) => Err(error),
+        Err(Stop::Limit(error)) => Err(*error),
     }
 }
 
@@ -81,7 +81,14 @@ enum Class {
 
 enum Stop {
     Irregular,
-    Limit(ParseError),
+    Limit(Box<ParseError>),
+}
+
+impl Stop {
+    #[cold]
+    fn limit(error: ParseError) -> Stop {
+        Stop::Limit(Box::new(error))
+    }
 }
 
 struct Open {
@@ -132,9 +139,28 @@ struct StartTag {
 }
 
 /// Most start tags of a page stand there again and again, letter by letter: what was read of one serves the others.
-/// A slot holds the last tag that fell into it, with its source from behind the `<` to the `>`.
+///
+/// A tag is looked for twice. First where the tag after the same two or three was last time, given its first letters: a page repeats not
+/// only tags but their order, so this mostly finds it before its end is known. Then by its letters alone.
 struct SeenTags<'a> {
-    slots: Vec<Option<(&'a str, StartTag)>>,
+    by_order: Vec<Option<Seen<'a>>>,
+    by_letters: Vec<Option<Seen<'a>>>,
+    /// Where in `by_order` the last tag is.
+    last: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// The source from behind the `<` to the `>`.
+    source: &'a [u8],
+    tag: StartTag,
+}
+
+impl Seen<'_> {
+    /// Inside `svg` the same letters make another element.
+    fn is_good(&self, is_in_svg: bool) -> bool {
+        (self.tag.tag == Tag::SvgChild) == is_in_svg
+    }
 }
 
 /// Longer tags are unlikely to come again.
@@ -143,14 +169,24 @@ const MAX_SEEN_BYTES: usize = 128;
 impl<'a> SeenTags<'a> {
     /// `n_slots` is a power of two.
     fn new(n_slots: usize) -> SeenTags<'a> {
-        SeenTags { slots: vec![None; n_slots] }
+        SeenTags { by_order: vec![None; n_slots], by_letters: vec![None; n_slots], last: 0 }
+    }
+
+    /// Takes note of the first letters of a tag, and returns the tag that begins `rest` if it is the one that is expected.
+    #[inline]
+    fn expected(&mut self, rest: &[u8], is_in_svg: bool) -> Option<Seen<'a>> {
+        let letters = u64::from_le_bytes(*rest.first_chunk()?);
+        let hash = letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        // Each tag shifts those before it out, so what was further back does not matter.
+        self.last = (hash as usize ^ self.last << 4) & (self.by_order.len() - 1);
+        self.by_order[self.last].filter(|seen| rest.starts_with(seen.source) && seen.is_good(is_in_svg))
     }
 
     /// Returns the slot of a tag; values stand at the end of a tag and differ there.
-    fn slot(&self, source: &str) -> usize {
-        let bytes = source.as_bytes();
-        let at = |from_end: usize| usize::from(bytes[bytes.len().saturating_sub(from_end).min(bytes.len() - 1)]);
-        (bytes.len() * 59 + usize::from(bytes[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9)) & (self.slots.len() - 1)
+    fn slot(&self, source: &[u8]) -> usize {
+        let at = |from_end: usize| usize::from(source[source.len().saturating_sub(from_end).min(source.len() - 1)]);
+        (source.len() * 59 + usize::from(source[0]) * 31 + at(3) * 17 + at(5) * 7 + at(9))
+            & (self.by_letters.len() - 1)
     }
 }
 
@@ -450,23 +486,29 @@ impl<'a> Builder<'a> {
         }
         self.tag_start = self.at;
         self.at += 1;
-        let start = self.at;
-        let end = memchr(b'>', &self.bytes()[start..]).ok_or(Stop::Irregular)?;
-        let source = &self.html[start..=start + end];
-        let slot = self.seen_tags.slot(source);
-        // Inside `svg` the same letters make another element.
         let is_in_svg = matches!(self.current(), Tag::Svg | Tag::SvgChild);
-        if let Some((seen, tag)) = &self.seen_tags.slots[slot]
-            && *seen == source
-            && (tag.tag == Tag::SvgChild) == is_in_svg
-        {
-            self.at = start + source.len();
-            return Ok(*tag);
+        let rest = &self.bytes()[self.at..];
+        if let Some(seen) = self.seen_tags.expected(rest, is_in_svg) {
+            self.at += seen.source.len();
+            return Ok(seen.tag);
         }
+        let end = memchr(b'>', rest).ok_or(Stop::Irregular)?;
+        let source = &rest[..=end];
+        let slot = self.seen_tags.slot(source);
+        if let Some(seen) = self.seen_tags.by_letters[slot]
+            && seen.source == source
+            && seen.is_good(is_in_svg)
+        {
+            let last = self.seen_tags.last;
+            self.seen_tags.by_order[last] = Some(seen);
+            self.at += source.len();
+            return Ok(seen.tag);
+        }
+        let start = self.at;
         let tag = self.read_new_start_tag(is_in_svg)?;
         // A `>` in a value does not end a tag.
         if self.at == start + source.len() && source.len() <= MAX_SEEN_BYTES {
-            self.seen_tags.slots[slot] = Some((source, tag));
+            self.seen_tags.by_letters[slot] = Some(Seen { source, tag });
         }
         Ok(tag)
     }
@@ -531,7 +573,7 @@ impl<'a> Builder<'a> {
                     n_read += 1;
                     let limit = self.parser.limits.n_attributes;
                     if n_read > limit {
-                        return Err(Stop::Limit(ParseError::TooManyAttributes { limit }));
+                        return Err(Stop::limit(ParseError::TooManyAttributes { limit }));
                     }
                     if seen.is_none() && attributes.len() > MAX_SCANNED {
                         seen = Some(attributes.iter().map(|&(namespace, local, _)| (namespace, local)).collect());
@@ -953,7 +995,7 @@ impl<'a> Builder<'a> {
     fn count_node(&self) -> Result<(), Stop> {
         let limit = self.parser.limits.n_nodes;
         if self.tree.n_nodes() >= limit {
-            return Err(Stop::Limit(ParseError::TooManyNodes { limit }));
+            return Err(Stop::limit(ParseError::TooManyNodes { limit }));
         }
         Ok(())
     }

@@ -39,6 +39,11 @@ const ATTACKS: Record<string, { old?: string; patches?: unknown[][]; snapshot?: 
   'a custom element extending script': { patches: [['i', 0, 0, '<script', '@is', 'x-y', '=globalThis.ran=18']] },
   'a snapshot with a script': { snapshot: ['<script', '=globalThis.ran=19', '/', '<svg svg', '<svg script', '=globalThis.ran=20'] },
   'a snapshot over an empty script of the page': { old: '<script></script>', snapshot: ['<script', '=globalThis.ran=21'] },
+  'a snapshot of a frame with a document': { old: '<iframe></iframe>', snapshot: ['<iframe', '@srcdoc', '<script>parent.ran=23</script>'] },
+  'a frame with a document': { patches: [['i', 0, 0, '<iframe', '@srcdoc', '<script>parent.ran=24</script>']] },
+  'a document spliced into a frame': { patches: [['i', 0, 0, '<iframe', '@srcdoc', ''], ['y', 1, 'srcdoc', 0, 0, '<script>parent.ran=25</script>']] },
+  'a frame with a script for an address': { patches: [['i', 0, 0, '<iframe', '@src', ' java\nscript:parent.ran=26']] },
+  'an object with a script for an address': { patches: [['i', 0, 0, '<object', '@data', 'JAVASCRIPT:parent.ran=27']] },
   'a snapshot with a handler': { old: '<img>', snapshot: ['<img', '@onerror', 'globalThis.ran=22', '@src', 'data:,'] },
 };
 
@@ -85,13 +90,81 @@ browserTest('a view may ask for its scripts to run', async () => {
   assert.equal(ran, 2);
 });
 
+browserTest('pushed addresses are held to schemes', async () => {
+  const { page } = await chromium.page();
+  await openJudge(page, site.url);
+  const left = (schemes?: string[]): Promise<string[]> =>
+    page.evaluate((schemes) => {
+      const pushed: [element: string, attribute: string, value: string][] = [
+        ['<a', 'href', '/orders'],
+        ['<a', 'href', 'orders?at=12:30'],
+        ['<a', 'href', '//else.where/'],
+        ['<a', 'href', 'https://else.where/'],
+        ['<a', 'href', 'HTTPS:else.where'],
+        ['<a', 'href', 'mailto:a@b.example'],
+        ['<a', 'href', 'data:text/plain,1'],
+        ['<a', 'href', 'javascript:1'],
+        ['<a', 'href', '\u0001 jAva\tscript\n:1'],
+        ['<a', 'ping', 'https://a/ javascript:1'],
+        ['<form', 'action', 'javascript:1'],
+        ['<button', 'formaction', 'javascript:1'],
+        ['<img', 'srcset', 'https://a/1.png 1x,http://a/2.png 2x'],
+        ['<svg a', 'xlink href', 'javascript:1'],
+        ['<svg set', 'to', 'javascript:1'],
+        ['<svg animate', 'values', '#a;javascript:1'],
+        ['<p', 'title', 'javascript:1'],
+      ];
+      return pushed.filter(([element, attribute, value]) => {
+        const root = document.createElement('div');
+        judge.mount(root, { ...(schemes && { schemes }) }).apply([['i', 0, 0, element, `@${attribute}`, value]]);
+        return root.firstElementChild!.attributes.length === 0;
+      }).map(([element, attribute, value]) => `${element.slice(1)} ${attribute}=${value}`);
+    }, schemes);
+  const scripts = [
+    'a href=javascript:1',
+    'a href=\u0001 jAva\tscript\n:1',
+    'a ping=https://a/ javascript:1',
+    'form action=javascript:1',
+    'button formaction=javascript:1',
+    'svg a xlink href=javascript:1',
+    'svg set to=javascript:1',
+    'svg animate values=#a;javascript:1',
+  ];
+  assert.deepEqual(await left(), scripts);
+  const other = ['a href=data:text/plain,1', ...scripts.slice(0, 5), 'img srcset=https://a/1.png 1x,http://a/2.png 2x', ...scripts.slice(5)];
+  assert.deepEqual(await left(['https', 'mailto']), other);
+});
+
+browserTest('what was left out can be spliced, and what the page says itself stays', async () => {
+  const { page } = await chromium.page();
+  await openJudge(page, site.url);
+  const html = await page.evaluate(() => {
+    const root = document.createElement('div');
+    root.innerHTML = '<a href="javascript:own" onclick="own">';
+    const mounted = judge.mount(root);
+    const seen = [];
+    mounted.snapshot(['<a', '@href', 'javascript:own', '@onclick', 'own']);
+    seen.push(root.innerHTML);
+    mounted.apply([['a', 1, 'href', 'javascript:pushed']]);
+    seen.push(root.innerHTML);
+    mounted.apply([['y', 1, 'href', 0, 10, 'https']]);
+    seen.push(root.innerHTML);
+    return seen;
+  });
+  assert.deepEqual(html, [
+    '<a href="javascript:own" onclick="own"></a>',
+    '<a onclick="own"></a>',
+    '<a onclick="own" href="https:pushed"></a>',
+  ]);
+});
+
 browserTest('refused names can be patched under Trusted Types', async () => {
   const { page, problems } = await chromium.page();
   await openJudge(page, `${site.url}/strict`);
   const html = await page.evaluate(() => {
     const root = document.createElement('div');
     document.body.append(root);
-    judge.mount(root).apply([
+    judge.mount(root, { scripts: true }).apply([
       ['i', 0, 0, '<p', '@=x', '1', '/', '<svg svg', '<svg a:b', '/', '/', '<iframe', '@srcdoc', '<p>hello'],
       ['y', 1, '=x', 0, 1, '2'],
     ]);

@@ -10,7 +10,9 @@ use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// Parses a document with scripting on.
 pub fn document(html: &str) -> Tree {
-    let dom = parse_document(RcDom::default(), options(true)).one(html);
+    // Decoding drops one byte order mark. html5ever would drop another after every script, where its tokenizer pauses.
+    let html = html.strip_prefix('\u{feff}').unwrap_or(html);
+    let dom = parse_document(RcDom::default(), options()).one(html);
     copy(&dom.get_document())
 }
 
@@ -21,7 +23,7 @@ pub fn fragment(html: &str, context: &str) -> Tree {
         Some((_, local)) => QualName::new(None, ns!(mathml), LocalName::from(local)),
         None => QualName::new(None, ns!(html), LocalName::from(context)),
     };
-    let dom = parse_fragment(RcDom::default(), options(false), context, Vec::new(), true).one(html);
+    let dom = parse_fragment(RcDom::default(), options(), context, Vec::new(), true).one(html);
     // The fragment is what is inside the `html` element below the document.
     let document = dom.get_document();
     let children = document.children.borrow();
@@ -29,10 +31,9 @@ pub fn fragment(html: &str, context: &str) -> Tree {
     html.map(copy).unwrap_or_default()
 }
 
-/// Only the bytes of a page may begin with a byte order mark that is none of its text.
-fn options(discard_bom: bool) -> ParseOpts {
+fn options() -> ParseOpts {
     let tree_builder = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
-    let tokenizer = TokenizerOpts { discard_bom, ..TokenizerOpts::default() };
+    let tokenizer = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };
     ParseOpts { tree_builder, tokenizer }
 }
 

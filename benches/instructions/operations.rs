@@ -1,0 +1,46 @@
+//! What is counted: on the table of the other benches, 1,000 rows.
+
+use domcast_benches::{Change, Table};
+use domcast_diff::{Tree, diff};
+use domcast_parser::parse_fragment;
+use std::hint::black_box;
+
+/// The operations, in the order of the table.
+pub(crate) const NAMES: [&str; 4] =
+    ["parse", "diff, one label, tree just parsed", "diff, nothing, tree just parsed", "diff, one label, both known"];
+
+/// Prepares an operation and runs it `n_runs` times.
+pub(crate) fn run(name: &str, n_runs: u64) {
+    match name {
+        "parse" => {
+            let html = table(Change::One).1.to_html();
+            (0..n_runs).for_each(|_| drop(black_box(parse(&html))));
+        }
+        "diff, one label, tree just parsed" => diff_first(Change::One, n_runs),
+        "diff, nothing, tree just parsed" => diff_first(Change::Nothing, n_runs),
+        "diff, one label, both known" => {
+            let (old, new) = table(Change::One);
+            let (old, new) = (parse(&old.to_html()), parse(&new.to_html()));
+            (0..n_runs).for_each(|_| drop(black_box(diff(&old, &new))));
+        }
+        other => panic!("no operation `{other}`"),
+    }
+}
+
+fn diff_first(change: Change, n_runs: u64) {
+    let (old, new) = table(change);
+    let old = parse(&old.to_html());
+    drop(diff(&old, &old.clone()));
+    // All are parsed before the first is compared, however many are compared: what that takes is no part of the difference.
+    let html = new.to_html();
+    let trees: Vec<Tree> = (0..crate::MANY).map(|_| parse(&html)).collect();
+    trees.iter().take(n_runs as usize).for_each(|new| drop(black_box(diff(&old, new))));
+}
+
+fn table(change: Change) -> (Table, Table) {
+    change.tables(1_000)
+}
+
+fn parse(html: &str) -> Tree {
+    parse_fragment(html, "div").expect("the table is within the limits")
+}

@@ -1,0 +1,69 @@
+//! From a change of state to patches: `cargo bench -p domcast-benches --bench updates`.
+//!
+//! The bench `peers` compares trees; this one starts where users start, at the state, and beside engines that
+//! never see HTML. The table, the allocator, a process for each change and the checks are those of `peers`.
+
+mod dioxus; // Dioxus in three forms
+mod djust; // djust, where it is installed
+#[path = "../peers/dioxus.rs"]
+mod inline; // keyed rows inline, shared with `peers`
+mod plain; // render all, parse all, compare all
+mod summary; // the table at the end
+
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
+use domcast_benches::{Change, Table};
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SIZES: [usize; 2] = [1_000, 10_000];
+
+fn main() -> ExitCode {
+    if std::env::var_os(djust::PYTHON).is_none() {
+        eprintln!("\nLEFT OUT: djust ({} names no Python that has it; see benches/README.md)\n", djust::PYTHON);
+    }
+    let parts: Vec<String> = changes().map(|(change, n_rows)| group_name(change, n_rows)).collect();
+    domcast_benches::run(&parts, measure, summary::print)
+}
+
+/// Every change at every size.
+fn changes() -> impl Iterator<Item = (Change, usize)> {
+    SIZES.into_iter().flat_map(|n_rows| Change::ALL.into_iter().map(move |change| (change, n_rows)))
+}
+
+/// Not that of the bench `peers`: Criterion keeps the figures of both in one folder.
+fn group_name(change: Change, n_rows: usize) -> String {
+    format!("update {} of {n_rows}", change.name())
+}
+
+fn measure(criterion: &mut Criterion, part: &str) {
+    let (change, n_rows) =
+        changes().find(|&(change, n_rows)| group_name(change, n_rows) == part).expect("a part is one of ours");
+    let (old, new) = change.tables(n_rows);
+    let mut group = criterion.benchmark_group(part);
+    // Some of what is measured takes a tenth of a second; rising numbers of iterations would take minutes.
+    group.sampling_mode(SamplingMode::Flat);
+    bench(&mut group, summary::INLINE, dioxus::inline(&old, &new));
+    bench(&mut group, summary::MEMOISED, dioxus::memoised(&old, &new));
+    if has_same_rows(&old, &new) {
+        bench(&mut group, summary::SIGNALS, dioxus::signals(&old, &new));
+    }
+    if let Some(djust) = djust::update(&old, &new) {
+        bench(&mut group, summary::DJUST, djust);
+    }
+    bench(&mut group, summary::RENDER, plain::render(&new));
+    bench(&mut group, summary::TODAY, plain::update(&old, &new, false));
+    bench(&mut group, summary::PLAIN, plain::update(&old, &new, true));
+}
+
+/// Measures what times itself.
+fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut time: impl FnMut(u64) -> Duration) {
+    group.bench_function(name, |b| b.iter_custom(&mut time));
+}
+
+/// Whether only labels and the selection differ, which is what signals can follow.
+fn has_same_rows(old: &Table, new: &Table) -> bool {
+    old.rows.iter().map(|row| row.id).eq(new.rows.iter().map(|row| row.id))
+}

@@ -1,0 +1,57 @@
+//! The plain pipeline: render all with minijinja, parse all, compare all. With html5ever it is what others do today.
+
+use domcast_benches::Table;
+use domcast_diff::{Tree, apply, diff};
+use domcast_parser::Parser;
+use domcast_template::Templates;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const NAME: &str = "table.html";
+
+fn templates() -> Templates {
+    Templates::from_sources([(NAME, Table::TEMPLATE)])
+}
+
+/// The time that minijinja alone takes to render `table` `n` times.
+pub(crate) fn render(table: &Table) -> impl FnMut(u64) -> Duration {
+    let templates = templates();
+    let table = table.clone();
+    let render = move || templates.render(NAME, &table).expect("the template renders");
+    move |n| total(n, &render)
+}
+
+/// The time that `n` updates from `old` to `new` take, with the parser's fast path or with html5ever.
+pub(crate) fn update(old: &Table, new: &Table, fast_path: bool) -> impl FnMut(u64) -> Duration {
+    let templates = templates();
+    let parser = Parser { fast_path, ..Parser::default() };
+    let tree = move |table: &Table| -> Tree {
+        let html = templates.render(NAME, table).expect("the template renders");
+        parser.fragment(&html, "div").expect("the table is within the limits")
+    };
+    let (old_tree, new_tree) = (tree(old), tree(new));
+    let patches = diff(&old_tree, &new_tree);
+    assert_eq!(patches.is_empty(), old == new, "nothing is sent for equal content, and only for that");
+    let mut patched = old_tree.clone();
+    apply(&mut patched, &patches).expect("the patches fit the tree they were made for");
+    assert!(patched == new_tree, "the patches lead elsewhere");
+    let new = new.clone();
+    move |n| {
+        total(n, || {
+            let new_tree = tree(&new);
+            (diff(&old_tree, &new_tree), new_tree)
+        })
+    }
+}
+
+/// The time of `n` runs; what they return is dropped outside of it.
+fn total<T>(n: u64, mut run: impl FnMut() -> T) -> Duration {
+    let mut total = Duration::ZERO;
+    for _ in 0..n {
+        let start = Instant::now();
+        let result = black_box(run());
+        total += start.elapsed();
+        drop(result);
+    }
+    total
+}
