@@ -42,6 +42,12 @@ impl TemplateError {
         TemplateError { message, template: None, line: None, excerpt: None, is_missing: false, source }
     }
 
+    pub(crate) fn of_region(template: &str) -> TemplateError {
+        let message = "a part of the template failed, and did not when it ran again".to_owned();
+        let template = Some(template.to_owned());
+        TemplateError { message, template, line: None, excerpt: None, is_missing: false, source: None }
+    }
+
     pub(crate) fn output_too_long(template: &str, limit_bytes: usize) -> TemplateError {
         let message = format!("the output exceeds the limit of {limit_bytes} bytes");
         let template = Some(template.to_owned());

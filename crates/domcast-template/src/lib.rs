@@ -19,9 +19,16 @@
 //!   error. Choose another behaviour with [`Templates::configure`].
 //! - **Templates are trusted code.** The limits catch accidents; they bound neither run time nor all memory.
 
+mod state; // what templates are rendered from, with identity
+mod program; // a template compiled into regions
+mod instance; // a rendered template, and what changes in it
+mod engine; // the engine's inner parts, behind one door
 mod templates; // names and state to text
 mod error; // what went wrong, and where
 
 pub use error::TemplateError;
+pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Item, Items, Slot};
 pub use minijinja;
+pub use program::{Body, BodyId, For, Hole, If, Let, Opaque, Part, PartKind, Program};
+pub use state::{Changes, Iter, List, Map, Operation, Path, State, StateError, Step};
 pub use templates::{Limits, Templates};

@@ -5,14 +5,16 @@
 //! rendering never sees two versions of a template.
 
 use crate::error::TemplateError;
+use crate::program::Program;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Templates by name. Clones share the templates.
@@ -25,6 +27,9 @@ struct Shared {
     environment: RwLock<Arc<Environment<'static>>>,
     limits: Limits,
     folder: Option<PathBuf>,
+    /// Functions, filters and tests of the user's own that give the same for the same arguments.
+    pure: RwLock<BTreeSet<String>>,
+    is_configured: AtomicBool,
 }
 
 /// The largest templates and outputs.
@@ -83,13 +88,20 @@ impl Templates {
         // With it an error knows its place in the source; a template costs nothing more while it runs.
         environment.set_debug(true);
         let environment = RwLock::new(Arc::new(environment));
-        Templates { shared: Arc::new(Shared { environment, limits, folder }) }
+        let (pure, is_configured) = Default::default();
+        Templates { shared: Arc::new(Shared { environment, limits, folder, pure, is_configured }) }
     }
 
     /// Changes the engine: adds functions and filters, or sets what undefined names do.
     ///
-    /// Renderings under way finish with the engine as it was.
+    /// Renderings under way finish with the engine as it was. A function, filter or test that is added here is called
+    /// again at every update of an [`Instance`](crate::Instance), unless it is [declared pure](Self::declare_pure).
     pub fn configure(&self, change: impl FnOnce(&mut Environment<'static>)) {
+        self.shared.is_configured.store(true, Ordering::Relaxed);
+        self.change(change);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Environment<'static>)) {
         let mut shared = self.shared.environment.write().unwrap_or_else(PoisonError::into_inner);
         let mut environment = Environment::clone(&shared);
         change(&mut environment);
@@ -98,7 +110,33 @@ impl Templates {
 
     /// Drops what was loaded, so that edited templates are read anew.
     pub fn reload(&self) {
-        self.configure(Environment::clear_templates);
+        self.change(Environment::clear_templates);
+    }
+
+    /// Declares functions, filters or tests that were added as pure: what they give depends on their arguments alone, so
+    /// it may be reused. Those of the engine are known.
+    pub fn declare_pure<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) {
+        let mut pure = self.shared.pure.write().unwrap_or_else(PoisonError::into_inner);
+        pure.extend(names.into_iter().map(Into::into));
+    }
+
+    pub(crate) fn is_pure(&self, name: &str) -> bool {
+        self.shared.pure.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    pub(crate) fn is_configured(&self) -> bool {
+        self.shared.is_configured.load(Ordering::Relaxed)
+    }
+
+    /// Compiles a template into regions that know what they read.
+    ///
+    /// The program stays as it is when templates are reloaded or the engine is configured.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the template is missing, wrong or too long. Templates that it names may be; rendering tells.
+    pub fn program(&self, name: &str) -> Result<Program, TemplateError> {
+        Program::new(self.clone(), self.environment(), name)
     }
 
     /// The folder that the templates come from, if they do.
@@ -122,7 +160,15 @@ impl Templates {
     ///
     /// As [`render`](Self::render).
     pub fn render_value(&self, name: &str, state: Value) -> Result<String, TemplateError> {
-        let environment = self.environment();
+        self.render_with(&self.environment(), name, state)
+    }
+
+    pub(crate) fn render_with(
+        &self,
+        environment: &Environment<'static>,
+        name: &str,
+        state: Value,
+    ) -> Result<String, TemplateError> {
         let limit_bytes = self.shared.limits.output_bytes;
         let mut output = Output { text: Vec::new(), limit_bytes, is_full: false };
         let rendered = environment
@@ -169,7 +215,7 @@ impl Templates {
 
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { environment: _, limits, folder } = &*self.shared;
+        let Shared { limits, folder, .. } = &*self.shared;
         f.debug_struct("Templates").field("folder", folder).field("limits", limits).finish_non_exhaustive()
     }
 }

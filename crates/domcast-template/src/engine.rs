@@ -1,0 +1,170 @@
+//! The engine's inner parts: its syntax tree, and code for a piece of a template. Nothing else names `machinery`.
+//!
+//! They have no promise of stability, so the version of minijinja is pinned.
+
+use minijinja::machinery::{CodeGenerator, Instruction, Instructions, make_string_output};
+use minijinja::{AutoEscape, Environment, Error, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use minijinja::machinery::Span;
+pub(crate) use minijinja::machinery::ast::{
+    BinOpKind, CallArg, CallType, CompareOpKind, Expr, ForLoop, IfCond, Stmt, UnaryOpKind,
+};
+
+/// The syntax tree of a template; [`statements`] gives what is in it.
+pub(crate) fn parse<'a>(environment: &Environment<'_>, name: &'a str, source: &'a str) -> Result<Stmt<'a>, Error> {
+    minijinja::machinery::parse(source, name, environment.syntax().clone())
+}
+
+/// The statements of a template's syntax tree.
+pub(crate) fn statements<'x, 'a>(tree: &'x Stmt<'a>) -> &'x [Stmt<'a>] {
+    match tree {
+        Stmt::Template(template) => &template.children,
+        other => std::slice::from_ref(other),
+    }
+}
+
+/// The escaping that a template begins with.
+pub(crate) fn escape_of(environment: &Environment<'_>, name: &str) -> AutoEscape {
+    match environment.get_template(name) {
+        Ok(template) => minijinja::machinery::get_compiled_template(&template).initial_auto_escape.clone(),
+        Err(_) => AutoEscape::None,
+    }
+}
+
+/// Whether values are printed as the engine prints them. A formatter of the user's own cannot be seen, only tried.
+pub(crate) fn prints_as_usual(environment: &Environment<'_>) -> bool {
+    let values = [
+        (Value::UNDEFINED, ""),
+        (Value::from(()), "None"),
+        (Value::from(true), "True"),
+        (Value::from(1), "1"),
+        (Value::from(1.5), "1.5"),
+        (Value::from("<a"), "&lt;a"),
+        (Value::from_safe_string("<b>".into()), "<b>"),
+        (Value::from(vec![1]), "[1]"),
+        (Value::from_pairs([("a", 1)]), "{&#x27;a&#x27;: 1}"),
+    ];
+    let is_strict = matches!(
+        environment.undefined_behavior(),
+        minijinja::UndefinedBehavior::Strict | minijinja::UndefinedBehavior::SemiStrict
+    );
+    values.into_iter().filter(|(value, _)| !(is_strict && value.is_undefined())).all(|(value, expected)| {
+        let mut instructions = Instructions::new("formatter", "");
+        instructions.add(Instruction::LoadConst(value));
+        instructions.add(Instruction::Emit);
+        let code = Code { instructions, blocks: BTreeMap::new() };
+        code.text(environment, Value::UNDEFINED, AutoEscape::Html).is_ok_and(|text| text == expected)
+    })
+}
+
+/// Compiled code of a piece of a template.
+pub(crate) struct Code<'a> {
+    instructions: Instructions<'a>,
+    blocks: BTreeMap<&'a str, Instructions<'a>>,
+}
+
+/// What a piece of code touches, as far as its instructions say.
+#[derive(Default)]
+pub(crate) struct Facts<'a> {
+    /// Names that are looked up, each with the attributes read from it at once.
+    pub(crate) lookups: BTreeSet<Vec<&'a str>>,
+    /// Names that macros in it take from where they are declared.
+    pub(crate) enclosed: BTreeSet<&'a str>,
+    pub(crate) functions: BTreeSet<&'a str>,
+    pub(crate) filters: BTreeSet<&'a str>,
+    pub(crate) tests: BTreeSet<&'a str>,
+    /// Whether methods of values or values themselves are called.
+    pub(crate) calls_values: bool,
+    /// Whether it names other templates.
+    pub(crate) names_templates: bool,
+    /// Whether there are blocks in it, or it calls one.
+    pub(crate) has_blocks: bool,
+    /// Whether it writes into an object.
+    pub(crate) sets_attributes: bool,
+}
+
+impl<'a> Code<'a> {
+    /// Code that runs `before`, then gives the value of `expr`.
+    pub(crate) fn of_expr(name: &'a str, source: &'a str, before: &[&Stmt<'a>], expr: &Expr<'a>) -> Code<'a> {
+        let mut generator = CodeGenerator::new(name, source);
+        for stmt in before {
+            generator.compile_stmt(stmt);
+        }
+        generator.compile_expr(expr);
+        let (instructions, blocks) = generator.finish();
+        Code { instructions, blocks }
+    }
+
+    /// Code that runs statements.
+    pub(crate) fn of_statements<'x>(
+        name: &'a str,
+        source: &'a str,
+        stmts: impl IntoIterator<Item = &'x Stmt<'a>>,
+    ) -> Code<'a>
+    where
+        'a: 'x,
+    {
+        let mut generator = CodeGenerator::new(name, source);
+        for stmt in stmts {
+            generator.compile_stmt(stmt);
+        }
+        let (instructions, blocks) = generator.finish();
+        Code { instructions, blocks }
+    }
+
+    pub(crate) fn facts(&self) -> Facts<'a> {
+        let mut facts = Facts { has_blocks: !self.blocks.is_empty(), ..Facts::default() };
+        for instructions in std::iter::once(&self.instructions).chain(self.blocks.values()) {
+            let all = (0..).map_while(|idx| instructions.get(idx)).collect::<Vec<_>>();
+            for (idx, instruction) in all.iter().enumerate() {
+                match **instruction {
+                    Instruction::Lookup(name) => {
+                        let attributes = all[idx + 1..].iter().map_while(|next| match **next {
+                            Instruction::GetAttr(name) => Some(name),
+                            _ => None,
+                        });
+                        facts.lookups.insert(std::iter::once(name).chain(attributes).collect());
+                    }
+                    Instruction::CallFunction(name, _) => _ = facts.functions.insert(name),
+                    Instruction::ApplyFilter(name, ..) => _ = facts.filters.insert(name),
+                    Instruction::PerformTest(name, ..) => _ = facts.tests.insert(name),
+                    Instruction::Enclose(name) => _ = facts.enclosed.insert(name),
+                    Instruction::CallMethod(..) | Instruction::CallObject(..) => facts.calls_values = true,
+                    Instruction::SetAttr(_) => facts.sets_attributes = true,
+                    Instruction::Include(_) => facts.names_templates = true,
+                    Instruction::LoadBlocks | Instruction::CallBlock(_) | Instruction::FastSuper => {
+                        facts.has_blocks = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        facts
+    }
+
+    /// The value that the code ends with.
+    pub(crate) fn value(&self, environment: &Environment<'_>, scope: Value, escape: AutoEscape) -> Result<Value, Error> {
+        let mut discarded = String::new();
+        Ok(self.run(environment, scope, escape, &mut discarded)?.unwrap_or_default())
+    }
+
+    /// The text that the code writes.
+    pub(crate) fn text(&self, environment: &Environment<'_>, scope: Value, escape: AutoEscape) -> Result<String, Error> {
+        let mut text = String::new();
+        self.run(environment, scope, escape, &mut text)?;
+        Ok(text)
+    }
+
+    fn run(
+        &self,
+        environment: &Environment<'_>,
+        scope: Value,
+        escape: AutoEscape,
+        text: &mut String,
+    ) -> Result<Option<Value>, Error> {
+        let mut output = make_string_output(text);
+        minijinja::machinery::eval(environment, &self.instructions, scope, &self.blocks, &mut output, escape)
+            .map(|(value, _)| value)
+    }
+}

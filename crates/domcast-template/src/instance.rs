@@ -1,0 +1,494 @@
+//! A rendered template, kept so that a change of state becomes a list of edits.
+//!
+//! An [`Instance`] is a tree of *fragments*: each is one rendering of one body of the program, with a slot for each of the
+//! body's parts. Fragments live in an arena under ids that do not change; a fragment that is dropped leaves its id to a
+//! later one, but not before the update after the one that told of it ([`Edits::freed`]).
+//!
+//! [`Instance::html`] is byte for byte what the engine renders from the same template and state.
+
+mod update; // a new state to edits
+mod items; // the items of a loop: which stay, which move
+
+pub use update::{Edit, Edits};
+
+use crate::error::TemplateError;
+use crate::program::expr::{Failed, LoopAt, Scope};
+use crate::program::{Body, BodyId, Compiled, For, Program, Target};
+use crate::program::PartKind;
+use crate::state::State;
+use minijinja::HtmlEscape;
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Index of a fragment in the arena of its [`Instance`]. The first is the rendering of the whole template.
+pub type FragmentId = u32;
+
+/// A rendered template.
+#[derive(Debug)]
+pub struct Instance {
+    program: Program,
+    fragments: Vec<Fragment>,
+    /// Ids without a fragment.
+    free: Vec<FragmentId>,
+    /// Ids that become free with the next update.
+    freed: Vec<FragmentId>,
+    /// Ids of the fragments that the update under way added.
+    added: Vec<FragmentId>,
+    /// The values of the paths that are kept, in the order of the program's paths.
+    seen: Vec<Option<State>>,
+}
+
+/// One rendering of one body.
+#[derive(Debug, Default)]
+pub struct Fragment {
+    /// The body that it renders.
+    pub body: BodyId,
+    /// What each part of the body holds, in the same order.
+    pub slots: Box<[Slot]>,
+}
+
+/// What a part of a body holds in a fragment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Slot {
+    /// Text that never changes: see the part.
+    Text,
+    /// A printed value.
+    Hole(HoleValue),
+    /// The branch that was taken: its number among the bodies of the `if`, and its fragment.
+    Branch(Option<(u32, FragmentId)>),
+    /// The items of a loop.
+    Items(Box<Items>),
+    /// Values that names are bound to.
+    Bound(Box<[State]>),
+    /// HTML as the engine wrote it.
+    Html(Box<str>),
+}
+
+/// A value that a hole prints.
+#[derive(Clone, Debug)]
+pub struct HoleValue {
+    /// Null, a boolean, a number or text.
+    state: State,
+    is_markup: bool,
+}
+
+/// The items of a loop.
+#[derive(Clone, Debug, Default)]
+pub struct Items {
+    items: Vec<Item>,
+    otherwise: Option<FragmentId>,
+    /// The length that the loop tells its body, if it is known beforehand.
+    len: Option<usize>,
+}
+
+/// An item of a loop.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The rendering of the loop's body for it.
+    pub fragment: FragmentId,
+    target: Bound,
+}
+
+/// What the names of a target are bound to.
+#[derive(Clone, Debug)]
+pub(crate) enum Bound {
+    One(State),
+    Many(Box<[State]>),
+}
+
+impl Bound {
+    pub(crate) fn as_slice(&self) -> &[State] {
+        match self {
+            Bound::One(state) => std::slice::from_ref(state),
+            Bound::Many(states) => states,
+        }
+    }
+
+    fn is_same(&self, other: &Bound) -> bool {
+        let (a, b) = (self.as_slice(), other.as_slice());
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+    }
+}
+
+impl HoleValue {
+    fn new(value: Cow<'_, State>, escapes: bool, scope: &Scope<'_>) -> Result<HoleValue, Failed> {
+        let (state, is_safe) = match &*value {
+            State::Null | State::Bool(_) | State::Int(_) | State::Float(_) | State::Text(_) => {
+                (value.into_owned(), false)
+            }
+            state if scope.refuses(state) => return Err(Failed),
+            State::Other(other) if other.kind() == minijinja::value::ValueKind::Invalid => return Err(Failed),
+            State::Other(other) => (State::from(other.to_string()), other.is_safe()),
+            State::List(_) | State::Map(_) => (State::from(value.to_value().to_string()), false),
+        };
+        Ok(HoleValue { state, is_markup: is_safe || !escapes })
+    }
+
+    /// The value as text, not escaped. As it stands it is a text node's text or an attribute's value, unless it
+    /// [is markup](Self::is_markup).
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.state {
+            State::Text(text) => Cow::Borrowed(text),
+            State::Bool(bool) => Cow::Borrowed(if *bool { "True" } else { "False" }),
+            other => Cow::Owned(other.to_value().to_string()),
+        }
+    }
+
+    /// Whether the text is HTML as it stands: marked as safe, or printed where nothing is escaped.
+    pub fn is_markup(&self) -> bool {
+        self.is_markup
+    }
+
+    /// Writes it as it stands in the HTML.
+    pub fn write_html(&self, html: &mut String) {
+        match &self.state {
+            State::Text(text) if self.is_markup => html.push_str(text),
+            State::Text(text) => escape(text, html),
+            State::Int(int) => _ = write!(html, "{int}"),
+            _ => html.push_str(&self.text()),
+        }
+    }
+
+    fn is_same(&self, other: &HoleValue) -> bool {
+        self.is_markup == other.is_markup && self.state.is_same(&other.state)
+    }
+}
+
+fn escape(text: &str, html: &mut String) {
+    let is_special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | b'/');
+    match text.as_bytes().iter().any(|byte| is_special(byte)) {
+        false => html.push_str(text),
+        true => _ = write!(html, "{}", HtmlEscape(text)),
+    }
+}
+
+impl Items {
+    /// The items in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Item> {
+        self.items.iter()
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The rendering of the loop's `else`, if it has one and there is no item.
+    pub fn otherwise(&self) -> Option<FragmentId> {
+        self.otherwise
+    }
+}
+
+impl Program {
+    /// Renders the template over `state`, and keeps the result.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: as [`Templates::render`](crate::Templates::render), and the same.
+    pub fn instance(&self, state: &State) -> Result<Instance, TemplateError> {
+        let mut instance = Instance {
+            program: self.clone(),
+            fragments: vec![Fragment::default()],
+            free: Vec::new(),
+            freed: Vec::new(),
+            added: Vec::new(),
+            seen: Vec::new(),
+        };
+        let filled = instance.create(state);
+        filled.map_err(|Failed| self.error(state))?;
+        Ok(instance)
+    }
+
+    /// The error that the engine reports where a region failed.
+    fn error(&self, state: &State) -> TemplateError {
+        let sources = self.cell.borrow_owner();
+        match sources.templates.render_with(&sources.environment, &sources.name, state.to_value()) {
+            Err(error) => error,
+            // A function that fails now and then.
+            Ok(_) => TemplateError::of_region(&sources.name),
+        }
+    }
+
+    pub(crate) fn scope<'a>(&'a self, state: &'a State) -> Scope<'a> {
+        let environment = &*self.cell.borrow_owner().environment;
+        Scope {
+            compiled: self.cell.borrow_dependent(),
+            environment,
+            undefined: environment.undefined_behavior(),
+            state,
+            locals: Vec::new(),
+            loops: Vec::new(),
+        }
+    }
+
+    /// What the engine renders.
+    pub(crate) fn render_whole(&self, state: &State) -> Result<String, Failed> {
+        let sources = self.cell.borrow_owner();
+        let html = sources.templates.render_with(&sources.environment, &sources.name, state.to_value());
+        html.map_err(|_| Failed)
+    }
+}
+
+impl Instance {
+    /// The program that it is an instance of.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The fragment with an id.
+    ///
+    /// # Panics
+    ///
+    /// If there never was one.
+    pub fn fragment(&self, id: FragmentId) -> &Fragment {
+        &self.fragments[id as usize]
+    }
+
+    /// One more than the largest id there is: the length of a column of something per fragment.
+    pub fn n_ids(&self) -> usize {
+        self.fragments.len()
+    }
+
+    /// The whole HTML.
+    pub fn html(&self) -> String {
+        let mut html = String::new();
+        self.write_html(0, &mut html);
+        html
+    }
+
+    /// Writes the HTML of one fragment.
+    pub fn write_html(&self, fragment: FragmentId, html: &mut String) {
+        let fragment = self.fragment(fragment);
+        let body = self.program.body(fragment.body);
+        for (part, slot) in body.parts.iter().zip(&fragment.slots) {
+            match slot {
+                Slot::Text => match &part.kind {
+                    PartKind::Text(text) => html.push_str(text),
+                    _ => unreachable!("only text has no value"),
+                },
+                Slot::Hole(value) => value.write_html(html),
+                Slot::Branch(Some((_, fragment))) => self.write_html(*fragment, html),
+                Slot::Branch(None) | Slot::Bound(_) => {}
+                Slot::Items(items) => {
+                    let fragments = items.items.iter().map(|item| item.fragment).chain(items.otherwise);
+                    fragments.for_each(|fragment| self.write_html(fragment, html));
+                }
+                Slot::Html(text) => html.push_str(text),
+            }
+        }
+    }
+
+    fn create(&mut self, state: &State) -> Result<(), Failed> {
+        let program = self.program.clone();
+        let mut scope = program.scope(state);
+        self.seen = scope.compiled.paths.iter().map(|read| read.value(state)).collect();
+        let slots = self.fill(0, &mut scope)?;
+        self.fragments[0] = Fragment { body: 0, slots };
+        Ok(())
+    }
+
+    /// Renders a body into a new fragment.
+    fn add(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<FragmentId, Failed> {
+        let slots = self.fill(body, scope)?;
+        let fragment = Fragment { body, slots };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.fragments[id as usize] = fragment;
+                id
+            }
+            None => {
+                self.fragments.push(fragment);
+                (self.fragments.len() - 1) as FragmentId
+            }
+        };
+        self.added.push(id);
+        Ok(id)
+    }
+
+    fn fill(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<Box<[Slot]>, Failed> {
+        let compiled: &Compiled<'_> = scope.compiled;
+        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
+        let mut slots = Vec::with_capacity(parts.len());
+        for part in parts {
+            slots.push(match &part.kind {
+                PartKind::Text(_) => Slot::Text,
+                PartKind::Hole(hole) => {
+                    Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?)
+                }
+                PartKind::If(of) => Slot::Branch(match scope.choose(of)? {
+                    Some(branch) => Some((branch, self.add(of.bodies[branch as usize], scope)?)),
+                    None => None,
+                }),
+                PartKind::For(of) => Slot::Items(Box::new(self.fill_items(of, scope)?)),
+                PartKind::Let(of) => {
+                    let bound = bind(&of.target, scope.eval(&of.expr)?.into_owned())?;
+                    let bound: Box<[State]> = bound.as_slice().into();
+                    scope.locals.extend(bound.iter().cloned());
+                    Slot::Bound(bound)
+                }
+                PartKind::Opaque(of) => Slot::Html(self.opaque(of, scope)?.into()),
+            });
+        }
+        scope.locals.truncate(*n_locals);
+        Ok(slots.into())
+    }
+
+    fn opaque(&self, of: &crate::program::Opaque, scope: &Scope<'_>) -> Result<String, Failed> {
+        match of.code {
+            Some(code) => scope.text(code),
+            None => self.program.render_whole(scope.state),
+        }
+    }
+
+    fn fill_items(&mut self, of: &For, scope: &mut Scope<'_>) -> Result<Items, Failed> {
+        let (targets, len) = scope.items(of)?;
+        let mut items = Vec::with_capacity(targets.len());
+        for (index0, target) in targets.into_iter().enumerate() {
+            let fragment = self.add_item(of, &target, LoopAt { index0, len }, scope)?;
+            items.push(Item { fragment, target });
+        }
+        let otherwise = match of.otherwise {
+            Some(body) if items.is_empty() => Some(self.add(body, scope)?),
+            _ => None,
+        };
+        Ok(Items { items, otherwise, len })
+    }
+
+    fn add_item(
+        &mut self,
+        of: &For,
+        target: &Bound,
+        at: LoopAt,
+        scope: &mut Scope<'_>,
+    ) -> Result<FragmentId, Failed> {
+        let n_locals = scope.enter(target, at);
+        let fragment = self.add(of.body, scope);
+        scope.leave(n_locals);
+        fragment
+    }
+}
+
+impl Scope<'_> {
+    /// The number of the branch that is taken.
+    fn choose(&self, of: &crate::program::If) -> Result<Option<u32>, Failed> {
+        for (branch, test) in of.tests.iter().enumerate() {
+            if self.test(test)? {
+                return Ok(Some(branch as u32));
+            }
+        }
+        Ok((of.bodies.len() > of.tests.len()).then_some(of.tests.len() as u32))
+    }
+
+    /// Binds the variables of a loop and `loop` itself; returns how many variables there were.
+    fn enter(&mut self, target: &Bound, at: LoopAt) -> usize {
+        let n_locals = self.locals.len();
+        self.locals.extend(target.as_slice().iter().cloned());
+        self.locals.push(State::Null);
+        self.loops.push(at);
+        n_locals
+    }
+
+    fn leave(&mut self, n_locals: usize) {
+        self.loops.pop();
+        self.locals.truncate(n_locals);
+    }
+
+    /// What a loop runs over, and the length that it tells its body.
+    fn items(&mut self, of: &For) -> Result<(Vec<Bound>, Option<usize>), Failed> {
+        let list = self.eval(&of.iter)?;
+        let mut len = None;
+        let states: Vec<State> = match &*list {
+            State::List(list) => list.iter().cloned().collect(),
+            State::Map(map) => map.iter().map(|(key, _)| State::Text(key.clone())).collect(),
+            State::Null => Vec::new(),
+            state if self.refuses(state) => return Err(Failed),
+            other => {
+                let values = other.to_value().try_iter().map_err(|_| Failed)?;
+                let hint = values.size_hint();
+                len = Some((hint.1 == Some(hint.0)).then_some(hint.0));
+                let is_valid = |value: &minijinja::Value| value.kind() != minijinja::value::ValueKind::Invalid;
+                let checked = values.map(|value| is_valid(&value).then(|| State::from_value(value)).ok_or(Failed));
+                checked.collect::<Result<_, _>>()?
+            }
+        };
+        let mut targets = Vec::with_capacity(states.len());
+        for state in states {
+            targets.push(bind(&of.target, state)?);
+        }
+        if let Some(filter) = &of.filter {
+            let mut kept = Vec::new();
+            for target in targets {
+                let n_locals = self.locals.len();
+                self.locals.extend(target.as_slice().iter().cloned());
+                let is_kept = self.test(filter);
+                self.locals.truncate(n_locals);
+                if is_kept? {
+                    kept.push(target);
+                }
+            }
+            targets = kept;
+            len = None;
+        }
+        let len = len.unwrap_or(Some(targets.len()));
+        Ok((targets, len))
+    }
+}
+
+/// Unpacks a value into the names of a target.
+fn bind(target: &Target, state: State) -> Result<Bound, Failed> {
+    match target {
+        Target::Name(_) => Ok(Bound::One(state)),
+        Target::List(_) => {
+            let mut bound = Vec::with_capacity(target.n_names());
+            unpack(target, state, &mut bound)?;
+            Ok(Bound::Many(bound.into()))
+        }
+    }
+}
+
+fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), Failed> {
+    match target {
+        Target::Name(_) => bound.push(state),
+        Target::List(targets) => {
+            let value = state.to_value();
+            let values = value.as_object().and_then(|object| object.try_iter()).ok_or(Failed)?;
+            let values: Vec<_> = values.collect();
+            if values.len() != targets.len() {
+                return Err(Failed);
+            }
+            for (target, value) in targets.iter().zip(values) {
+                if value.kind() == minijinja::value::ValueKind::Invalid {
+                    return Err(Failed);
+                }
+                unpack(target, State::from_value(value), bound)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl crate::program::ReadPath {
+    /// The value there, if it is kept. What the engine alone can look into stands for all in it.
+    fn value(&self, state: &State) -> Option<State> {
+        use crate::state::Step;
+        if !self.is_kept {
+            return None;
+        }
+        let mut state = state;
+        for step in self.path.steps() {
+            state = match (state, step) {
+                (State::Map(map), Step::Key(key)) => map.get(key)?,
+                (State::List(list), Step::Index(idx)) => list.get(*idx)?,
+                (State::Other(_) | State::Text(_), _) => break,
+                _ => return None,
+            };
+        }
+        Some(state.clone())
+    }
+}

@@ -1,0 +1,435 @@
+//! What a template is rendered from, with identity: parts that did not change are the same parts.
+//!
+//! A [`State`] is a tree of maps, lists and scalars behind `Arc`. A clone costs nothing and is a snapshot. Every change
+//! copies at most the nodes on the way to it that somebody else holds, so two states are compared by comparing
+//! pointers ([`State::is_same`]), and what is reached by an equal pointer did not change.
+//!
+//! Templates read a state as they read the same data given as `Value::from(Serde(data))`: filters, tests, loops,
+//! printing and order are those of the engine, which sees [`Map`] and [`List`] as objects and copies nothing.
+
+mod list; // a persistent vector
+mod compare; // from any `Serialize`, beside the old state
+mod change; // paths, merge patch, JSON Patch
+
+pub use change::{Changes, Operation, Path, StateError, Step};
+pub use list::{Iter, List};
+
+use minijinja::value::{Enumerator, Object, ObjectExt, ObjectRepr, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A value of a state. Clones share everything.
+#[derive(Clone, Default)]
+pub enum State {
+    /// JSON's `null`; `None` in a template.
+    #[default]
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer that fits.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// A string.
+    Text(Arc<str>),
+    /// A list.
+    List(Arc<List>),
+    /// A map with strings for keys, in order of insertion.
+    Map(Arc<Map>),
+    /// What only the engine knows: larger integers, bytes, tuples, maps with other keys, markup, values of the author's own.
+    Other(Value),
+}
+
+/// A map with strings for keys, in order of insertion. Maps made of the same struct share their keys.
+///
+/// Setting a key of a map that somebody else holds copies its values, so keep what has thousands of entries in a list.
+#[derive(Clone, Default)]
+pub struct Map {
+    keys: Arc<Keys>,
+    values: Vec<State>,
+}
+
+/// The keys of a map.
+#[derive(Clone, Default)]
+struct Keys {
+    names: Vec<Arc<str>>,
+    /// The position of each, where there are too many to look at one by one.
+    positions: Option<HashMap<Arc<str>, usize>>,
+}
+
+/// How many keys are looked at one by one.
+const MAX_SCANNED: usize = 12;
+
+impl State {
+    pub(crate) const UNDEFINED: State = State::Other(Value::UNDEFINED);
+
+    /// The state that `data` serializes to.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: `data` cannot be serialized.
+    pub fn new(data: &(impl Serialize + ?Sized)) -> Result<State, StateError> {
+        compare::serialize(data, None)
+    }
+
+    /// The state that `data` serializes to, sharing with this one every part that is equal.
+    ///
+    /// Equal parts are found while `data` is serialized and cost no allocation. Lists are compared position by position.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: `data` cannot be serialized.
+    pub fn renewed(&self, data: &(impl Serialize + ?Sized)) -> Result<State, StateError> {
+        compare::serialize(data, Some(self))
+    }
+
+    /// Whether the two are one: the same map or list, or equal scalars. Never walks into parts, so two lists that were
+    /// built apart are not the same however equal they are.
+    pub fn is_same(&self, other: &State) -> bool {
+        match (self, other) {
+            (State::Null, State::Null) => true,
+            (State::Bool(a), State::Bool(b)) => a == b,
+            (State::Int(a), State::Int(b)) => a == b,
+            (State::Float(a), State::Float(b)) => a.to_bits() == b.to_bits(),
+            (State::Text(a), State::Text(b)) => Arc::ptr_eq(a, b) || a == b,
+            (State::List(a), State::List(b)) => Arc::ptr_eq(a, b),
+            (State::Map(a), State::Map(b)) => Arc::ptr_eq(a, b),
+            (State::Other(a), State::Other(b)) => match (a.as_str(), b.as_str()) {
+                (Some(a_text), Some(b_text)) => a.is_safe() == b.is_safe() && a_text == b_text,
+                _ => a.is_undefined() && b.is_undefined(),
+            },
+            _ => false,
+        }
+    }
+
+    /// The part under a key of a map or at a position of a list, counted from the end if it is negative.
+    pub fn get(&self, step: impl Into<Step>) -> Option<&State> {
+        match (self, step.into()) {
+            (State::Map(map), Step::Key(key)) => map.get(&key),
+            (State::List(list), Step::Index(idx)) => list.get(idx),
+            _ => None,
+        }
+    }
+
+    /// The value that the engine sees. Maps and lists are not copied.
+    pub fn to_value(&self) -> Value {
+        match self {
+            State::Null => Value::from(()),
+            State::Bool(bool) => Value::from(*bool),
+            State::Int(int) => Value::from(*int),
+            State::Float(float) => Value::from(*float),
+            State::Text(text) => Value::from(Arc::clone(text)),
+            State::List(list) => Value::from_dyn_object(Arc::clone(list)),
+            State::Map(map) => Value::from_dyn_object(Arc::clone(map)),
+            State::Other(value) => value.clone(),
+        }
+    }
+
+    /// The state of a value: what [`to_value`](Self::to_value) gave comes back as it was.
+    pub(crate) fn from_value(value: Value) -> State {
+        use minijinja::value::ValueKind;
+        match value.kind() {
+            ValueKind::None => State::Null,
+            ValueKind::Bool => State::Bool(value.is_true()),
+            ValueKind::Number => match (value.is_integer(), i64::try_from(value.clone())) {
+                (true, Ok(int)) => State::Int(int),
+                (true, Err(_)) => State::Other(value),
+                (false, _) => f64::try_from(value).map_or(State::UNDEFINED, State::Float),
+            },
+            ValueKind::String if !value.is_safe() => State::Text(value.as_str().unwrap_or_default().into()),
+            ValueKind::Seq => value.downcast_object().map_or(State::Other(value), State::List),
+            ValueKind::Map => value.downcast_object().map_or(State::Other(value), State::Map),
+            _ => State::Other(value),
+        }
+    }
+
+    /// Whether a template's `if` takes it.
+    pub(crate) fn is_true(&self) -> bool {
+        match self {
+            State::Null => false,
+            State::Bool(bool) => *bool,
+            State::Int(int) => *int != 0,
+            State::Float(float) => *float != 0.0,
+            State::Text(text) => !text.is_empty(),
+            State::List(list) => !list.is_empty(),
+            State::Map(map) => !map.is_empty(),
+            State::Other(value) => value.is_true(),
+        }
+    }
+}
+
+impl Map {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&State> {
+        self.keys.position(key).map(|idx| &self.values[idx])
+    }
+
+    /// The keys and their values, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Arc<str>, &State)> + ExactSizeIterator {
+        self.keys.names.iter().zip(&self.values)
+    }
+
+    /// Sets a key, and returns what it had.
+    pub fn insert(&mut self, key: impl AsRef<str> + Into<Arc<str>>, value: State) -> Option<State> {
+        match self.keys.position(key.as_ref()) {
+            Some(idx) => Some(std::mem::replace(&mut self.values[idx], value)),
+            None => {
+                Arc::make_mut(&mut self.keys).push(key.into());
+                self.values.push(value);
+                None
+            }
+        }
+    }
+
+    /// Takes a key out, and returns what it had.
+    pub fn remove(&mut self, key: &str) -> Option<State> {
+        let idx = self.keys.position(key)?;
+        let names = self.keys.names.iter().enumerate().filter(|(at, _)| *at != idx).map(|(_, name)| Arc::clone(name));
+        self.keys = Arc::new(Keys::of(names.collect()));
+        Some(self.values.remove(idx))
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut State> {
+        self.keys.position(key).map(|idx| &mut self.values[idx])
+    }
+}
+
+impl Keys {
+    fn of(names: Vec<Arc<str>>) -> Keys {
+        let mut keys = Keys { names, positions: None };
+        keys.index();
+        keys
+    }
+
+    fn push(&mut self, name: Arc<str>) {
+        match &mut self.positions {
+            Some(positions) => _ = positions.insert(Arc::clone(&name), self.names.len()),
+            None if self.names.len() == MAX_SCANNED => {
+                self.names.push(name);
+                return self.index();
+            }
+            None => {}
+        }
+        self.names.push(name);
+    }
+
+    fn index(&mut self) {
+        if self.names.len() > MAX_SCANNED {
+            self.positions = Some(self.names.iter().enumerate().map(|(idx, name)| (Arc::clone(name), idx)).collect());
+        }
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.positions {
+            Some(positions) => positions.get(key).copied(),
+            None => self.names.iter().position(|name| &**name == key),
+        }
+    }
+}
+
+impl<K: Into<Arc<str>> + AsRef<str>> FromIterator<(K, State)> for Map {
+    fn from_iter<I: IntoIterator<Item = (K, State)>>(entries: I) -> Map {
+        let mut map = Map::default();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
+impl Object for Map {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.get(key).map(State::to_value)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.mapped_rev_key_value_enumerator(|map| {
+            Box::new(map.iter().map(|(key, value)| (Value::from(key), value.to_value())))
+        })
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.len())
+    }
+}
+
+impl Object for List {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get(key.as_usize()?).map(State::to_value)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.len())
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Null => f.write_str("null"),
+            State::Bool(bool) => bool.fmt(f),
+            State::Int(int) => int.fmt(f),
+            State::Float(float) => float.fmt(f),
+            State::Text(text) => text.fmt(f),
+            State::List(list) => list.fmt(f),
+            State::Map(map) => map.fmt(f),
+            State::Other(value) => value.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// Equal values, as the engine compares them, however they are held.
+impl PartialEq for State {
+    fn eq(&self, other: &State) -> bool {
+        self.is_same(other) || self.to_value() == other.to_value()
+    }
+}
+
+macro_rules! from {
+    ($($type:ty => |$value:ident| $state:expr;)*) => {$(
+        impl From<$type> for State {
+            fn from($value: $type) -> State {
+                $state
+            }
+        }
+    )*};
+}
+
+from! {
+    bool => |value| State::Bool(value);
+    i32 => |value| State::Int(value.into());
+    u32 => |value| State::Int(value.into());
+    i64 => |value| State::Int(value);
+    u64 => |value| i64::try_from(value).map_or_else(|_| State::Other(Value::from(value)), State::Int);
+    usize => |value| State::from(value as u64);
+    f64 => |value| State::Float(value);
+    &str => |value| State::Text(value.into());
+    String => |value| State::Text(value.into());
+    Arc<str> => |value| State::Text(value);
+    List => |value| State::List(Arc::new(value));
+    Map => |value| State::Map(Arc::new(value));
+}
+
+impl FromIterator<State> for State {
+    fn from_iter<I: IntoIterator<Item = State>>(items: I) -> State {
+        State::from(items.into_iter().collect::<List>())
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            State::Null => serializer.serialize_unit(),
+            State::Bool(bool) => serializer.serialize_bool(*bool),
+            State::Int(int) => serializer.serialize_i64(*int),
+            State::Float(float) => serializer.serialize_f64(*float),
+            State::Text(text) => serializer.serialize_str(text),
+            State::List(list) => serializer.collect_seq(&**list),
+            State::Map(map) => {
+                let mut entries = serializer.serialize_map(Some(map.len()))?;
+                for (key, value) in map.iter() {
+                    entries.serialize_entry(&**key, value)?;
+                }
+                entries.end()
+            }
+            State::Other(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
+        deserializer.deserialize_any(StateVisitor)
+    }
+}
+
+struct StateVisitor;
+
+impl<'de> Visitor<'de> for StateVisitor {
+    type Value = State;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<State, E> {
+        Ok(State::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<State, E> {
+        Ok(State::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<State, D::Error> {
+        State::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<State, E> {
+        Ok(State::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<State, E> {
+        Ok(State::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<State, E> {
+        Ok(State::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<State, E> {
+        Ok(State::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<State, E> {
+        Ok(State::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<State, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into_iter().collect())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<State, A::Error> {
+        let mut map = Map::default();
+        while let Some((key, value)) = entries.next_entry::<String, State>()? {
+            map.insert(key, value);
+        }
+        Ok(State::from(map))
+    }
+}

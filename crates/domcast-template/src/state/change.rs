@@ -1,0 +1,409 @@
+//! Changes of a state: at a path, by JSON Merge Patch (RFC 7386) and by JSON Patch (RFC 6902).
+//!
+//! Each tells what it changed as a list of paths, so that a template need not look for it. The crate `json-patch`
+//! works on `serde_json::Value`, which has no identity to keep; it is the tests' oracle.
+
+use super::{List, Map, State};
+use serde::Deserialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// One step into a state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A key of a map.
+    Key(Arc<str>),
+    /// A position of a list.
+    Index(usize),
+}
+
+/// A way into a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Path(Vec<Step>);
+
+/// What differs between two states, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Anything may differ.
+    Unknown,
+    /// Nothing differs but what is at or below these paths.
+    At(Vec<Path>),
+}
+
+/// One operation of a JSON Patch (RFC 6902).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Operation {
+    /// Sets a key, or puts an item into a list.
+    Add {
+        /// A JSON pointer; `-` is the end of a list.
+        path: String,
+        /// What to put there.
+        value: State,
+    },
+    /// Removes what is there.
+    Remove {
+        /// A JSON pointer.
+        path: String,
+    },
+    /// Replaces what is there.
+    Replace {
+        /// A JSON pointer.
+        path: String,
+        /// What to put there.
+        value: State,
+    },
+    /// Removes one part and adds it elsewhere.
+    Move {
+        /// A JSON pointer.
+        from: String,
+        /// A JSON pointer, not below `from`.
+        path: String,
+    },
+    /// Adds a part of the state elsewhere too.
+    Copy {
+        /// A JSON pointer.
+        from: String,
+        /// A JSON pointer.
+        path: String,
+    },
+    /// Fails unless the part there equals the value.
+    Test {
+        /// A JSON pointer.
+        path: String,
+        /// What it is compared with.
+        value: State,
+    },
+}
+
+/// A change that does not fit the state, or data that cannot be a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateError {
+    message: String,
+}
+
+impl StateError {
+    pub(super) fn new(message: impl Into<String>) -> StateError {
+        StateError { message: message.into() }
+    }
+
+    fn no_such(path: impl fmt::Display) -> StateError {
+        StateError::new(format!("the state has nothing at `{path}`"))
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl serde::ser::Error for StateError {
+    fn custom<T: fmt::Display>(message: T) -> StateError {
+        StateError::new(message.to_string())
+    }
+}
+
+impl Path {
+    /// The steps from the root.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// The path one step further.
+    pub fn then(mut self, step: impl Into<Step>) -> Path {
+        self.0.push(step.into());
+        self
+    }
+
+    /// Whether one of the two is, or leads to, the other.
+    pub fn meets(&self, other: &Path) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+    }
+}
+
+impl FromIterator<Step> for Path {
+    fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Path {
+        Path(steps.into_iter().collect())
+    }
+}
+
+/// As a template writes it: keys between dots; a part that is a number is a position.
+impl From<&str> for Path {
+    fn from(path: &str) -> Path {
+        let step = |part: &str| part.parse().map_or_else(|_| Step::from(part), Step::Index);
+        path.split('.').filter(|part| !part.is_empty()).map(step).collect()
+    }
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Step {
+        Step::Key(key.into())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(idx: usize) -> Step {
+        Step::Index(idx)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, step) in self.0.iter().enumerate() {
+            let dot = if idx == 0 { "" } else { "." };
+            match step {
+                Step::Key(key) => write!(f, "{dot}{key}")?,
+                Step::Index(at) => write!(f, "{dot}{at}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Changes {
+    /// Nothing differs.
+    pub fn none() -> Changes {
+        Changes::At(Vec::new())
+    }
+
+    /// What is at or below one path may differ.
+    pub fn at(path: impl Into<Path>) -> Changes {
+        Changes::At(vec![path.into()])
+    }
+
+    /// What either of the two says may differ.
+    pub fn and(self, other: Changes) -> Changes {
+        match (self, other) {
+            (Changes::At(mut paths), Changes::At(others)) => {
+                paths.extend(others);
+                Changes::At(paths)
+            }
+            _ => Changes::Unknown,
+        }
+    }
+}
+
+/// Changes in place. What another state holds too is copied first, one node of each level; a state that is held by
+/// nobody else is changed without a copy. To keep the state as it was, clone it first.
+impl State {
+    /// The part at a path.
+    pub fn at(&self, path: &Path) -> Option<&State> {
+        path.0.iter().try_fold(self, |state, step| match (state, step) {
+            (State::Map(map), Step::Key(key)) => map.get(key),
+            (State::List(list), Step::Index(idx)) => list.get(*idx),
+            _ => None,
+        })
+    }
+
+    /// Sets the part at a path; the last step may be a new key of a map.
+    ///
+    /// `O(depth)`, and `O(log n)` for each list on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: the way is not there. The state is as it was.
+    pub fn set(&mut self, path: impl Into<Path>, value: impl Into<State>) -> Result<Changes, StateError> {
+        let path = path.into();
+        match path.0.split_last() {
+            None => *self = value.into(),
+            Some((last, way)) => match (self.at_mut(way).ok_or_else(|| StateError::no_such(&path))?, last) {
+                (State::Map(map), Step::Key(key)) => {
+                    _ = Arc::make_mut(map).insert(Arc::clone(key), value.into());
+                }
+                (State::List(list), Step::Index(idx)) if *idx < list.len() => {
+                    *Arc::make_mut(list).get_mut(*idx).expect("it is inside") = value.into();
+                }
+                _ => return Err(StateError::no_such(&path)),
+            },
+        }
+        Ok(Changes::At(vec![path]))
+    }
+
+    /// Puts an item into the list at `path`, before the one at `idx` or at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: there is no list, or it is shorter. The state is as it was.
+    pub fn insert(&mut self, path: impl Into<Path>, idx: usize, item: impl Into<State>) -> Result<Changes, StateError> {
+        let path = path.into();
+        match self.at_mut(&path.0) {
+            Some(State::List(list)) if idx <= list.len() => Arc::make_mut(list).insert(idx, item.into()),
+            _ => return Err(StateError::no_such(path.then(idx))),
+        }
+        Ok(Changes::At(vec![path]))
+    }
+
+    /// Removes the part at a path.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: there is none. The state is as it was.
+    pub fn remove(&mut self, path: impl Into<Path>) -> Result<Changes, StateError> {
+        let path = path.into();
+        self.take(&path).ok_or_else(|| StateError::no_such(&path))?;
+        // What follows in a list moves up, so the list as a whole changes.
+        let is_item = matches!(path.0.last(), Some(Step::Index(_)));
+        let n_steps = path.0.len() - usize::from(is_item);
+        Ok(Changes::At(vec![Path(path.0.into_iter().take(n_steps).collect())]))
+    }
+
+    /// Applies a JSON Merge Patch: maps are merged key by key, `null` removes a key, anything else replaces.
+    pub fn merge(&mut self, patch: &State) -> Changes {
+        let mut paths = Vec::new();
+        self.merge_at(patch, &mut Path::default(), &mut paths);
+        Changes::At(paths)
+    }
+
+    fn merge_at(&mut self, patch: &State, path: &mut Path, changed: &mut Vec<Path>) {
+        let State::Map(patch) = patch else {
+            if !self.is_same(patch) {
+                *self = patch.clone();
+                changed.push(path.clone());
+            }
+            return;
+        };
+        if !matches!(self, State::Map(_)) {
+            *self = State::from(Map::default());
+            changed.push(path.clone());
+        }
+        let State::Map(map) = self else { unreachable!("it was made one") };
+        for (key, value) in patch.iter() {
+            let has_key = map.get(key).is_some();
+            path.0.push(Step::Key(Arc::clone(key)));
+            match (has_key, value) {
+                (true, State::Null) => {
+                    Arc::make_mut(map).remove(key);
+                    changed.push(path.clone());
+                }
+                (false, State::Null) => {}
+                (true, value) => Arc::make_mut(map).get_mut(key).expect("it has the key").merge_at(value, path, changed),
+                (false, value) => {
+                    // Inside of what is new, `null` removes too.
+                    let mut new = State::Null;
+                    new.merge_at(value, &mut Path::default(), &mut Vec::new());
+                    Arc::make_mut(map).insert(Arc::clone(key), new);
+                    changed.push(path.clone());
+                }
+            }
+            path.0.pop();
+        }
+    }
+
+    /// Applies a JSON Patch.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: an operation does not fit, or a test failed. The state is as it was.
+    pub fn patch(&mut self, operations: &[Operation]) -> Result<Changes, StateError> {
+        let mut new = self.clone();
+        let mut changes = Changes::none();
+        for operation in operations {
+            changes = changes.and(new.run(operation)?);
+        }
+        *self = new;
+        Ok(changes)
+    }
+
+    fn run(&mut self, operation: &Operation) -> Result<Changes, StateError> {
+        match operation {
+            Operation::Add { path, value } => self.add(path, value.clone()),
+            Operation::Remove { path } => {
+                let path = self.resolve(path)?;
+                if path.0.is_empty() {
+                    return self.set(path, State::Null);
+                }
+                self.remove(path)
+            }
+            Operation::Replace { path, value } => {
+                let path = self.resolve(path)?;
+                self.at(&path).ok_or_else(|| StateError::no_such(&path))?;
+                self.set(path, value.clone())
+            }
+            Operation::Move { from, path } if path.strip_prefix(&**from).is_some_and(|rest| rest.starts_with('/')) => {
+                Err(StateError::new(format!("`{from}` cannot move into itself, to `{path}`")))
+            }
+            Operation::Move { from, path } => {
+                let from = self.resolve(from)?;
+                let value = self.at(&from).cloned().ok_or_else(|| StateError::no_such(&from))?;
+                Ok(self.remove(from)?.and(self.add(path, value)?))
+            }
+            Operation::Copy { from, path } => {
+                let from = self.resolve(from)?;
+                let value = self.at(&from).cloned().ok_or_else(|| StateError::no_such(&from))?;
+                self.add(path, value)
+            }
+            Operation::Test { path: pointer, value } => {
+                let path = self.resolve(pointer)?;
+                match self.at(&path) {
+                    Some(found) if found == value => Ok(Changes::none()),
+                    _ => Err(StateError::new(format!("the test of `{pointer}` failed"))),
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, pointer: &str, value: State) -> Result<Changes, StateError> {
+        let path = self.resolve(pointer)?;
+        let Some((Step::Index(idx), way)) = path.0.split_last() else { return self.set(path, value) };
+        self.insert(Path(way.to_vec()), *idx, value)
+    }
+
+    /// A JSON pointer (RFC 6901) as a path; only the state knows which numbers are positions.
+    fn resolve(&self, pointer: &str) -> Result<Path, StateError> {
+        let mut path = Path::default();
+        let mut part = Some(self);
+        if pointer.is_empty() {
+            return Ok(path);
+        }
+        let Some(tokens) = pointer.strip_prefix('/') else {
+            return Err(StateError::new(format!("the pointer `{pointer}` does not begin with `/`")));
+        };
+        for token in tokens.split('/') {
+            let step = match part {
+                Some(State::List(list)) if token == "-" => Step::Index(list.len()),
+                Some(State::List(_)) => {
+                    let is_number = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+                    let idx = token.parse().ok().filter(|_| is_number);
+                    Step::Index(idx.ok_or_else(|| StateError::no_such(pointer))?)
+                }
+                Some(State::Map(_)) => Step::Key(token.replace("~1", "/").replace("~0", "~").into()),
+                _ => return Err(StateError::no_such(pointer)),
+            };
+            part = match (part, &step) {
+                (Some(State::List(list)), Step::Index(idx)) => list.get(*idx),
+                (Some(State::Map(map)), Step::Key(key)) => map.get(key),
+                _ => None,
+            };
+            path.0.push(step);
+        }
+        Ok(path)
+    }
+
+    fn at_mut(&mut self, way: &[Step]) -> Option<&mut State> {
+        let mut state = self;
+        for step in way {
+            state = match (state, step) {
+                (State::Map(map), Step::Key(key)) if map.get(key).is_some() => Arc::make_mut(map).get_mut(key)?,
+                (State::List(list), Step::Index(idx)) if *idx < list.len() => Arc::make_mut(list).get_mut(*idx)?,
+                _ => return None,
+            };
+        }
+        Some(state)
+    }
+
+    fn take(&mut self, path: &Path) -> Option<State> {
+        let (last, way) = path.0.split_last()?;
+        match (self.at_mut(way)?, last) {
+            (State::Map(map), Step::Key(key)) => {
+                map.get(key)?;
+                Arc::make_mut(map).remove(key)
+            }
+            (State::List(list), Step::Index(idx)) if *idx < list.len() => Some(List::remove(Arc::make_mut(list), *idx)),
+            _ => None,
+        }
+    }
+}

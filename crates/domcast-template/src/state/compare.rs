@@ -1,0 +1,450 @@
+//! From any `Serialize` to a state, beside the old state.
+//!
+//! The serializer walks the old state while the data tells what it holds. A part that is equal comes back as
+//! [`Part::Same`] and nothing is built for it; a map or list is copied when its first part differs. Data that only the
+//! engine can represent is handed to it.
+
+use super::{Keys, List, Map, State, StateError};
+use minijinja::value::{Serde, Tuple, Value};
+use serde::ser::{self, Serialize, Serializer};
+use std::sync::Arc;
+
+pub(super) fn serialize(data: &(impl Serialize + ?Sized), old: Option<&State>) -> Result<State, StateError> {
+    let part = data.serialize(Beside { old })?;
+    Ok(part.or_old(old))
+}
+
+/// What became of a part.
+enum Part {
+    /// It equals the old one.
+    Same,
+    New(State),
+}
+
+impl Part {
+    fn or_old(self, old: Option<&State>) -> State {
+        match self {
+            Part::Same => old.cloned().unwrap_or_default(),
+            Part::New(state) => state,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Beside<'a> {
+    old: Option<&'a State>,
+}
+
+impl Beside<'_> {
+    fn scalar(self, new: State) -> Result<Part, StateError> {
+        Ok(if self.old.is_some_and(|old| old.is_same(&new)) { Part::Same } else { Part::New(new) })
+    }
+
+    fn other(self, new: Value) -> Result<Part, StateError> {
+        // Equal is not enough: `2` equals `2.0`, and they print differently.
+        let is_same = |old: &State| matches!(old, State::Other(old) if old.kind() == new.kind() && format!("{old:?}") == format!("{new:?}"));
+        Ok(if self.old.is_some_and(is_same) { Part::Same } else { Part::New(State::Other(new)) })
+    }
+}
+
+impl<'a> Serializer for Beside<'a> {
+    type Ok = Part;
+    type Error = StateError;
+    type SerializeSeq = Items<'a>;
+    type SerializeTuple = TupleItems;
+    type SerializeTupleStruct = Items<'a>;
+    type SerializeTupleVariant = Variant<Items<'a>>;
+    type SerializeMap = Entries<'a>;
+    type SerializeStruct = Entries<'a>;
+    type SerializeStructVariant = Variant<Entries<'a>>;
+
+    fn serialize_bool(self, value: bool) -> Result<Part, StateError> {
+        self.scalar(State::Bool(value))
+    }
+    fn serialize_i8(self, value: i8) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_i16(self, value: i16) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_i32(self, value: i32) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_i64(self, value: i64) -> Result<Part, StateError> {
+        self.scalar(State::Int(value))
+    }
+    fn serialize_i128(self, value: i128) -> Result<Part, StateError> {
+        self.other(Value::from(Serde(value)))
+    }
+    fn serialize_u8(self, value: u8) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_u16(self, value: u16) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_u32(self, value: u32) -> Result<Part, StateError> {
+        self.scalar(State::Int(value.into()))
+    }
+    fn serialize_u64(self, value: u64) -> Result<Part, StateError> {
+        match i64::try_from(value) {
+            Ok(value) => self.scalar(State::Int(value)),
+            Err(_) => self.other(Value::from(value)),
+        }
+    }
+    fn serialize_u128(self, value: u128) -> Result<Part, StateError> {
+        self.other(Value::from(Serde(value)))
+    }
+    fn serialize_f32(self, value: f32) -> Result<Part, StateError> {
+        self.scalar(State::Float(value.into()))
+    }
+    fn serialize_f64(self, value: f64) -> Result<Part, StateError> {
+        self.scalar(State::Float(value))
+    }
+    fn serialize_char(self, value: char) -> Result<Part, StateError> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+    fn serialize_str(self, value: &str) -> Result<Part, StateError> {
+        match self.old {
+            Some(State::Text(old)) if **old == *value => Ok(Part::Same),
+            _ => Ok(Part::New(State::from(value))),
+        }
+    }
+    fn serialize_bytes(self, value: &[u8]) -> Result<Part, StateError> {
+        self.other(Value::from_bytes(value.to_vec()))
+    }
+    fn serialize_none(self) -> Result<Part, StateError> {
+        self.scalar(State::Null)
+    }
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Part, StateError> {
+        value.serialize(self)
+    }
+    fn serialize_unit(self) -> Result<Part, StateError> {
+        self.scalar(State::Null)
+    }
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<Part, StateError> {
+        self.scalar(State::Null)
+    }
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Part, StateError> {
+        self.serialize_str(variant)
+    }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Part, StateError> {
+        value.serialize(self)
+    }
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Part, StateError> {
+        let mut entries = self.serialize_map(Some(1))?;
+        ser::SerializeMap::serialize_entry(&mut entries, variant, value)?;
+        ser::SerializeMap::end(entries)
+    }
+    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'a>, StateError> {
+        let old = match self.old {
+            Some(State::List(list)) => Some(list),
+            _ => None,
+        };
+        Ok(Items { old, items: old.map(|old| old.iter()), n_items: 0, changed: Vec::new(), added: Vec::new() })
+    }
+    fn serialize_tuple(self, _: usize) -> Result<TupleItems, StateError> {
+        Ok(TupleItems { items: Vec::new(), old: self.old.cloned() })
+    }
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Items<'a>, StateError> {
+        // A value of the engine inside of data hides itself behind such a struct.
+        if name.contains("minijinja") {
+            return Err(StateError::new("a value of the engine inside of data"));
+        }
+        self.serialize_seq(Some(len))
+    }
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Variant<Items<'a>>, StateError> {
+        Ok(Variant { variant, inner: Beside { old: None }.serialize_seq(Some(len))? })
+    }
+    fn serialize_map(self, _: Option<usize>) -> Result<Entries<'a>, StateError> {
+        let old = match self.old {
+            Some(State::Map(map)) => Some(&**map),
+            _ => None,
+        };
+        Ok(Entries { old, n_entries: 0, new: None, key: None, others: None })
+    }
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Entries<'a>, StateError> {
+        self.serialize_map(Some(len))
+    }
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Variant<Entries<'a>>, StateError> {
+        Ok(Variant { variant, inner: Beside { old: None }.serialize_map(Some(len))? })
+    }
+}
+
+/// A list under way.
+struct Items<'a> {
+    old: Option<&'a Arc<List>>,
+    items: Option<super::Iter<'a>>,
+    n_items: usize,
+    /// Items of the old list that differ.
+    changed: Vec<(usize, State)>,
+    /// Items beyond the old list.
+    added: Vec<State>,
+}
+
+impl Items<'_> {
+    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        let old = self.items.as_mut().and_then(Iterator::next);
+        // A new row takes its keys from the row before it.
+        let pattern = old.or(self.added.last()).filter(|_| old.is_some());
+        match value.serialize(Beside { old: pattern })? {
+            Part::Same => {}
+            Part::New(item) if old.is_some() => self.changed.push((self.n_items, item)),
+            Part::New(item) => self.added.push(share_keys(item, self.added.last())),
+        }
+        self.n_items += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Part {
+        let n_old = self.old.map_or(0, |old| old.len());
+        match self.old {
+            Some(_) if self.n_items == n_old && self.changed.is_empty() => Part::Same,
+            Some(old) if self.n_items >= n_old / 2 => {
+                let mut list = List::clone(old);
+                for (idx, item) in self.changed {
+                    *list.get_mut(idx).expect("the position comes from this list") = item;
+                }
+                for idx in (self.n_items..n_old).rev() {
+                    list.remove(idx);
+                }
+                for item in self.added {
+                    list.push(item);
+                }
+                Part::New(State::from(list))
+            }
+            Some(old) => {
+                let mut items: Vec<State> = old.iter().take(self.n_items).cloned().collect();
+                for (idx, item) in self.changed {
+                    items[idx] = item;
+                }
+                Part::New(items.into_iter().collect())
+            }
+            None => Part::New(self.added.into_iter().collect()),
+        }
+    }
+}
+
+/// Rows made of the same struct hold one list of keys.
+fn share_keys(mut item: State, before: Option<&State>) -> State {
+    if let (State::Map(map), Some(State::Map(before))) = (&mut item, before) {
+        let has_same_keys = map.keys.names == before.keys.names;
+        if let (true, Some(map)) = (has_same_keys, Arc::get_mut(map)) {
+            map.keys = Arc::clone(&before.keys);
+        }
+    }
+    item
+}
+
+/// A map under way.
+struct Entries<'a> {
+    old: Option<&'a Map>,
+    n_entries: usize,
+    /// The new entries, from the first that differs on.
+    new: Option<(Vec<Arc<str>>, Vec<State>)>,
+    key: Option<Value>,
+    /// The entries as the engine holds them, from the first key on that is no string.
+    others: Option<Vec<(Value, Value)>>,
+}
+
+impl Entries<'_> {
+    fn entry<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), StateError> {
+        if self.others.is_some() {
+            return self.other_entry(Value::from(key), value);
+        }
+        let idx = self.n_entries;
+        let old = self.old.filter(|old| old.keys.names.get(idx).is_some_and(|name| **name == *key));
+        let old_value = old.map(|old| &old.values[idx]).or_else(|| self.old.and_then(|old| old.get(key)));
+        let part = value.serialize(Beside { old: old_value })?;
+        match &mut self.new {
+            None if old.is_some() && matches!(part, Part::Same) => self.n_entries += 1,
+            new => {
+                // What was equal so far is taken over from the old map.
+                let (keys, values) = new.get_or_insert_with(|| match self.old {
+                    Some(old) => (old.keys.names[..idx].to_vec(), old.values[..idx].to_vec()),
+                    None => Default::default(),
+                });
+                let value = part.or_old(old_value);
+                match keys.iter().position(|name| **name == *key) {
+                    // As in the engine's own maps, a key that comes twice keeps its place.
+                    Some(at) => values[at] = value,
+                    None => {
+                        keys.push(key.into());
+                        values.push(value);
+                        self.n_entries += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn other_entry<T: Serialize + ?Sized>(&mut self, key: Value, value: &T) -> Result<(), StateError> {
+        if self.others.is_none() {
+            let so_far = match (&self.new, self.old) {
+                (Some((keys, values)), _) => keys.iter().zip(values).collect::<Vec<_>>(),
+                (None, Some(old)) => old.iter().take(self.n_entries).collect(),
+                (None, None) => Vec::new(),
+            };
+            self.others =
+                Some(so_far.into_iter().map(|(key, value)| (Value::from(key), value.to_value())).collect());
+        }
+        let value = serialize(value, None)?.to_value();
+        self.others.get_or_insert_default().push((key, value));
+        Ok(())
+    }
+
+    fn finish(self) -> Part {
+        if let Some(others) = self.others {
+            return Part::New(State::Other(Value::from_pairs(others)));
+        }
+        match (self.new, self.old) {
+            (None, Some(old)) if old.len() == self.n_entries => Part::Same,
+            (None, Some(old)) => Part::New(State::from(old.iter().take(self.n_entries).map(|(k, v)| (Arc::clone(k), v.clone())).collect::<Map>())),
+            (None, None) => Part::New(State::from(Map::default())),
+            (Some((names, values)), old) => {
+                let keys = match old {
+                    Some(old) if old.keys.names == names => Arc::clone(&old.keys),
+                    _ => Arc::new(Keys::of(names)),
+                };
+                Part::New(State::from(Map { keys, values }))
+            }
+        }
+    }
+}
+
+/// A tuple under way: only the engine has them.
+struct TupleItems {
+    items: Vec<Value>,
+    old: Option<State>,
+}
+
+/// A variant with fields is a map of one entry.
+struct Variant<I> {
+    variant: &'static str,
+    inner: I,
+}
+
+impl<I> Variant<I> {
+    fn wrap(variant: &'static str, part: Part) -> Part {
+        Part::New(State::from(Map::from_iter([(variant, part.or_old(None))])))
+    }
+}
+
+impl ser::SerializeSeq for Items<'_> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        self.push(value)
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(self.finish())
+    }
+}
+
+impl ser::SerializeTupleStruct for Items<'_> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        self.push(value)
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(self.finish())
+    }
+}
+
+impl ser::SerializeTupleVariant for Variant<Items<'_>> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        self.inner.push(value)
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(Self::wrap(self.variant, self.inner.finish()))
+    }
+}
+
+impl ser::SerializeTuple for TupleItems {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        self.items.push(serialize(value, None)?.to_value());
+        Ok(())
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Beside { old: self.old.as_ref() }.other(Value::from(Tuple::from(self.items)))
+    }
+}
+
+impl ser::SerializeMap for Entries<'_> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), StateError> {
+        self.key = Some(serialize(key, None)?.to_value());
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
+        let key = self.key.take().ok_or_else(|| StateError::new("a value without a key"))?;
+        match key.as_str() {
+            Some(key) => self.entry(key, value),
+            None => self.other_entry(key, value),
+        }
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(self.finish())
+    }
+}
+
+impl ser::SerializeStruct for Entries<'_> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), StateError> {
+        self.entry(key, value)
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(self.finish())
+    }
+}
+
+impl ser::SerializeStructVariant for Variant<Entries<'_>> {
+    type Ok = Part;
+    type Error = StateError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), StateError> {
+        self.inner.entry(key, value)
+    }
+
+    fn end(self) -> Result<Part, StateError> {
+        Ok(Self::wrap(self.variant, self.inner.finish()))
+    }
+}
