@@ -35,8 +35,11 @@ pub struct Instance {
     /// Ids of the fragments that the update under way added.
     added: Vec<FragmentId>,
     /// The values of the paths that are kept, in the order of the program's paths.
-    seen: Vec<Option<State>>,
+    seen: Vec<Seen>,
 }
+
+/// What was at a path: a value, or how many steps of the way to it.
+type Seen = Result<State, usize>;
 
 /// One rendering of one body.
 #[derive(Debug, Default)]
@@ -474,21 +477,21 @@ fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), F
 }
 
 impl crate::program::ReadPath {
-    /// The value there, if it is kept. What the engine alone can look into stands for all in it.
-    fn value(&self, state: &State) -> Option<State> {
+    /// The value there, or how many steps of the way to it there are. What the engine alone can look into stands for all in it.
+    fn value(&self, state: &State) -> Seen {
         use crate::state::Step;
         if !self.is_kept {
-            return None;
+            return Err(usize::MAX);
         }
         let mut state = state;
-        for step in self.path.steps() {
+        for (n_steps, step) in self.path.steps().iter().enumerate() {
             state = match (state, step) {
-                (State::Map(map), Step::Key(key)) => map.get(key)?,
-                (State::List(list), Step::Index(idx)) => list.get(*idx)?,
+                (State::Map(map), Step::Key(key)) => map.get(key).ok_or(n_steps)?,
+                (State::List(list), Step::Index(idx)) => list.get(*idx).ok_or(n_steps)?,
                 (State::Other(_) | State::Text(_), _) => break,
-                _ => return None,
+                _ => return Err(n_steps),
             };
         }
-        Some(state.clone())
+        Ok(state.clone())
     }
 }

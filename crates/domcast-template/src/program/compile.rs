@@ -362,11 +362,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 }
                 Stmt::Set(set) => self.bind(&set.target, &set.expr, stmt, place, parts)?,
                 Stmt::SetBlock(set) => {
-                    let engine::Expr::Var(var) = &set.target else {
+                    let engine::Expr::Var(_) = &set.target else {
                         return Err(Whole("a namespace is written to".into()));
                     };
                     // The code captures the block, then gives what it was bound to.
-                    let (code, reads) = self.code(std::slice::from_ref(stmt), Some(&set.target), place, Some(var.id))?;
+                    let (code, reads) = self.code(std::slice::from_ref(stmt), Some(&set.target), place)?;
                     self.push_let(&set.target, Expr::Code(code), reads, stmt, place, parts)?;
                 }
                 Stmt::AutoEscape(escape) => match self.autoescape(&escape.enabled) {
@@ -730,7 +730,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         reason: &str,
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
-        let (code, reads) = self.code(stmts, None, place, None)?;
+        let (code, reads) = self.code(stmts, None, place)?;
         let line = stmts.first().map_or(1, line_of);
         parts.push(part(PartKind::Opaque(Opaque { code: Some(code) }), reads, reason, place.file, line));
         Ok(())
@@ -742,7 +742,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         stmts: &'x [Stmt<'a>],
         expr: Option<&'x engine::Expr<'a>>,
         place: Place<'_, 'x, 'a>,
-        bound: Option<&'a str>,
     ) -> Result<(usize, Reads), Whole> {
         let File { name, source } = place.file;
         let make = |before: &[&Stmt<'a>]| match expr {
@@ -764,7 +763,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut reads = Reads::default();
         let mut names: Vec<Vec<&'a str>> = facts.lookups.iter().cloned().collect();
         names.extend(facts.functions.iter().chain(&facts.enclosed).map(|name| vec![*name]));
-        names.retain(|path| Some(path[0]) != bound);
         if facts.names_templates {
             let declared = self.names.iter().filter(|(_, meaning)| matches!(meaning, Meaning::Declared(_)));
             names.extend(declared.map(|(name, _)| vec![*name]));
@@ -874,7 +872,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
             reads.add(&own_reads);
             return Ok(own);
         }
-        let (code, code_reads) = self.code(&[], Some(expr), place, None)?;
+        let (code, code_reads) = self.code(&[], Some(expr), place)?;
         reads.add(&code_reads);
         Ok(Expr::Code(code))
     }

@@ -9,13 +9,15 @@ pub(crate) struct Draw<'a> {
     names: Vec<String>,
     macros: Vec<String>,
     n_loops: usize,
+    /// Whether a `break` may stand here: the engine panics at one that leaves a `with` or a capture.
+    can_break: bool,
 }
 
 const STATE_NAMES: [&str; 8] = ["a", "b", "text", "flag", "xs", "rows", "user", "missing"];
 
 impl<'a> Draw<'a> {
     pub(crate) fn new(numbers: &'a [u16]) -> Draw<'a> {
-        Draw { numbers: numbers.iter(), names: Vec::new(), macros: Vec::new(), n_loops: 0 }
+        Draw { numbers: numbers.iter(), names: Vec::new(), macros: Vec::new(), n_loops: 0, can_break: false }
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -88,6 +90,14 @@ impl<'a> Draw<'a> {
 
     fn statement(&mut self, depth: usize) -> String {
         let kind = if depth == 0 || self.is_over() { self.below(4) } else { self.below(30) };
+        let could_break = self.can_break;
+        self.can_break = could_break && matches!(kind, 9..=12 | 28);
+        let statement = self.statement_of(kind, depth);
+        self.can_break = could_break;
+        statement
+    }
+
+    fn statement_of(&mut self, kind: usize, depth: usize) -> String {
         match kind {
             0 => self.pick(&["<p>", "</p>", "text & ", "<li class=\"x\">", "\n  ", "<br>", "{# gone #}"]).to_owned(),
             1 | 2 => format!("<b>{{{{ {} }}}}</b>", self.expr(2)),
@@ -159,7 +169,7 @@ impl<'a> Draw<'a> {
                 )
             }
             27 => "{% raw %}{{ raw }}{% endraw %}".to_owned(),
-            28 if self.n_loops > 0 => {
+            28 if self.can_break => {
                 let test = self.expr(1);
                 let what = self.pick(&["break", "continue"]);
                 format!("{{% if {test} %}}{{% {what} %}}{{% endif %}}")
@@ -186,7 +196,9 @@ impl<'a> Draw<'a> {
             ("r", 1) => "<li dc-key={{ r.id }} class=\"{% if r.id == a %}on{% endif %}\">",
             _ => "",
         };
+        self.can_break = true;
         let mut body = self.scope(depth);
+        self.can_break = false;
         if self.below(12) == 11 {
             let odd = ["{{ loop.previtem }}", "{{ loop.changed(a) }}", "{{ loop }}", "{{ loop.nextitem is defined }}"];
             body.push_str(self.pick(&odd));
