@@ -7,7 +7,7 @@
 //! installed. Unlike time they are the same on every run.
 
 use criterion::{BatchSize, BenchmarkId, Criterion};
-use domcast_benches::table::{Change, Row, Table};
+use domcast_benches::{Change, Row, Table};
 use domcast_template::minijinja::value::{Serde, Value};
 use domcast_template::{Changes, Instance, Path, Program, State, Templates};
 use serde::Serialize;

@@ -75,6 +75,14 @@ fn names_of_templates(stmts: &[Stmt<'_>], names: &mut Vec<String>) {
     }
 }
 
+/// Whether another template is named in a macro.
+fn names_templates(stmt: &Stmt<'_>, is_in_macro: bool) -> bool {
+    let is_macro = matches!(stmt, Stmt::Macro(_) | Stmt::CallBlock(_));
+    let names_one = matches!(stmt, Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_));
+    is_in_macro && names_one
+        || bodies_of(stmt).into_iter().flatten().any(|stmt| names_templates(stmt, is_in_macro || is_macro))
+}
+
 /// The statements in a statement.
 fn bodies_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x [Stmt<'a>]> {
     match stmt {
@@ -519,7 +527,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut next = Some(if_cond);
         let mut note = String::new();
         while let Some(if_cond) = next.take() {
-            note.push_str(if note.is_empty() { "" } else { ", else " });
+            note.push_str(if note.is_empty() { "" } else { ", " });
             note.push_str(source_of(place.file, if_cond.expr.span()));
             tests.push(self.expr(&if_cond.expr, place, &mut reads)?);
             bodies.push(self.body(&if_cond.true_body, place, &mut reads)?);
@@ -844,6 +852,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 (*reads_position, *reads_length) = (true, true);
             }
         }
+        // In a macro, another template sees the state, not the variables around the macro; code has these in its state.
+        let mut all = stmts.iter().chain(needed.iter().map(|id| self.declarations[*id].stmt));
+        if !captures.is_empty() && all.any(|stmt| names_templates(stmt, false)) {
+            return Err(Whole("a macro names another template".into()));
+        }
         let before: Vec<&Stmt<'a>> = needed.iter().map(|id| self.declarations[*id].stmt).collect();
         let captures = captures.into_iter().map(|(name, captured)| (name.into(), captured)).collect();
         let code = EngineCode { code: make(&before), escape: self.escape.clone(), captures };
@@ -1108,8 +1121,13 @@ fn part(kind: PartKind, reads: Reads, note: &str, file: File<'_>, line: impl Int
     Part { kind, template: file.name.into(), line: line.into(), reads, note: note.into() }
 }
 
+/// The tag that a span is in, without its braces.
 fn source_of<'a>(file: File<'a>, span: engine::Span) -> &'a str {
-    file.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default().trim()
+    let at = (span.start_offset as usize).min(file.source.len());
+    let open = file.source.get(..at).and_then(|before| before.rfind(['{']));
+    let inside = open.map_or("", |open| file.source[open + 1..].trim_start_matches(['{', '%', '-', '+']));
+    let close = ["}}", "%}"].iter().filter_map(|close| inside.find(close)).min();
+    inside[..close.unwrap_or(0)].trim_end_matches(['-', '+']).trim()
 }
 
 fn line_of(stmt: &Stmt<'_>) -> u32 {

@@ -89,7 +89,7 @@ impl<'a> Draw<'a> {
     }
 
     fn statement(&mut self, depth: usize) -> String {
-        let kind = if depth == 0 || self.is_over() { self.below(4) } else { self.below(30) };
+        let kind = if depth == 0 || self.is_over() { self.below(4) } else { self.below(40) };
         let could_break = self.can_break;
         self.can_break = could_break && matches!(kind, 9..=12 | 28);
         let statement = self.statement_of(kind, depth);
@@ -102,7 +102,7 @@ impl<'a> Draw<'a> {
             0 => self.pick(&["<p>", "</p>", "text & ", "<li class=\"x\">", "\n  ", "<br>", "{# gone #}"]).to_owned(),
             1 | 2 => format!("<b>{{{{ {} }}}}</b>", self.expr(2)),
             3 => format!("<i class=\"{{{{- {} }}}}\">", self.expr(1)),
-            4..=8 => self.for_loop(depth - 1),
+            4..=8 | 30..=36 => self.for_loop(depth - 1),
             9..=12 => {
                 let test = self.expr(2);
                 let body = self.body(depth - 1);
@@ -141,7 +141,7 @@ impl<'a> Draw<'a> {
             }
             18 => "{% include 'part.html' %}".to_owned(),
             19 => self
-                .pick(&["{% include 'nothing.html' ignore missing %}", "{% include ['no.html', 'part.html'] %}", "{% include text %}"])
+                .pick(&["{% include 'nothing.html' ignore missing %}", "{% include ['no.html', 'part.html'] ignore missing %}", "{% include text ignore missing %}"])
                 .to_owned(),
             20 => {
                 let how = self.pick(&["false", "true", "'html'", "'none'", "flag"]);
@@ -162,7 +162,7 @@ impl<'a> Draw<'a> {
                 let body = self.scope(depth - 1);
                 format!("{{% macro outer() %}}<u>{{{{ caller() }}}}</u>{{% endmacro %}}{{% call outer() %}}{body}{{% endcall %}}")
             }
-            26 => {
+            26 if self.below(3) == 0 => {
                 let set = self.expr(1);
                 format!(
                     "{{% set ns = namespace(n=0) %}}{{% for x in xs %}}{{% set ns.n = {set} %}}{{% endfor %}}{{{{ ns.n }}}}"
@@ -222,7 +222,7 @@ impl<'a> Draw<'a> {
                 }
             },
             3 => {
-                let of = if self.names.iter().any(|name| name == "r") { "r" } else { "rows[0]" };
+                let of = if self.names.iter().any(|name| name == "r") { "r" } else { "user" };
                 format!("{of}.{}", self.pick(&["id", "label", "n", "tags", "none"]))
             }
             4 => self.pick(&["1", "0", "'t'", "'<&>'", "none", "true", "2.5", "'r1'"]).to_owned(),
@@ -279,7 +279,7 @@ impl<'a> Draw<'a> {
     fn value_of(&mut self, name: &str) -> Value {
         match name {
             "xs" => (0..self.below(4)).map(|_| self.scalar()).collect(),
-            "rows" => (0..self.below(6)).map(|_| self.row()).collect(),
+            "rows" => (0..3 - self.below(4).min(3) + self.below(4)).map(|_| self.row()).collect(),
             "user" => {
                 let mut user = Map::new();
                 for _ in 0..self.below(3) {
