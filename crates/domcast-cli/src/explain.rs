@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 /// Print the regions of a template: what each reads, and why one is opaque
 #[derive(clap::Args)]
-#[command(after_help = "Each line is a part of the template that changes: where it stands, what it is, and what it reads. Parts
+#[command(
+    after_help = "Each line is a part of the template that changes: where it stands, what it is, and what it reads. Parts
 inside of a loop or a branch are indented. A part that is opaque is rendered anew by the template engine whenever
 what it reads changes; all others change only where their values do.
 
 Examples:
   domcast explain views/orders.html
-  domcast explain orders/row.html --dir views")]
+  domcast explain orders/row.html --dir views"
+)]
 pub(crate) struct Args {
     /// The template, `-` for standard input
     template: PathBuf,

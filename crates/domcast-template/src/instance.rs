@@ -12,9 +12,9 @@ mod items; // the items of a loop: which stay, which move
 pub use update::{Edit, Edits};
 
 use crate::error::TemplateError;
+use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Program, Target};
-use crate::program::PartKind;
 use crate::state::State;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
@@ -321,9 +321,7 @@ impl Instance {
         for part in parts {
             slots.push(match &part.kind {
                 PartKind::Text(_) => Slot::Text,
-                PartKind::Hole(hole) => {
-                    Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?)
-                }
+                PartKind::Hole(hole) => Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?),
                 PartKind::If(of) => Slot::Branch(match scope.choose(of)? {
                     Some(branch) => Some((branch, self.add(of.bodies[branch as usize], scope)?)),
                     None => None,
@@ -363,13 +361,7 @@ impl Instance {
         Ok(Items { items, otherwise, len })
     }
 
-    fn add_item(
-        &mut self,
-        of: &For,
-        target: &Bound,
-        at: LoopAt,
-        scope: &mut Scope<'_>,
-    ) -> Result<FragmentId, Failed> {
+    fn add_item(&mut self, of: &For, target: &Bound, at: LoopAt, scope: &mut Scope<'_>) -> Result<FragmentId, Failed> {
         let n_locals = scope.enter(target, at);
         let fragment = self.add(of.body, scope);
         scope.leave(n_locals);
@@ -446,7 +438,7 @@ impl Scope<'_> {
 /// Unpacks a value into the names of a target.
 fn bind(target: &Target, state: State) -> Result<Bound, Failed> {
     match target {
-        Target::Name(_) => Ok(Bound::One(state)),
+        Target::Name => Ok(Bound::One(state)),
         Target::List(_) => {
             let mut bound = Vec::with_capacity(target.n_names());
             unpack(target, state, &mut bound)?;
@@ -457,7 +449,7 @@ fn bind(target: &Target, state: State) -> Result<Bound, Failed> {
 
 fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), Failed> {
     match target {
-        Target::Name(_) => bound.push(state),
+        Target::Name => bound.push(state),
         Target::List(targets) => {
             let value = state.to_value();
             let values = value.as_object().and_then(|object| object.try_iter()).ok_or(Failed)?;

@@ -20,13 +20,21 @@ fn an_if_around_half_an_attribute_switches_a_branch() {
 #[test]
 fn a_loop_that_emits_half_a_tag_has_items_like_any_other() {
     let template = "<p{% for a in xs %} {{ a }}=\"{% endfor %}\">";
-    check(template, &[json!({"xs": ["x"]}), json!({"xs": ["x", "y"]}), json!({"xs": []})], "2 fine, 0 opaque; insert; remove remove");
+    check(
+        template,
+        &[json!({"xs": ["x"]}), json!({"xs": ["x", "y"]}), json!({"xs": []})],
+        "2 fine, 0 opaque; insert; remove remove",
+    );
 }
 
 #[test]
 fn elements_left_open_are_text_to_a_template() {
     let template = "<ul>{% for x in xs %}<li>{{ x }}<p>{% endfor %}</ul>";
-    check(template, &[json!({"xs": [1, 2]}), json!({"xs": [2, 1]}), json!({"xs": [2, 3]})], "2 fine, 0 opaque; move; hole");
+    check(
+        template,
+        &[json!({"xs": [1, 2]}), json!({"xs": [2, 1]}), json!({"xs": [2, 3]})],
+        "2 fine, 0 opaque; move; hole",
+    );
 }
 
 #[test]
@@ -52,22 +60,30 @@ fn a_namespace_makes_the_whole_template_opaque() {
 fn a_macro_is_called_where_it_is_used() {
     let template = "{% macro cell(v, c='x') %}<td class={{ c }}>{{ v }}{{ unit }}</td>{% endmacro %}\
                     {% for r in rows %}{{ cell(r, c=unit) }}{% endfor %}{{ cell(0) }}";
-    let states = [json!({"rows": [1], "unit": "m"}), json!({"rows": [1, 2], "unit": "m"}), json!({"rows": [1, 2], "unit": "s"})];
+    let states =
+        [json!({"rows": [1], "unit": "m"}), json!({"rows": [1, 2], "unit": "m"}), json!({"rows": [1, 2], "unit": "s"})];
     check(template, &states, "3 fine, 0 opaque; insert; hole hole hole");
 }
 
 #[test]
 fn a_macro_that_reads_a_name_of_the_caller_makes_the_whole_template_opaque() {
     let template = "{% macro m() %}{{ r }}{% endmacro %}{% for r in rows %}{{ m() }}{% endfor %}";
-    check(template, &[json!({"rows": [1, 2], "r": "outer"}), json!({"rows": [1], "r": "other"})], "0 fine, 1 opaque; html");
+    check(
+        template,
+        &[json!({"rows": [1, 2], "r": "outer"}), json!({"rows": [1], "r": "other"})],
+        "0 fine, 1 opaque; html",
+    );
 }
 
 #[test]
 fn a_template_imported_in_a_macro_sees_the_state_alone() {
     let templates = Templates::from_sources([
         ("lib.html", "{% macro cell() %}{{ a }}{% endmacro %}"),
-        ("a.html", "{% set a = 'own' %}{% macro outer() %}{{ caller() }}{% endmacro %}\
-                    {% call outer() %}{% import 'lib.html' as lib %}{{ lib.cell() }}{% endcall %}{{ a }}{{ b }}"),
+        (
+            "a.html",
+            "{% set a = 'own' %}{% macro outer() %}{{ caller() }}{% endmacro %}\
+                    {% call outer() %}{% import 'lib.html' as lib %}{{ lib.cell() }}{% endcall %}{{ a }}{{ b }}",
+        ),
     ]);
     check_all(&templates, &[json!({"a": 1, "b": 1}), json!({"a": 2, "b": 1})], "0 fine, 1 opaque; html");
 }
@@ -88,7 +104,11 @@ fn a_name_set_in_a_loop_ends_with_the_item() {
 #[test]
 fn a_name_set_in_an_if_makes_what_follows_opaque() {
     let template = "{{ a }}{% if on %}{% set x = 'yes' %}{% endif %}<p>{{ x }}</p>{% if x %}{{ x }}{% endif %}";
-    check(template, &[json!({"on": true}), json!({"on": false}), json!({"on": false, "x": 1})], "1 fine, 1 opaque; html; html");
+    check(
+        template,
+        &[json!({"on": true}), json!({"on": false}), json!({"on": false, "x": 1})],
+        "1 fine, 1 opaque; html; html",
+    );
 }
 
 #[test]
@@ -139,8 +159,11 @@ fn templates_extend_and_include_each_other_without_the_engine() {
     let templates = Templates::from_sources([
         ("base.html", "<title>{% block title %}base {{ t }}{% endblock %}</title>{% block body %}{% endblock %}"),
         ("mid.html", "{% extends 'base.html' %}{% block title %}mid {{ super() }}{% endblock %}"),
-        ("a.html", "{% extends 'mid.html' %}{% set x = t %}{% block title %}page {{ super() }}{{ x }}{% endblock %}\
-                    {% block body %}{% for r in rows %}{% include 'row.html' %}{% endfor %}{% endblock %}"),
+        (
+            "a.html",
+            "{% extends 'mid.html' %}{% set x = t %}{% block title %}page {{ super() }}{{ x }}{% endblock %}\
+                    {% block body %}{% for r in rows %}{% include 'row.html' %}{% endfor %}{% endblock %}",
+        ),
         ("row.html", "<p>{{ r }}{% include 'deep.html' %}"),
         ("deep.html", "{{ loop.index }}{{ t }}"),
     ]);
@@ -160,20 +183,26 @@ fn a_template_that_includes_itself_ends_in_the_engine() {
 
 #[test]
 fn a_name_from_an_included_template_is_known_after_it() {
-    let templates = Templates::from_sources([("a.html", "{% include 'set.html' %}{{ x }}"), ("set.html", "{% set x = a %}")]);
+    let templates =
+        Templates::from_sources([("a.html", "{% include 'set.html' %}{{ x }}"), ("set.html", "{% set x = a %}")]);
     check_all(&templates, &[json!({"a": 1}), json!({"a": 2})], "2 fine, 0 opaque; hole");
 }
 
 #[test]
 fn undefined_names_fail_as_in_the_engine_and_the_instance_stays() {
-    let templates = Templates::from_sources([("a.html", "<p>{{ a }}</p>\n{% for r in rows %}\n{{ r.x.y }}\n{% endfor %}")]);
+    let templates =
+        Templates::from_sources([("a.html", "<p>{{ a }}</p>\n{% for r in rows %}\n{{ r.x.y }}\n{% endfor %}")]);
     let mut state = State::new(&json!({"a": 1, "rows": [{"x": {"y": 1}}, {"x": {"y": 2}}]})).unwrap();
     let mut instance = instance(&templates, &state);
     let before = instance.html();
     let old = state.clone();
-    let changes = state.set("a", 2).unwrap().and(state.set("rows.0.x.y", 3).unwrap()).and(state.remove("rows.1.x").unwrap());
+    let changes =
+        state.set("a", 2).unwrap().and(state.set("rows.0.x.y", 3).unwrap()).and(state.remove("rows.1.x").unwrap());
     let error = instance.update(&state, &changes).unwrap_err();
-    assert_eq!((error.line(), error.to_string()), (Some(3), templates.render("a.html", &state).unwrap_err().to_string()));
+    assert_eq!(
+        (error.line(), error.to_string()),
+        (Some(3), templates.render("a.html", &state).unwrap_err().to_string())
+    );
     assert_eq!(instance.html(), before);
     // The instance goes on from the state that it has.
     state = old;
@@ -185,7 +214,8 @@ fn undefined_names_fail_as_in_the_engine_and_the_instance_stays() {
 #[test]
 fn what_is_not_declared_pure_runs_at_every_update() {
     for is_pure in [false, true] {
-        let templates = Templates::from_sources([("a.html", "{{ b }}{{ now(a) }}{{ a|stamp }}{% if a is fresh %}y{% endif %}")]);
+        let templates =
+            Templates::from_sources([("a.html", "{{ b }}{{ now(a) }}{{ a|stamp }}{% if a is fresh %}y{% endif %}")]);
         let calls = Arc::new(AtomicUsize::new(0));
         templates.configure(|environment| {
             let (now, stamp, fresh) = (calls.clone(), calls.clone(), calls.clone());
@@ -221,7 +251,8 @@ fn a_formatter_of_the_users_own_is_obeyed() {
 #[test]
 fn a_named_change_touches_one_row_of_many() {
     let rows: Vec<Json> = (0..5000).map(|id| json!({"id": id, "label": "x"})).collect();
-    let templates = Templates::from_sources([("a.html", "{% for r in rows %}<p id={{ r.id }}>{{ r.label }}</p>{% endfor %}")]);
+    let templates =
+        Templates::from_sources([("a.html", "{% for r in rows %}<p id={{ r.id }}>{{ r.label }}</p>{% endfor %}")]);
     let mut state = State::new(&json!({"rows": rows})).unwrap();
     let mut instance = instance(&templates, &state);
     let before = state.clone();
@@ -285,19 +316,72 @@ fn a_state_is_to_a_template_what_the_same_data_is() {
     let state = State::new(&data).unwrap();
     let (plain, ours) = (Value::from(Serde(&data)), state.to_value());
     let templates = Templates::from_sources([("a.html", "")]);
-    let names = ["bytes", "tuple", "numbers", "letter", "by_number", "kinds", "nothing", "map", "floats", "big", "kinds[3]", "map.b"];
+    let names = [
+        "bytes",
+        "tuple",
+        "numbers",
+        "letter",
+        "by_number",
+        "kinds",
+        "nothing",
+        "map",
+        "floats",
+        "big",
+        "kinds[3]",
+        "map.b",
+    ];
     let uses = [
-        "{}", "{}|tojson", "{}|pprint", "{}|length", "{}|first", "{}|last", "{}|sort", "{}|reverse|list", "{}|items|list",
-        "{}|dictsort", "{}|unique|list", "{}|join('-')", "{}|string", "{} is mapping", "{} is sequence", "{} is iterable",
-        "{} is number", "{} is string", "{} is none", "{} is true", "{} is sameas({})", "{}[0]", "{}[-1]", "{}[1]", "{}['a']",
-        "{}.a", "{}[1:]", "{} == {}", "{} < 1", "not {}", "{}|min", "{}|sum", "{}|list", "{} in [{}]", "{}|batch(2)|list", "{} ~ 'x'", "{} + {}",
-        "{}|default('d', true)", "{}|map('string')|list", "{}|bool", "{}|float", "{}|int", "{}|title", "{}|urlencode",
+        "{}",
+        "{}|tojson",
+        "{}|pprint",
+        "{}|length",
+        "{}|first",
+        "{}|last",
+        "{}|sort",
+        "{}|reverse|list",
+        "{}|items|list",
+        "{}|dictsort",
+        "{}|unique|list",
+        "{}|join('-')",
+        "{}|string",
+        "{} is mapping",
+        "{} is sequence",
+        "{} is iterable",
+        "{} is number",
+        "{} is string",
+        "{} is none",
+        "{} is true",
+        "{} is sameas({})",
+        "{}[0]",
+        "{}[-1]",
+        "{}[1]",
+        "{}['a']",
+        "{}.a",
+        "{}[1:]",
+        "{} == {}",
+        "{} < 1",
+        "not {}",
+        "{}|min",
+        "{}|sum",
+        "{}|list",
+        "{} in [{}]",
+        "{}|batch(2)|list",
+        "{} ~ 'x'",
+        "{} + {}",
+        "{}|default('d', true)",
+        "{}|map('string')|list",
+        "{}|bool",
+        "{}|float",
+        "{}|int",
+        "{}|title",
+        "{}|urlencode",
     ];
     for name in names {
         for used in uses {
             let source = format!("{{{{ {} }}}}", used.replace("{}", name));
             let templates = Templates::from_sources([("a.html", source.clone())]);
-            let rendered = |value: &Value| templates.render_value("a.html", value.clone()).map_err(|error| error.to_string());
+            let rendered =
+                |value: &Value| templates.render_value("a.html", value.clone()).map_err(|error| error.to_string());
             assert_eq!(rendered(&ours), rendered(&plain), "{source}");
             let program = templates.program("a.html").unwrap();
             let regions = program.instance(&state).map(|instance| instance.html()).map_err(|error| error.to_string());
@@ -338,7 +422,8 @@ fn check_all(templates: &Templates, states: &[Json], listing: &str) {
     let parts = || program.bodies().iter().flat_map(|body| &body.parts);
     let n_opaque = parts().filter(|part| matches!(part.kind, PartKind::Opaque(_))).count();
     let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_) | PartKind::Text(_))).count();
-    let found = std::iter::once(format!("{n_fine} fine, {n_opaque} opaque")).chain(edits).collect::<Vec<_>>().join("; ");
+    let found =
+        std::iter::once(format!("{n_fine} fine, {n_opaque} opaque")).chain(edits).collect::<Vec<_>>().join("; ");
     assert_eq!(found, listing, "{}", program.explain());
 }
 

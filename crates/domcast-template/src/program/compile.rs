@@ -24,16 +24,98 @@ const PURE_FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// The engine's filters and tests, all pure.
 const FILTERS: &[&str] = &[
-    "safe", "escape", "e", "lower", "upper", "title", "capitalize", "replace", "length", "count", "dictsort", "items",
-    "reverse", "trim", "join", "split", "lines", "default", "d", "round", "abs", "int", "float", "attr", "first", "last",
-    "min", "max", "sort", "list", "string", "bool", "batch", "slice", "sum", "indent", "select", "reject", "selectattr",
-    "rejectattr", "map", "groupby", "unique", "chain", "zip", "pprint", "tojson", "urlencode",
+    "safe",
+    "escape",
+    "e",
+    "lower",
+    "upper",
+    "title",
+    "capitalize",
+    "replace",
+    "length",
+    "count",
+    "dictsort",
+    "items",
+    "reverse",
+    "trim",
+    "join",
+    "split",
+    "lines",
+    "default",
+    "d",
+    "round",
+    "abs",
+    "int",
+    "float",
+    "attr",
+    "first",
+    "last",
+    "min",
+    "max",
+    "sort",
+    "list",
+    "string",
+    "bool",
+    "batch",
+    "slice",
+    "sum",
+    "indent",
+    "select",
+    "reject",
+    "selectattr",
+    "rejectattr",
+    "map",
+    "groupby",
+    "unique",
+    "chain",
+    "zip",
+    "pprint",
+    "tojson",
+    "urlencode",
 ];
 const TESTS: &[&str] = &[
-    "undefined", "defined", "none", "safe", "escaped", "boolean", "odd", "even", "divisibleby", "number", "integer", "int",
-    "float", "string", "sequence", "iterable", "mapping", "startingwith", "endingwith", "lower", "upper", "sameas", "eq",
-    "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=", "in", "true",
-    "false", "filter", "test",
+    "undefined",
+    "defined",
+    "none",
+    "safe",
+    "escaped",
+    "boolean",
+    "odd",
+    "even",
+    "divisibleby",
+    "number",
+    "integer",
+    "int",
+    "float",
+    "string",
+    "sequence",
+    "iterable",
+    "mapping",
+    "startingwith",
+    "endingwith",
+    "lower",
+    "upper",
+    "sameas",
+    "eq",
+    "equalto",
+    "==",
+    "ne",
+    "!=",
+    "lt",
+    "lessthan",
+    "<",
+    "le",
+    "<=",
+    "gt",
+    "greaterthan",
+    ">",
+    "ge",
+    ">=",
+    "in",
+    "true",
+    "false",
+    "filter",
+    "test",
 ];
 /// Filters that call a filter or a test by a name that they are given.
 const CALLING_FILTERS: [&str; 5] = ["select", "reject", "selectattr", "rejectattr", "map"];
@@ -142,9 +224,7 @@ fn parts_of<'x, 'a>(expr: &'x engine::Expr<'a>) -> Vec<&'x engine::Expr<'a>> {
         E::UnaryOp(op) => vec![&op.expr],
         E::BinOp(op) => vec![&op.left, &op.right],
         E::Compare(compare) => std::iter::once(&compare.expr).chain(compare.ops.iter().map(|op| &op.expr)).collect(),
-        E::IfExpr(choice) => {
-            [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect()
-        }
+        E::IfExpr(choice) => [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect(),
         E::Filter(filter) => filter.expr.iter().chain(filter.args.iter().map(argument)).collect(),
         E::Test(test) => std::iter::once(&test.expr).chain(test.args.iter().map(argument)).collect(),
         E::GetAttr(attr) => vec![&attr.expr],
@@ -324,7 +404,9 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     Stmt::Set(_) | Stmt::SetBlock(_) | Stmt::Macro(_) | Stmt::Import(_) | Stmt::FromImport(_) => {
                         self.inline(std::slice::from_ref(stmt), place, parts)?;
                     }
-                    _ => return Err(Whole("there is code beside the blocks of a template that extends another".into())),
+                    _ => {
+                        return Err(Whole("there is code beside the blocks of a template that extends another".into()));
+                    }
                 }
             }
         }
@@ -332,12 +414,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
     }
 
     /// Adds the parts of statements to a body.
-    fn inline(
-        &mut self,
-        stmts: &'x [Stmt<'a>],
-        place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
-    ) -> Result<(), Whole> {
+    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Vec<Part>) -> Result<(), Whole> {
         for (idx, stmt) in stmts.iter().enumerate() {
             if let Some(reason) = self.leak(stmt, place.depth) {
                 if place.shares_names {
@@ -453,12 +530,13 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth))
             }
             Stmt::ForLoop(for_loop) => for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth)),
-            Stmt::Include(include) => match constant_text(&include.name).and_then(|name| self.trees.get(name.as_str())) {
+            Stmt::Include(include) => match constant_text(&include.name).and_then(|name| self.trees.get(name.as_str()))
+            {
                 Some((_, tree)) => {
                     depth >= MAX_DEPTH
-                        || engine::statements(tree).iter().any(|stmt| {
-                            matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + 1)
-                        })
+                        || engine::statements(tree)
+                            .iter()
+                            .any(|stmt| matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + 1))
                 }
                 None => constant_text(&include.name).is_none(),
             },
@@ -484,8 +562,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
             return Err(Whole(format!("blocks are more than {MAX_DEPTH} deep")));
         }
         let n_names = self.names.len();
-        let inner =
-            Place { file, block: Some((name, level)), shares_names: false, depth: place.depth + 1, ..place };
+        let inner = Place { file, block: Some((name, level)), shares_names: false, depth: place.depth + 1, ..place };
         self.inline(body, inner, parts)?;
         self.names.truncate(n_names);
         Ok(())
@@ -622,8 +699,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         };
         reads.add(&outer);
         let note = source_of(place.file, for_loop.iter.span());
-        let kind =
-            PartKind::For(For { iter, target, filter, reads_position, reads_length, outer, body, otherwise });
+        let kind = PartKind::For(For { iter, target, filter, reads_position, reads_length, outer, body, otherwise });
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
     }
@@ -670,7 +746,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
 
     fn target(&self, target: &engine::Expr<'a>) -> Result<Target, Whole> {
         match target {
-            engine::Expr::Var(var) => Ok(Target::Name(var.id.into())),
+            engine::Expr::Var(_) => Ok(Target::Name),
             engine::Expr::List(list) => {
                 Ok(Target::List(list.items.iter().map(|item| self.target(item)).collect::<Result<_, _>>()?))
             }

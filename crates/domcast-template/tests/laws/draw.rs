@@ -141,7 +141,11 @@ impl<'a> Draw<'a> {
             }
             18 => "{% include 'part.html' %}".to_owned(),
             19 => self
-                .pick(&["{% include 'nothing.html' ignore missing %}", "{% include ['no.html', 'part.html'] ignore missing %}", "{% include text ignore missing %}"])
+                .pick(&[
+                    "{% include 'nothing.html' ignore missing %}",
+                    "{% include ['no.html', 'part.html'] ignore missing %}",
+                    "{% include text ignore missing %}",
+                ])
                 .to_owned(),
             20 => {
                 let how = self.pick(&["false", "true", "'html'", "'none'", "flag"]);
@@ -155,12 +159,18 @@ impl<'a> Draw<'a> {
             }
             23 => {
                 self.macros.push("cell".to_owned());
-                self.pick(&["{% from 'macros.html' import cell, title %}{{ title }}", "{% from 'macros.html' import cell %}"]).to_owned()
+                self.pick(&[
+                    "{% from 'macros.html' import cell, title %}{{ title }}",
+                    "{% from 'macros.html' import cell %}",
+                ])
+                .to_owned()
             }
             24 => format!("{{% import 'macros.html' as lib %}}{{{{ lib.cell({}) }}}}", self.expr(1)),
             25 => {
                 let body = self.scope(depth - 1);
-                format!("{{% macro outer() %}}<u>{{{{ caller() }}}}</u>{{% endmacro %}}{{% call outer() %}}{body}{{% endcall %}}")
+                format!(
+                    "{{% macro outer() %}}<u>{{{{ caller() }}}}</u>{{% endmacro %}}{{% call outer() %}}{body}{{% endcall %}}"
+                )
             }
             26 if self.below(3) == 0 => {
                 let set = self.expr(1);
@@ -183,8 +193,14 @@ impl<'a> Draw<'a> {
             0..=2 => ("r", &["r"], "rows".to_owned()),
             3 => ("x", &["x"], "xs".to_owned()),
             4 => ("k, v", &["k", "v"], "user|items".to_owned()),
-            5 => ("t", &["t"], if self.names.iter().any(|name| name == "r") { "r.tags" } else { "rows[0].tags" }.to_owned()),
-            6 => ("k", &["k"], self.pick(&["user", "range(3)", "text", "rows|reverse", "xs|sort", "missing"]).to_owned()),
+            5 => (
+                "t",
+                &["t"],
+                if self.names.iter().any(|name| name == "r") { "r.tags" } else { "rows[0].tags" }.to_owned(),
+            ),
+            6 => {
+                ("k", &["k"], self.pick(&["user", "range(3)", "text", "rows|reverse", "xs|sort", "missing"]).to_owned())
+            }
             _ => ("y", &["y"], self.expr(1)),
         };
         let n_names = self.names.len();
@@ -227,9 +243,12 @@ impl<'a> Draw<'a> {
             }
             4 => self.pick(&["1", "0", "'t'", "'<&>'", "none", "true", "2.5", "'r1'"]).to_owned(),
             5 => match self.n_loops {
-                0 => self.pick(&["user.name", "user['name']", "user.x", "xs[0]", "xs[1]", "text[0]", "xs[-1]"]).to_owned(),
+                0 => self
+                    .pick(&["user.name", "user['name']", "user.x", "xs[0]", "xs[1]", "text[0]", "xs[-1]"])
+                    .to_owned(),
                 _ => {
-                    let field = ["index", "index0", "first", "last", "length", "revindex", "revindex0", "depth", "depth0"];
+                    let field =
+                        ["index", "index0", "first", "last", "length", "revindex", "revindex0", "depth", "depth0"];
                     format!("loop.{}", self.pick(&field))
                 }
             },
@@ -242,13 +261,30 @@ impl<'a> Draw<'a> {
             12 => format!("({} if {})", self.expr(depth - 1), self.expr(depth - 1)),
             13..=15 => {
                 let filters = [
-                    "upper", "length", "default('d')", "safe", "escape", "tojson", "string", "first", "title", "list",
-                    "int(0)", "join('-')", "sort", "unique|list", "dictsort", "map(attribute='id')|join", "trim", "pprint",
+                    "upper",
+                    "length",
+                    "default('d')",
+                    "safe",
+                    "escape",
+                    "tojson",
+                    "string",
+                    "first",
+                    "title",
+                    "list",
+                    "int(0)",
+                    "join('-')",
+                    "sort",
+                    "unique|list",
+                    "dictsort",
+                    "map(attribute='id')|join",
+                    "trim",
+                    "pprint",
                 ];
                 format!("{}|{}", self.expr(depth - 1), self.pick(&filters))
             }
             16 | 17 => {
-                let tests = ["defined", "none", "string", "mapping", "sequence", "number", "true", "undefined", "iterable"];
+                let tests =
+                    ["defined", "none", "string", "mapping", "sequence", "number", "true", "undefined", "iterable"];
                 format!("({} is {})", self.expr(depth - 1), self.pick(&tests))
             }
             18 => format!("({} ~ {})", self.expr(depth - 1), self.expr(depth - 1)),
@@ -259,7 +295,9 @@ impl<'a> Draw<'a> {
                 None => "xs|length".to_owned(),
             },
             22 if self.n_loops > 0 => format!("loop.cycle('o', {})", self.expr(depth - 1)),
-            _ => self.pick(&["[a, b]", "{'k': a}", "(a, b)", "xs[:2]", "rows|map(attribute='label')|list", "1 < a < 3"]).to_owned(),
+            _ => self
+                .pick(&["[a, b]", "{'k': a}", "(a, b)", "xs[:2]", "rows|map(attribute='label')|list", "1 < a < 3"])
+                .to_owned(),
         }
     }
 
@@ -296,8 +334,21 @@ impl<'a> Draw<'a> {
 
     fn scalar(&mut self) -> Value {
         let of = [
-            json!(0), json!(1), json!(2), json!("r1"), json!("<&>"), json!(""), json!(1.0), json!(2.5), json!(null), json!(true),
-            json!(-3), json!(18_446_744_073_709_551_615_u64), json!([]), json!({"k": 1}), json!("é"),
+            json!(0),
+            json!(1),
+            json!(2),
+            json!("r1"),
+            json!("<&>"),
+            json!(""),
+            json!(1.0),
+            json!(2.5),
+            json!(null),
+            json!(true),
+            json!(-3),
+            json!(18_446_744_073_709_551_615_u64),
+            json!([]),
+            json!({"k": 1}),
+            json!("é"),
         ];
         of[self.below(of.len())].clone()
     }
@@ -395,7 +446,9 @@ impl<'a> Draw<'a> {
         let mut part = json;
         for step in steps {
             part = match step {
-                Step::Key(key) if part.is_object() => part.as_object_mut().expect("it is one").entry(&**key).or_insert(Value::Null),
+                Step::Key(key) if part.is_object() => {
+                    part.as_object_mut().expect("it is one").entry(&**key).or_insert(Value::Null)
+                }
                 Step::Key(_) => return Changes::none(),
                 Step::Index(idx) => &mut part[*idx],
             };
