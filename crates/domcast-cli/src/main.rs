@@ -17,6 +17,7 @@ mod apply; // old HTML and patches to new HTML
 mod check; // the diff law on somebody's pages
 mod diff; // two HTML texts to patches
 mod parse; // HTML to its tree
+mod explain; // what the parts of a template read
 mod render; // a template and a state to HTML
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,7 @@ enum Command {
     Serve(serve::Args),
     Push(push::Args),
     Render(render::Args),
+    Explain(explain::Args),
     Parse(parse::Args),
     Diff(diff::Args),
     Apply(apply::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Apply(args) => apply::run(&args),

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         }
         None => Map::new(),
     };
-    let (templates, name) = templates(args)?;
+    let (templates, name) = templates(&args.template, args.dir.as_deref())?;
     match templates.render(&name, &state) {
         Ok(html) => output::text(&html)?,
         Err(error) => bail!("{}", with_excerpt(&error)),
@@ -53,20 +53,21 @@ pub(crate) fn with_excerpt(error: &TemplateError) -> String {
     }
 }
 
-fn templates(args: &Args) -> Result<(Templates, String)> {
-    if input::is_standard_input(&args.template) {
-        if args.dir.is_some() {
+/// Returns the templates that `template` is one of, and its name among them.
+pub(crate) fn templates(template: &Path, dir: Option<&Path>) -> Result<(Templates, String)> {
+    if input::is_standard_input(template) {
+        if dir.is_some() {
             bail!("--dir goes with the name of a template, not with standard input");
         }
-        let source = input::text(&args.template)?;
+        let source = input::text(template)?;
         return Ok((Templates::from_sources([(STANDARD_INPUT, source)]), STANDARD_INPUT.into()));
     }
-    let (folder, name) = match &args.dir {
-        Some(folder) => (folder.as_path(), args.template.as_path()),
+    let (folder, name) = match dir {
+        Some(folder) => (folder, template),
         None => {
-            let folder = args.template.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let name = args.template.file_name().map(Path::new);
-            let name = name.with_context(|| format!("{} is not a file", input::name(&args.template)))?;
+            let folder = template.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let name = template.file_name().map(Path::new);
+            let name = name.with_context(|| format!("{} is not a file", input::name(template)))?;
             (folder.unwrap_or(Path::new(".")), name)
         }
     };

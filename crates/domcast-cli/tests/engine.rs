@@ -92,6 +92,24 @@ fn render_prints_the_html_of_a_template_and_a_state() {
 }
 
 #[test]
+fn explain_prints_what_the_parts_of_a_template_read() {
+    let files = [
+        ("page.html", "<h1>{{ name }}</h1>\n{% for r in rows recursive %}{{ r }}{% endfor %}"),
+        ("bad.html", "{% if %}"),
+    ];
+    let dir = folder("explain", &files);
+    let outcome = run(&dir, &["explain", "page.html"], b"");
+    let expected = "page.html:1 hole name; reads name\n\
+                    page.html:2 opaque, because the loop is recursive; reads r, rows\n\
+                    1 fine-grained, 1 opaque, 0 run at every update\n";
+    assert_eq!((outcome.code, &*outcome.out, &*outcome.err), (0, expected, ""));
+    let piped = run(&dir, &["explain", "-"], b"{{ a.b }}");
+    assert_eq!(piped.out.lines().next(), Some("standard-input.html:1 hole a.b; reads a.b"));
+    let wrong = run(&dir, &["explain", "bad.html"], b"");
+    assert_eq!((wrong.code, wrong.err.contains("in template `bad.html` at line 1")), (2, true), "{}", wrong.err);
+}
+
+#[test]
 fn render_errors_show_their_place() {
     let dir =
         folder("render-errors", &[("bad.html", "<p>\n{{ a.b.c }}\n</p>"), ("list.json", "[1]"), ("no.json", "{")]);

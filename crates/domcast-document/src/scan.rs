@@ -43,7 +43,7 @@ pub(crate) enum MarkerPlace {
 pub(crate) struct TagSource {
     /// What follows its name.
     pub(crate) pieces: Vec<TagPiece>,
-    /// Whether its parts are holes within quoted values.
+    /// Whether its parts stand within quoted values and print nothing that could end them.
     pub(crate) has_only_values: bool,
     pub(crate) n_markers: usize,
 }
@@ -138,16 +138,15 @@ impl Scanner<'_> {
             }
             _ => {}
         }
-        let bodies: Vec<BodyId> = match &part.kind {
+        match &part.kind {
             PartKind::Hole(hole) if hole.escapes => {
                 self.mark(body, idx, MarkerPlace::Text);
                 return Ok(());
             }
-            PartKind::If(branch) => branch.bodies.clone(),
-            PartKind::For(list) => std::iter::once(list.body).chain(list.otherwise).collect(),
             PartKind::Hole(_) => return Err(irregular("what it prints is not escaped")),
-            _ => return Err(irregular("it is opaque")),
-        };
+            _ => {}
+        }
+        let bodies = bodies(part).ok_or_else(|| irregular("it is opaque"))?;
         self.expect_text().map_err(irregular)?;
         for inner in bodies {
             _ = write!(self.marked.html, "<!--{}-->", begin_of(inner));
@@ -160,9 +159,11 @@ impl Scanner<'_> {
     }
 
     fn part_in_tag(&mut self, body: BodyId, idx: u32, part: &Part) {
-        let is_value = matches!(self.mode, Mode::Value(_)) && matches!(part.kind, PartKind::Hole(_));
         // The parser decodes a reference that the part may end only if it is there as a whole.
-        let is_plain = is_value && !ends_in_reference(&self.marked.html);
+        let is_plain = match self.mode {
+            Mode::Value(quote) => !ends_in_reference(&self.marked.html) && self.is_in_value(part, char::from(quote)),
+            _ => false,
+        };
         if self.mode == Mode::AfterEquals {
             self.mode = Mode::Unquoted;
         }
@@ -172,6 +173,19 @@ impl Scanner<'_> {
         self.tag.pieces.push(TagPiece::Part(idx));
         self.mark(body, idx, MarkerPlace::Tag(self.marked.tags.len()));
         self.piece_start = self.at;
+    }
+
+    /// Whether all that a part prints stays within a value between quotes.
+    fn is_in_value(&self, part: &Part, quote: char) -> bool {
+        match &part.kind {
+            PartKind::Text(text) => {
+                !text.contains([quote, '\r', '\0', BEGIN, END]) && !ends_in_reference(text)
+            }
+            PartKind::Hole(_) | PartKind::Let(_) => true,
+            _ => bodies(part).is_some_and(|bodies| {
+                bodies.iter().flat_map(|body| &self.program.body(*body).parts).all(|part| self.is_in_value(part, quote))
+            }),
+        }
     }
 
     fn end_piece(&mut self) {
@@ -319,6 +333,15 @@ impl Scanner<'_> {
                 && (matches!(bytes[2 + n_bytes], b'>' | b'/') || is_space(bytes[2 + n_bytes]))
         };
         rest.windows(n_bytes + 3).position(is_end)
+    }
+}
+
+/// The bodies that a part renders, if it is a branch or a loop.
+pub(crate) fn bodies(part: &Part) -> Option<Vec<BodyId>> {
+    match &part.kind {
+        PartKind::If(branch) => Some(branch.bodies.clone()),
+        PartKind::For(list) => Some(std::iter::once(list.body).chain(list.otherwise).collect()),
+        _ => None,
     }
 }
 

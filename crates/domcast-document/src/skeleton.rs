@@ -35,7 +35,7 @@ pub(crate) struct Skeleton {
     pub(crate) may_lose: bool,
 }
 
-/// The skeleton of one body; that of a body within a start tag is empty.
+/// The skeleton of one body; that of a body within a start tag has no content.
 #[derive(Debug, Default)]
 pub(crate) struct BodySkeleton {
     /// What it has at its top.
@@ -48,6 +48,8 @@ pub(crate) struct BodySkeleton {
     pub(crate) n_kept: u32,
     /// Whether a part renders other bodies.
     pub(crate) has_regions: bool,
+    /// What the parts print that are static, as the parser decodes them, if the body is within an attribute's value.
+    pub(crate) value_texts: Box<[Box<str>]>,
 }
 
 /// A range of [`Skeleton::items`].
@@ -85,13 +87,13 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Tag {
     Static,
-    /// Some values have holes. Where one prints markup, the tag is parsed.
+    /// Some values have parts. Where one prints markup, the tag is parsed.
     Values(Box<[Value]>, u32),
     /// Written and parsed; the number of the tag.
     Parsed(u32),
 }
 
-/// An attribute whose value has holes.
+/// An attribute whose value has parts.
 #[derive(Debug)]
 pub(crate) struct Value {
     /// Its position among the attributes in the prototype.
@@ -103,7 +105,7 @@ pub(crate) struct Value {
 #[derive(Debug)]
 pub(crate) enum Piece {
     Static(Box<str>),
-    Hole(u32),
+    Part(u32),
 }
 
 /// A closed run with holes.
@@ -210,11 +212,7 @@ impl Compiler<'_> {
         }
         for (id, body) in self.program.bodies().iter().enumerate() {
             for (part_idx, part) in body.parts.iter().enumerate() {
-                let inner: Vec<BodyId> = match &part.kind {
-                    PartKind::If(branch) => branch.bodies.clone(),
-                    PartKind::For(list) => std::iter::once(list.body).chain(list.otherwise).collect(),
-                    _ => continue,
-                };
+                let Some(inner) = scan::bodies(part) else { continue };
                 self.bodies[id].has_regions = true;
                 for inner in inner {
                     self.bodies[inner as usize].part = part_idx as u32;
@@ -263,7 +261,7 @@ impl Compiler<'_> {
                     let is_whole = matches!(pieces[..], [Piece::Static(_)]);
                     let items = pieces.into_iter().map(|piece| match piece {
                         Piece::Static(text) => Item::Text(text, is_whole.then_some(id)),
-                        Piece::Hole(part) => Item::Hole(part),
+                        Piece::Part(part) => Item::Hole(part),
                     });
                     open.last_mut().expect("one is open").items.extend(items);
                     continue;
@@ -292,7 +290,7 @@ impl Compiler<'_> {
             match marker {
                 Some(marker) if marker.place == place && marker.body == self.body => {
                     self.n_found += 1;
-                    pieces.push(Piece::Hole(marker.part));
+                    pieces.push(Piece::Part(marker.part));
                 }
                 _ => return Err(self.irregular("a part is not where it seems to be")),
             }
@@ -361,11 +359,33 @@ impl Compiler<'_> {
         let mut values = Vec::new();
         for (idx, attribute) in element.attributes.iter().enumerate() {
             if attribute.value.contains(BEGIN) {
-                let pieces = self.pieces(attribute.value, MarkerPlace::Tag(number))?.into();
-                values.push(Value { idx, name: attribute.name.into(), pieces });
+                let pieces = self.pieces(attribute.value, MarkerPlace::Tag(number))?;
+                for piece in &pieces {
+                    if let Piece::Part(part) = piece {
+                        self.decode_bodies(self.body, *part)?;
+                    }
+                }
+                values.push(Value { idx, name: attribute.name.into(), pieces: pieces.into() });
             }
         }
         Ok(Tag::Values(values.into(), number as u32))
+    }
+
+    /// Decodes the static parts of the bodies that a part within a value renders.
+    fn decode_bodies(&mut self, body: BodyId, part: u32) -> Result<(), Irregular> {
+        let program = self.program;
+        for inner in scan::bodies(&program.body(body).parts[part as usize]).unwrap_or_default() {
+            let mut texts = Vec::new();
+            for (idx, part) in program.body(inner).parts.iter().enumerate() {
+                texts.push(match &part.kind {
+                    PartKind::Text(text) => decoded(text).ok_or_else(|| Irregular::new(part, "it is odd in a value"))?,
+                    _ => Box::default(),
+                });
+                self.decode_bodies(inner, idx as u32)?;
+            }
+            self.bodies[inner as usize].value_texts = texts.into();
+        }
+        Ok(())
     }
 
     /// Finds the runs of a list of items and where its parts land.
@@ -437,6 +457,15 @@ impl Compiler<'_> {
         };
         has_name || self.program.bodies().iter().flat_map(|body| &body.parts).any(|part| says_so(&part.kind))
     }
+}
+
+/// What the parser makes of a text within a value: the text ends no reference and no value.
+fn decoded(text: &str) -> Option<Box<str>> {
+    let quote = if text.contains('"') { '\'' } else { '"' };
+    let tree = domcast_parser::parse_fragment(&format!("<b x={quote}{text}{quote}>"), "div").ok()?;
+    let element = tree.element(tree.first_child(NodeId::ROOT)?)?;
+    let is_alone = tree.n_nodes() == 2 && element.attributes.len() == 1;
+    element.attribute("x").filter(|_| is_alone).map(Into::into)
 }
 
 /// Whether an element's source ends where the element says so.

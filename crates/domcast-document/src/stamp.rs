@@ -102,15 +102,37 @@ pub(crate) fn hole(fragment: &Fragment, part: u32) -> &HoleValue {
     }
 }
 
-/// Writes the value of an attribute with holes.
-pub(crate) fn attribute_value(fragment: &Fragment, value: &Value, text: &mut String) -> Result<(), Odd> {
+/// Writes the value of an attribute with parts.
+pub(crate) fn attribute_value(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    fragment: FragmentId,
+    value: &Value,
+    text: &mut String,
+) -> Result<(), Odd> {
     value.pieces.iter().try_for_each(|piece| match piece {
         Piece::Static(piece) => {
             text.push_str(piece);
             Ok(())
         }
-        Piece::Hole(part) => push_value(hole(fragment, *part), text, b"<&\"'"),
+        Piece::Part(part) => push_slot(skeleton, instance, &instance.fragment(fragment).slots[*part as usize], text),
     })
+}
+
+/// Appends what a part within a value prints.
+fn push_slot(skeleton: &Skeleton, instance: &Instance, slot: &Slot, text: &mut String) -> Result<(), Odd> {
+    match slot {
+        Slot::Hole(value) => push_value(value, text, b"<&\"'"),
+        Slot::Html(_) => Err(Odd::Markup),
+        slot => regions(slot).try_for_each(|inner| {
+            let fragment = instance.fragment(inner);
+            let texts = &skeleton.bodies[fragment.body as usize].value_texts;
+            fragment.slots.iter().zip(texts).try_for_each(|(slot, piece)| {
+                text.push_str(piece);
+                push_slot(skeleton, instance, slot, text)
+            })
+        }),
+    }
 }
 
 /// Writes a start tag and parses it; the tree's only node has the attributes.
@@ -250,7 +272,7 @@ impl<'a> Stamper<'a> {
         let list = self.builder.list_like(prototype, node.id);
         for value in values {
             self.value.clear();
-            attribute_value(self.instance.fragment(fragment), value, &mut self.value)?;
+            attribute_value(self.skeleton, self.instance, fragment, value, &mut self.value)?;
             self.builder.set_value(list, value.idx, &self.value);
         }
         Ok(self.builder.append_like_with(parent, prototype, node.id, list))

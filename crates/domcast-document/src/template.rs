@@ -480,7 +480,7 @@ fn set_tag(
             let mut set_all = || {
                 for value in values {
                     value_text.clear();
-                    attribute_value(instance.fragment(fragment), value, &mut value_text)?;
+                    attribute_value(skeleton, instance, fragment, value, &mut value_text)?;
                     editor.set_attribute(id, value.name.as_name(), &value_text);
                 }
                 Ok(())

@@ -144,13 +144,23 @@ impl<'a> Code<'a> {
     }
 
     /// The value that the code ends with.
-    pub(crate) fn value(&self, environment: &Environment<'_>, scope: Value, escape: AutoEscape) -> Result<Value, Error> {
+    pub(crate) fn value(
+        &self,
+        environment: &Environment<'_>,
+        scope: Value,
+        escape: AutoEscape,
+    ) -> Result<Value, Error> {
         let mut discarded = String::new();
         Ok(self.run(environment, scope, escape, &mut discarded)?.unwrap_or_default())
     }
 
     /// The text that the code writes.
-    pub(crate) fn text(&self, environment: &Environment<'_>, scope: Value, escape: AutoEscape) -> Result<String, Error> {
+    pub(crate) fn text(
+        &self,
+        environment: &Environment<'_>,
+        scope: Value,
+        escape: AutoEscape,
+    ) -> Result<String, Error> {
         let mut text = String::new();
         self.run(environment, scope, escape, &mut text)?;
         Ok(text)

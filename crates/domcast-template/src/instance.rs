@@ -12,9 +12,9 @@ mod items; // the items of a loop: which stay, which move
 pub use update::{Edit, Edits};
 
 use crate::error::TemplateError;
+use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Program, Target};
-use crate::program::PartKind;
 use crate::state::State;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
@@ -35,8 +35,11 @@ pub struct Instance {
     /// Ids of the fragments that the update under way added.
     added: Vec<FragmentId>,
     /// The values of the paths that are kept, in the order of the program's paths.
-    seen: Vec<Option<State>>,
+    seen: Vec<Seen>,
 }
+
+/// What was at a path: a value, or how many steps of the way to it.
+type Seen = Result<State, usize>;
 
 /// One rendering of one body.
 #[derive(Debug, Default)]
@@ -318,9 +321,7 @@ impl Instance {
         for part in parts {
             slots.push(match &part.kind {
                 PartKind::Text(_) => Slot::Text,
-                PartKind::Hole(hole) => {
-                    Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?)
-                }
+                PartKind::Hole(hole) => Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?),
                 PartKind::If(of) => Slot::Branch(match scope.choose(of)? {
                     Some(branch) => Some((branch, self.add(of.bodies[branch as usize], scope)?)),
                     None => None,
@@ -360,13 +361,7 @@ impl Instance {
         Ok(Items { items, otherwise, len })
     }
 
-    fn add_item(
-        &mut self,
-        of: &For,
-        target: &Bound,
-        at: LoopAt,
-        scope: &mut Scope<'_>,
-    ) -> Result<FragmentId, Failed> {
+    fn add_item(&mut self, of: &For, target: &Bound, at: LoopAt, scope: &mut Scope<'_>) -> Result<FragmentId, Failed> {
         let n_locals = scope.enter(target, at);
         let fragment = self.add(of.body, scope);
         scope.leave(n_locals);
@@ -443,7 +438,7 @@ impl Scope<'_> {
 /// Unpacks a value into the names of a target.
 fn bind(target: &Target, state: State) -> Result<Bound, Failed> {
     match target {
-        Target::Name(_) => Ok(Bound::One(state)),
+        Target::Name => Ok(Bound::One(state)),
         Target::List(_) => {
             let mut bound = Vec::with_capacity(target.n_names());
             unpack(target, state, &mut bound)?;
@@ -454,7 +449,7 @@ fn bind(target: &Target, state: State) -> Result<Bound, Failed> {
 
 fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), Failed> {
     match target {
-        Target::Name(_) => bound.push(state),
+        Target::Name => bound.push(state),
         Target::List(targets) => {
             let value = state.to_value();
             let values = value.as_object().and_then(|object| object.try_iter()).ok_or(Failed)?;
@@ -474,21 +469,21 @@ fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), F
 }
 
 impl crate::program::ReadPath {
-    /// The value there, if it is kept. What the engine alone can look into stands for all in it.
-    fn value(&self, state: &State) -> Option<State> {
+    /// The value there, or how many steps of the way to it there are. What the engine alone can look into stands for all in it.
+    fn value(&self, state: &State) -> Seen {
         use crate::state::Step;
         if !self.is_kept {
-            return None;
+            return Err(usize::MAX);
         }
         let mut state = state;
-        for step in self.path.steps() {
+        for (n_steps, step) in self.path.steps().iter().enumerate() {
             state = match (state, step) {
-                (State::Map(map), Step::Key(key)) => map.get(key)?,
-                (State::List(list), Step::Index(idx)) => list.get(*idx)?,
+                (State::Map(map), Step::Key(key)) => map.get(key).ok_or(n_steps)?,
+                (State::List(list), Step::Index(idx)) => list.get(*idx).ok_or(n_steps)?,
                 (State::Other(_) | State::Text(_), _) => break,
-                _ => return None,
+                _ => return Err(n_steps),
             };
         }
-        Some(state.clone())
+        Ok(state.clone())
     }
 }

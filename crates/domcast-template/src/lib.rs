@@ -9,6 +9,32 @@
 //! # Ok::<(), domcast_template::TemplateError>(())
 //! ```
 //!
+//! A page that stays live keeps what it rendered, and asks what a change of state edits:
+//!
+//! ```
+//! use domcast_template::{Edit, State, Templates};
+//! use std::collections::BTreeMap;
+//!
+//! let templates = Templates::from_sources([("tea.html", "<ul>{% for t in teas %}<li>{{ t }}</li>{% endfor %}</ul>")]);
+//! let mut state = State::new(&BTreeMap::from([("teas", vec!["black", "green"])]))?;
+//! let mut instance = templates.program("tea.html")?.instance(&state)?;
+//!
+//! let changes = state.set("teas.1", "white")?;
+//! let edits = instance.update(&state, &changes)?;
+//! assert!(matches!(edits.iter().next(), Some(Edit::Hole { .. })));
+//! assert_eq!(instance.html(), "<ul><li>black</li><li>white</li></ul>");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | | cost |
+//! |---|---|
+//! | [`Templates::program`] | parses; once per template |
+//! | [`Program::instance`] | `O(output)` |
+//! | [`Instance::update`], changes named | `O(change)`; `O(log n)` for each list on the way to it |
+//! | [`Instance::update`], changes unknown | one pointer comparison for each item of each list, then `O(change)` |
+//! | [`State::renewed`] | one comparison for each scalar of the data; what differs is built |
+//! | an opaque part | what the engine takes to render it |
+//!
 //! The engine is [minijinja]: inheritance, includes, macros and filters are those of Jinja2. What this crate adds is
 //! limits, errors that show the place in the template, reloading, and expressions over a state.
 //!

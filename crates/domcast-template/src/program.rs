@@ -172,14 +172,14 @@ pub struct Opaque {
 /// What a value is bound to: a name, or a list of such, to unpack.
 #[derive(Debug)]
 pub(crate) enum Target {
-    Name(Box<str>),
+    Name,
     List(Vec<Target>),
 }
 
 impl Target {
     pub(crate) fn n_names(&self) -> usize {
         match self {
-            Target::Name(_) => 1,
+            Target::Name => 1,
             Target::List(targets) => targets.iter().map(Target::n_names).sum(),
         }
     }
@@ -249,8 +249,8 @@ impl Program {
         environment: Arc<Environment<'static>>,
         name: &str,
     ) -> Result<Program, TemplateError> {
-        let texts = compile::texts(&environment, name)
-            .map_err(|error| TemplateError::new(name, error, templates.folder()))?;
+        let texts =
+            compile::texts(&environment, name).map_err(|error| TemplateError::new(name, error, templates.folder()))?;
         let sources = Sources { environment, templates, name: name.to_owned(), texts };
         let cell = Cell::new(sources, compile::compile);
         Ok(Program { cell: Arc::new(cell) })

@@ -188,9 +188,10 @@ impl Instance {
         pass: &mut Pass<'_>,
     ) -> Result<(), Failed> {
         let targets: Vec<Bound> = match listed {
-            Listed::Shared(list) => {
-                (n_start..list.len() - n_end).filter_map(|idx| list.get(idx)).map(|state| Bound::One(state.clone())).collect()
-            }
+            Listed::Shared(list) => (n_start..list.len() - n_end)
+                .filter_map(|idx| list.get(idx))
+                .map(|state| Bound::One(state.clone()))
+                .collect(),
             Listed::Copied(targets) => targets[n_start..targets.len() - n_end].to_vec(),
         };
         let items = self.items(id, part);
@@ -268,10 +269,8 @@ impl Instance {
             }
         }
         let mut is_paired = vec![false; old.len()];
-        let mut pairs: Vec<Option<usize>> = new_ids
-            .iter()
-            .map(|id| by_id.remove(id).inspect(|idx| is_paired[*idx] = true))
-            .collect();
+        let mut pairs: Vec<Option<usize>> =
+            new_ids.iter().map(|id| by_id.remove(id).inspect(|idx| is_paired[*idx] = true)).collect();
         if key.is_none() {
             let mut left_over = (0..old.len()).filter(|idx| !is_paired[*idx]);
             for pair in pairs.iter_mut().filter(|pair| pair.is_none()) {
@@ -313,7 +312,7 @@ impl Instance {
 
 /// The list of a loop as it is now, and the length that it tells its body.
 fn listed(of: &For, pass: &mut Pass<'_>) -> Result<(Listed, Option<usize>), Failed> {
-    let is_plain = of.filter.is_none() && matches!(of.target, crate::program::Target::Name(_));
+    let is_plain = of.filter.is_none() && matches!(of.target, crate::program::Target::Name);
     if is_plain {
         if let State::List(list) = &*pass.scope.eval(&of.iter)? {
             return Ok((Listed::Shared(list.clone()), Some(list.len())));

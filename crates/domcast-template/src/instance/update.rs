@@ -137,7 +137,7 @@ pub(super) enum Undo {
     Items(FragmentId, usize, usize, usize, Vec<Item>),
     Len(FragmentId, usize, Option<usize>),
     Otherwise(FragmentId, usize, Option<FragmentId>),
-    Seen(usize, Option<State>),
+    Seen(usize, super::Seen),
 }
 
 impl Pass<'_> {
@@ -187,8 +187,8 @@ impl Instance {
             let value = read.value(state);
             let differs = match (&value, &self.seen[id]) {
                 _ if !read.is_kept => true,
-                (Some(value), Some(seen)) => !value.is_same(seen),
-                (None, None) => false,
+                (Ok(value), Ok(seen)) => !value.is_same(seen),
+                (Err(n_steps), Err(seen)) => n_steps != seen,
                 _ => true,
             };
             if differs {

@@ -24,16 +24,98 @@ const PURE_FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// The engine's filters and tests, all pure.
 const FILTERS: &[&str] = &[
-    "safe", "escape", "e", "lower", "upper", "title", "capitalize", "replace", "length", "count", "dictsort", "items",
-    "reverse", "trim", "join", "split", "lines", "default", "d", "round", "abs", "int", "float", "attr", "first", "last",
-    "min", "max", "sort", "list", "string", "bool", "batch", "slice", "sum", "indent", "select", "reject", "selectattr",
-    "rejectattr", "map", "groupby", "unique", "chain", "zip", "pprint", "tojson", "urlencode",
+    "safe",
+    "escape",
+    "e",
+    "lower",
+    "upper",
+    "title",
+    "capitalize",
+    "replace",
+    "length",
+    "count",
+    "dictsort",
+    "items",
+    "reverse",
+    "trim",
+    "join",
+    "split",
+    "lines",
+    "default",
+    "d",
+    "round",
+    "abs",
+    "int",
+    "float",
+    "attr",
+    "first",
+    "last",
+    "min",
+    "max",
+    "sort",
+    "list",
+    "string",
+    "bool",
+    "batch",
+    "slice",
+    "sum",
+    "indent",
+    "select",
+    "reject",
+    "selectattr",
+    "rejectattr",
+    "map",
+    "groupby",
+    "unique",
+    "chain",
+    "zip",
+    "pprint",
+    "tojson",
+    "urlencode",
 ];
 const TESTS: &[&str] = &[
-    "undefined", "defined", "none", "safe", "escaped", "boolean", "odd", "even", "divisibleby", "number", "integer", "int",
-    "float", "string", "sequence", "iterable", "mapping", "startingwith", "endingwith", "lower", "upper", "sameas", "eq",
-    "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=", "in", "true",
-    "false", "filter", "test",
+    "undefined",
+    "defined",
+    "none",
+    "safe",
+    "escaped",
+    "boolean",
+    "odd",
+    "even",
+    "divisibleby",
+    "number",
+    "integer",
+    "int",
+    "float",
+    "string",
+    "sequence",
+    "iterable",
+    "mapping",
+    "startingwith",
+    "endingwith",
+    "lower",
+    "upper",
+    "sameas",
+    "eq",
+    "equalto",
+    "==",
+    "ne",
+    "!=",
+    "lt",
+    "lessthan",
+    "<",
+    "le",
+    "<=",
+    "gt",
+    "greaterthan",
+    ">",
+    "ge",
+    ">=",
+    "in",
+    "true",
+    "false",
+    "filter",
+    "test",
 ];
 /// Filters that call a filter or a test by a name that they are given.
 const CALLING_FILTERS: [&str; 5] = ["select", "reject", "selectattr", "rejectattr", "map"];
@@ -73,6 +155,14 @@ fn names_of_templates(stmts: &[Stmt<'_>], names: &mut Vec<String>) {
             names_of_templates(inner, names);
         }
     }
+}
+
+/// Whether another template is named in a macro.
+fn names_templates(stmt: &Stmt<'_>, is_in_macro: bool) -> bool {
+    let is_macro = matches!(stmt, Stmt::Macro(_) | Stmt::CallBlock(_));
+    let names_one = matches!(stmt, Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_));
+    is_in_macro && names_one
+        || bodies_of(stmt).into_iter().flatten().any(|stmt| names_templates(stmt, is_in_macro || is_macro))
 }
 
 /// The statements in a statement.
@@ -134,9 +224,7 @@ fn parts_of<'x, 'a>(expr: &'x engine::Expr<'a>) -> Vec<&'x engine::Expr<'a>> {
         E::UnaryOp(op) => vec![&op.expr],
         E::BinOp(op) => vec![&op.left, &op.right],
         E::Compare(compare) => std::iter::once(&compare.expr).chain(compare.ops.iter().map(|op| &op.expr)).collect(),
-        E::IfExpr(choice) => {
-            [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect()
-        }
+        E::IfExpr(choice) => [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect(),
         E::Filter(filter) => filter.expr.iter().chain(filter.args.iter().map(argument)).collect(),
         E::Test(test) => std::iter::once(&test.expr).chain(test.args.iter().map(argument)).collect(),
         E::GetAttr(attr) => vec![&attr.expr],
@@ -316,7 +404,9 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     Stmt::Set(_) | Stmt::SetBlock(_) | Stmt::Macro(_) | Stmt::Import(_) | Stmt::FromImport(_) => {
                         self.inline(std::slice::from_ref(stmt), place, parts)?;
                     }
-                    _ => return Err(Whole("there is code beside the blocks of a template that extends another".into())),
+                    _ => {
+                        return Err(Whole("there is code beside the blocks of a template that extends another".into()));
+                    }
                 }
             }
         }
@@ -324,12 +414,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
     }
 
     /// Adds the parts of statements to a body.
-    fn inline(
-        &mut self,
-        stmts: &'x [Stmt<'a>],
-        place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
-    ) -> Result<(), Whole> {
+    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Vec<Part>) -> Result<(), Whole> {
         for (idx, stmt) in stmts.iter().enumerate() {
             if let Some(reason) = self.leak(stmt, place.depth) {
                 if place.shares_names {
@@ -362,11 +447,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 }
                 Stmt::Set(set) => self.bind(&set.target, &set.expr, stmt, place, parts)?,
                 Stmt::SetBlock(set) => {
-                    let engine::Expr::Var(var) = &set.target else {
+                    let engine::Expr::Var(_) = &set.target else {
                         return Err(Whole("a namespace is written to".into()));
                     };
                     // The code captures the block, then gives what it was bound to.
-                    let (code, reads) = self.code(std::slice::from_ref(stmt), Some(&set.target), place, Some(var.id))?;
+                    let (code, reads) = self.code(std::slice::from_ref(stmt), Some(&set.target), place)?;
                     self.push_let(&set.target, Expr::Code(code), reads, stmt, place, parts)?;
                 }
                 Stmt::AutoEscape(escape) => match self.autoescape(&escape.enabled) {
@@ -445,12 +530,13 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth))
             }
             Stmt::ForLoop(for_loop) => for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth)),
-            Stmt::Include(include) => match constant_text(&include.name).and_then(|name| self.trees.get(name.as_str())) {
+            Stmt::Include(include) => match constant_text(&include.name).and_then(|name| self.trees.get(name.as_str()))
+            {
                 Some((_, tree)) => {
                     depth >= MAX_DEPTH
-                        || engine::statements(tree).iter().any(|stmt| {
-                            matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + 1)
-                        })
+                        || engine::statements(tree)
+                            .iter()
+                            .any(|stmt| matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + 1))
                 }
                 None => constant_text(&include.name).is_none(),
             },
@@ -476,8 +562,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
             return Err(Whole(format!("blocks are more than {MAX_DEPTH} deep")));
         }
         let n_names = self.names.len();
-        let inner =
-            Place { file, block: Some((name, level)), shares_names: false, depth: place.depth + 1, ..place };
+        let inner = Place { file, block: Some((name, level)), shares_names: false, depth: place.depth + 1, ..place };
         self.inline(body, inner, parts)?;
         self.names.truncate(n_names);
         Ok(())
@@ -519,7 +604,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut next = Some(if_cond);
         let mut note = String::new();
         while let Some(if_cond) = next.take() {
-            note.push_str(if note.is_empty() { "" } else { ", else " });
+            note.push_str(if note.is_empty() { "" } else { ", " });
             note.push_str(source_of(place.file, if_cond.expr.span()));
             tests.push(self.expr(&if_cond.expr, place, &mut reads)?);
             bodies.push(self.body(&if_cond.true_body, place, &mut reads)?);
@@ -614,8 +699,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         };
         reads.add(&outer);
         let note = source_of(place.file, for_loop.iter.span());
-        let kind =
-            PartKind::For(For { iter, target, filter, reads_position, reads_length, outer, body, otherwise });
+        let kind = PartKind::For(For { iter, target, filter, reads_position, reads_length, outer, body, otherwise });
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
     }
@@ -662,7 +746,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
 
     fn target(&self, target: &engine::Expr<'a>) -> Result<Target, Whole> {
         match target {
-            engine::Expr::Var(var) => Ok(Target::Name(var.id.into())),
+            engine::Expr::Var(_) => Ok(Target::Name),
             engine::Expr::List(list) => {
                 Ok(Target::List(list.items.iter().map(|item| self.target(item)).collect::<Result<_, _>>()?))
             }
@@ -730,7 +814,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         reason: &str,
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
-        let (code, reads) = self.code(stmts, None, place, None)?;
+        let (code, reads) = self.code(stmts, None, place)?;
         let line = stmts.first().map_or(1, line_of);
         parts.push(part(PartKind::Opaque(Opaque { code: Some(code) }), reads, reason, place.file, line));
         Ok(())
@@ -742,7 +826,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         stmts: &'x [Stmt<'a>],
         expr: Option<&'x engine::Expr<'a>>,
         place: Place<'_, 'x, 'a>,
-        bound: Option<&'a str>,
     ) -> Result<(usize, Reads), Whole> {
         let File { name, source } = place.file;
         let make = |before: &[&Stmt<'a>]| match expr {
@@ -764,7 +847,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut reads = Reads::default();
         let mut names: Vec<Vec<&'a str>> = facts.lookups.iter().cloned().collect();
         names.extend(facts.functions.iter().chain(&facts.enclosed).map(|name| vec![*name]));
-        names.retain(|path| Some(path[0]) != bound);
         if facts.names_templates {
             let declared = self.names.iter().filter(|(_, meaning)| matches!(meaning, Meaning::Declared(_)));
             names.extend(declared.map(|(name, _)| vec![*name]));
@@ -846,6 +928,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 (*reads_position, *reads_length) = (true, true);
             }
         }
+        // In a macro, another template sees the state, not the variables around the macro; code has these in its state.
+        let mut all = stmts.iter().chain(needed.iter().map(|id| self.declarations[*id].stmt));
+        if !captures.is_empty() && all.any(|stmt| names_templates(stmt, false)) {
+            return Err(Whole("a macro names another template".into()));
+        }
         let before: Vec<&Stmt<'a>> = needed.iter().map(|id| self.declarations[*id].stmt).collect();
         let captures = captures.into_iter().map(|(name, captured)| (name.into(), captured)).collect();
         let code = EngineCode { code: make(&before), escape: self.escape.clone(), captures };
@@ -874,7 +961,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
             reads.add(&own_reads);
             return Ok(own);
         }
-        let (code, code_reads) = self.code(&[], Some(expr), place, None)?;
+        let (code, code_reads) = self.code(&[], Some(expr), place)?;
         reads.add(&code_reads);
         Ok(Expr::Code(code))
     }
@@ -1110,8 +1197,13 @@ fn part(kind: PartKind, reads: Reads, note: &str, file: File<'_>, line: impl Int
     Part { kind, template: file.name.into(), line: line.into(), reads, note: note.into() }
 }
 
+/// The tag that a span is in, without its braces.
 fn source_of<'a>(file: File<'a>, span: engine::Span) -> &'a str {
-    file.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default().trim()
+    let at = (span.start_offset as usize).min(file.source.len());
+    let open = file.source.get(..at).and_then(|before| before.rfind(['{']));
+    let inside = open.map_or("", |open| file.source[open + 1..].trim_start_matches(['{', '%', '-', '+']));
+    let close = ["}}", "%}"].iter().filter_map(|close| inside.find(close)).min();
+    inside[..close.unwrap_or(0)].trim_end_matches(['-', '+']).trim()
 }
 
 fn line_of(stmt: &Stmt<'_>) -> u32 {

@@ -26,16 +26,15 @@ fn write_body(program: &Program, body: &Body, depth: usize, text: &mut String) {
         let indent = "  ".repeat(depth);
         let what = match &part.kind {
             PartKind::Text(_) => continue,
-            PartKind::Hole(_) if body.key == Some(idx as u32) => "hole (key)",
-            PartKind::Hole(_) => "hole",
-            PartKind::If(_) => "if",
-            PartKind::For(_) => "for each of",
-            PartKind::Let(_) => "binds",
-            PartKind::Opaque(_) => "opaque, because",
+            PartKind::Hole(_) if body.key == Some(idx as u32) => "key ",
+            PartKind::Hole(_) => "hole ",
+            PartKind::Opaque(_) => "opaque, because ",
+            // Their source begins with `if`, `for`, `set` or `with`.
+            PartKind::If(_) | PartKind::For(_) | PartKind::Let(_) => "",
         };
         let note = part.note.split_whitespace().collect::<Vec<_>>().join(" ");
         let reads = reads(program, &part.reads);
-        _ = writeln!(text, "{indent}{}:{} {what} {note}{reads}", part.template, part.line);
+        _ = writeln!(text, "{indent}{}:{} {what}{note}{reads}", part.template, part.line);
         match &part.kind {
             PartKind::If(branch) => {
                 for body in &branch.bodies {

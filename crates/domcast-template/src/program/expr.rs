@@ -251,19 +251,13 @@ impl Scope<'_> {
 
     fn run(&self, code: usize) -> Result<Value, Failed> {
         let engine_code = &self.compiled.codes[code];
-        engine_code
-            .code
-            .value(self.environment, self.captured(code), engine_code.escape.clone())
-            .map_err(|_| Failed)
+        engine_code.code.value(self.environment, self.captured(code), engine_code.escape.clone()).map_err(|_| Failed)
     }
 
     /// What an opaque part prints.
     pub(crate) fn text(&self, code: usize) -> Result<String, Failed> {
         let engine_code = &self.compiled.codes[code];
-        engine_code
-            .code
-            .text(self.environment, self.captured(code), engine_code.escape.clone())
-            .map_err(|_| Failed)
+        engine_code.code.text(self.environment, self.captured(code), engine_code.escape.clone()).map_err(|_| Failed)
     }
 
     /// The state, and over it the variables that code may look up.

@@ -280,7 +280,9 @@ impl State {
                     changed.push(path.clone());
                 }
                 (false, State::Null) => {}
-                (true, value) => Arc::make_mut(map).get_mut(key).expect("it has the key").merge_at(value, path, changed),
+                (true, value) => {
+                    Arc::make_mut(map).get_mut(key).expect("it has the key").merge_at(value, path, changed)
+                }
                 (false, value) => {
                     // Inside of what is new, `null` removes too.
                     let mut new = State::Null;
@@ -366,7 +368,8 @@ impl State {
             let step = match part {
                 Some(State::List(list)) if token == "-" => Step::Index(list.len()),
                 Some(State::List(_)) => {
-                    let is_number = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+                    let is_number =
+                        token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
                     let idx = token.parse().ok().filter(|_| is_number);
                     Step::Index(idx.ok_or_else(|| StateError::no_such(pointer))?)
                 }

@@ -303,8 +303,7 @@ impl Entries<'_> {
                 (None, Some(old)) => old.iter().take(self.n_entries).collect(),
                 (None, None) => Vec::new(),
             };
-            self.others =
-                Some(so_far.into_iter().map(|(key, value)| (Value::from(key), value.to_value())).collect());
+            self.others = Some(so_far.into_iter().map(|(key, value)| (Value::from(key), value.to_value())).collect());
         }
         let value = serialize(value, None)?.to_value();
         self.others.get_or_insert_default().push((key, value));
@@ -317,7 +316,9 @@ impl Entries<'_> {
         }
         match (self.new, self.old) {
             (None, Some(old)) if old.len() == self.n_entries => Part::Same,
-            (None, Some(old)) => Part::New(State::from(old.iter().take(self.n_entries).map(|(k, v)| (Arc::clone(k), v.clone())).collect::<Map>())),
+            (None, Some(old)) => Part::New(State::from(
+                old.iter().take(self.n_entries).map(|(k, v)| (Arc::clone(k), v.clone())).collect::<Map>(),
+            )),
             (None, None) => Part::New(State::from(Map::default())),
             (Some((names, values)), old) => {
                 let keys = match old {

@@ -9,13 +9,15 @@ pub(crate) struct Draw<'a> {
     names: Vec<String>,
     macros: Vec<String>,
     n_loops: usize,
+    /// Whether a `break` may stand here: the engine panics at one that leaves a `with` or a capture.
+    can_break: bool,
 }
 
 const STATE_NAMES: [&str; 8] = ["a", "b", "text", "flag", "xs", "rows", "user", "missing"];
 
 impl<'a> Draw<'a> {
     pub(crate) fn new(numbers: &'a [u16]) -> Draw<'a> {
-        Draw { numbers: numbers.iter(), names: Vec::new(), macros: Vec::new(), n_loops: 0 }
+        Draw { numbers: numbers.iter(), names: Vec::new(), macros: Vec::new(), n_loops: 0, can_break: false }
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -87,12 +89,20 @@ impl<'a> Draw<'a> {
     }
 
     fn statement(&mut self, depth: usize) -> String {
-        let kind = if depth == 0 || self.is_over() { self.below(4) } else { self.below(30) };
+        let kind = if depth == 0 || self.is_over() { self.below(4) } else { self.below(40) };
+        let could_break = self.can_break;
+        self.can_break = could_break && matches!(kind, 9..=12 | 28);
+        let statement = self.statement_of(kind, depth);
+        self.can_break = could_break;
+        statement
+    }
+
+    fn statement_of(&mut self, kind: usize, depth: usize) -> String {
         match kind {
             0 => self.pick(&["<p>", "</p>", "text & ", "<li class=\"x\">", "\n  ", "<br>", "{# gone #}"]).to_owned(),
             1 | 2 => format!("<b>{{{{ {} }}}}</b>", self.expr(2)),
             3 => format!("<i class=\"{{{{- {} }}}}\">", self.expr(1)),
-            4..=8 => self.for_loop(depth - 1),
+            4..=8 | 30..=36 => self.for_loop(depth - 1),
             9..=12 => {
                 let test = self.expr(2);
                 let body = self.body(depth - 1);
@@ -131,7 +141,11 @@ impl<'a> Draw<'a> {
             }
             18 => "{% include 'part.html' %}".to_owned(),
             19 => self
-                .pick(&["{% include 'nothing.html' ignore missing %}", "{% include ['no.html', 'part.html'] %}", "{% include text %}"])
+                .pick(&[
+                    "{% include 'nothing.html' ignore missing %}",
+                    "{% include ['no.html', 'part.html'] ignore missing %}",
+                    "{% include text ignore missing %}",
+                ])
                 .to_owned(),
             20 => {
                 let how = self.pick(&["false", "true", "'html'", "'none'", "flag"]);
@@ -145,21 +159,27 @@ impl<'a> Draw<'a> {
             }
             23 => {
                 self.macros.push("cell".to_owned());
-                self.pick(&["{% from 'macros.html' import cell, title %}{{ title }}", "{% from 'macros.html' import cell %}"]).to_owned()
+                self.pick(&[
+                    "{% from 'macros.html' import cell, title %}{{ title }}",
+                    "{% from 'macros.html' import cell %}",
+                ])
+                .to_owned()
             }
             24 => format!("{{% import 'macros.html' as lib %}}{{{{ lib.cell({}) }}}}", self.expr(1)),
             25 => {
                 let body = self.scope(depth - 1);
-                format!("{{% macro outer() %}}<u>{{{{ caller() }}}}</u>{{% endmacro %}}{{% call outer() %}}{body}{{% endcall %}}")
+                format!(
+                    "{{% macro outer() %}}<u>{{{{ caller() }}}}</u>{{% endmacro %}}{{% call outer() %}}{body}{{% endcall %}}"
+                )
             }
-            26 => {
+            26 if self.below(3) == 0 => {
                 let set = self.expr(1);
                 format!(
                     "{{% set ns = namespace(n=0) %}}{{% for x in xs %}}{{% set ns.n = {set} %}}{{% endfor %}}{{{{ ns.n }}}}"
                 )
             }
             27 => "{% raw %}{{ raw }}{% endraw %}".to_owned(),
-            28 if self.n_loops > 0 => {
+            28 if self.can_break => {
                 let test = self.expr(1);
                 let what = self.pick(&["break", "continue"]);
                 format!("{{% if {test} %}}{{% {what} %}}{{% endif %}}")
@@ -173,8 +193,14 @@ impl<'a> Draw<'a> {
             0..=2 => ("r", &["r"], "rows".to_owned()),
             3 => ("x", &["x"], "xs".to_owned()),
             4 => ("k, v", &["k", "v"], "user|items".to_owned()),
-            5 => ("t", &["t"], if self.names.iter().any(|name| name == "r") { "r.tags" } else { "rows[0].tags" }.to_owned()),
-            6 => ("k", &["k"], self.pick(&["user", "range(3)", "text", "rows|reverse", "xs|sort", "missing"]).to_owned()),
+            5 => (
+                "t",
+                &["t"],
+                if self.names.iter().any(|name| name == "r") { "r.tags" } else { "rows[0].tags" }.to_owned(),
+            ),
+            6 => {
+                ("k", &["k"], self.pick(&["user", "range(3)", "text", "rows|reverse", "xs|sort", "missing"]).to_owned())
+            }
             _ => ("y", &["y"], self.expr(1)),
         };
         let n_names = self.names.len();
@@ -186,7 +212,9 @@ impl<'a> Draw<'a> {
             ("r", 1) => "<li dc-key={{ r.id }} class=\"{% if r.id == a %}on{% endif %}\">",
             _ => "",
         };
+        self.can_break = true;
         let mut body = self.scope(depth);
+        self.can_break = false;
         if self.below(12) == 11 {
             let odd = ["{{ loop.previtem }}", "{{ loop.changed(a) }}", "{{ loop }}", "{{ loop.nextitem is defined }}"];
             body.push_str(self.pick(&odd));
@@ -210,14 +238,17 @@ impl<'a> Draw<'a> {
                 }
             },
             3 => {
-                let of = if self.names.iter().any(|name| name == "r") { "r" } else { "rows[0]" };
+                let of = if self.names.iter().any(|name| name == "r") { "r" } else { "user" };
                 format!("{of}.{}", self.pick(&["id", "label", "n", "tags", "none"]))
             }
             4 => self.pick(&["1", "0", "'t'", "'<&>'", "none", "true", "2.5", "'r1'"]).to_owned(),
             5 => match self.n_loops {
-                0 => self.pick(&["user.name", "user['name']", "user.x", "xs[0]", "xs[1]", "text[0]", "xs[-1]"]).to_owned(),
+                0 => self
+                    .pick(&["user.name", "user['name']", "user.x", "xs[0]", "xs[1]", "text[0]", "xs[-1]"])
+                    .to_owned(),
                 _ => {
-                    let field = ["index", "index0", "first", "last", "length", "revindex", "revindex0", "depth", "depth0"];
+                    let field =
+                        ["index", "index0", "first", "last", "length", "revindex", "revindex0", "depth", "depth0"];
                     format!("loop.{}", self.pick(&field))
                 }
             },
@@ -230,13 +261,30 @@ impl<'a> Draw<'a> {
             12 => format!("({} if {})", self.expr(depth - 1), self.expr(depth - 1)),
             13..=15 => {
                 let filters = [
-                    "upper", "length", "default('d')", "safe", "escape", "tojson", "string", "first", "title", "list",
-                    "int(0)", "join('-')", "sort", "unique|list", "dictsort", "map(attribute='id')|join", "trim", "pprint",
+                    "upper",
+                    "length",
+                    "default('d')",
+                    "safe",
+                    "escape",
+                    "tojson",
+                    "string",
+                    "first",
+                    "title",
+                    "list",
+                    "int(0)",
+                    "join('-')",
+                    "sort",
+                    "unique|list",
+                    "dictsort",
+                    "map(attribute='id')|join",
+                    "trim",
+                    "pprint",
                 ];
                 format!("{}|{}", self.expr(depth - 1), self.pick(&filters))
             }
             16 | 17 => {
-                let tests = ["defined", "none", "string", "mapping", "sequence", "number", "true", "undefined", "iterable"];
+                let tests =
+                    ["defined", "none", "string", "mapping", "sequence", "number", "true", "undefined", "iterable"];
                 format!("({} is {})", self.expr(depth - 1), self.pick(&tests))
             }
             18 => format!("({} ~ {})", self.expr(depth - 1), self.expr(depth - 1)),
@@ -247,7 +295,9 @@ impl<'a> Draw<'a> {
                 None => "xs|length".to_owned(),
             },
             22 if self.n_loops > 0 => format!("loop.cycle('o', {})", self.expr(depth - 1)),
-            _ => self.pick(&["[a, b]", "{'k': a}", "(a, b)", "xs[:2]", "rows|map(attribute='label')|list", "1 < a < 3"]).to_owned(),
+            _ => self
+                .pick(&["[a, b]", "{'k': a}", "(a, b)", "xs[:2]", "rows|map(attribute='label')|list", "1 < a < 3"])
+                .to_owned(),
         }
     }
 
@@ -267,7 +317,7 @@ impl<'a> Draw<'a> {
     fn value_of(&mut self, name: &str) -> Value {
         match name {
             "xs" => (0..self.below(4)).map(|_| self.scalar()).collect(),
-            "rows" => (0..self.below(6)).map(|_| self.row()).collect(),
+            "rows" => (0..3 - self.below(4).min(3) + self.below(4)).map(|_| self.row()).collect(),
             "user" => {
                 let mut user = Map::new();
                 for _ in 0..self.below(3) {
@@ -284,8 +334,21 @@ impl<'a> Draw<'a> {
 
     fn scalar(&mut self) -> Value {
         let of = [
-            json!(0), json!(1), json!(2), json!("r1"), json!("<&>"), json!(""), json!(1.0), json!(2.5), json!(null), json!(true),
-            json!(-3), json!(18_446_744_073_709_551_615_u64), json!([]), json!({"k": 1}), json!("é"),
+            json!(0),
+            json!(1),
+            json!(2),
+            json!("r1"),
+            json!("<&>"),
+            json!(""),
+            json!(1.0),
+            json!(2.5),
+            json!(null),
+            json!(true),
+            json!(-3),
+            json!(18_446_744_073_709_551_615_u64),
+            json!([]),
+            json!({"k": 1}),
+            json!("é"),
         ];
         of[self.below(of.len())].clone()
     }
@@ -383,7 +446,9 @@ impl<'a> Draw<'a> {
         let mut part = json;
         for step in steps {
             part = match step {
-                Step::Key(key) if part.is_object() => part.as_object_mut().expect("it is one").entry(&**key).or_insert(Value::Null),
+                Step::Key(key) if part.is_object() => {
+                    part.as_object_mut().expect("it is one").entry(&**key).or_insert(Value::Null)
+                }
                 Step::Key(_) => return Changes::none(),
                 Step::Index(idx) => &mut part[*idx],
             };

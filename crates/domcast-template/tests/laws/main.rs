@@ -63,7 +63,9 @@ fn check(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> Result<(), Te
         prop_assert_eq!(&state, &State::new(&json).expect("JSON is a state"), "{:?}", changes);
         // From values that the engine makes of the same data.
         let expected = templates.render("page.html", &state);
-        let context = || format!("templates: {sources:#?}\nwas: {}\nis: {json}\nchanges: {changes:?}\n{}", old.0, program.explain());
+        let context = || {
+            format!("templates: {sources:#?}\nwas: {}\nis: {json}\nchanges: {changes:?}\n{}", old.0, program.explain())
+        };
         let Some((instance, mirror)) = &mut instance else {
             match (program.instance(&state), expected) {
                 (Ok(new), Ok(expected)) => {

@@ -33,7 +33,9 @@ impl Mirror {
                 },
                 Slot::Hole(_) | Slot::Html(_) => Copied::Text(text_of(slot)),
                 Slot::Branch(branch) => Copied::Inside(Vec::new(), branch.map(|(_, id)| id)),
-                Slot::Items(items) => Copied::Inside(items.iter().map(|item| item.fragment).collect(), items.otherwise()),
+                Slot::Items(items) => {
+                    Copied::Inside(items.iter().map(|item| item.fragment).collect(), items.otherwise())
+                }
                 _ => Copied::Text(String::new()),
             });
         }
@@ -44,7 +46,10 @@ impl Mirror {
                 Copied::Text(_) => Vec::new(),
             })
             .collect();
-        assert!(self.fragments.insert(id, (fragment.body, copied)).is_none(), "fragment {id} is new, and there already");
+        assert!(
+            self.fragments.insert(id, (fragment.body, copied)).is_none(),
+            "fragment {id} is new, and there already"
+        );
         inside.into_iter().for_each(|id| self.copy(id, instance));
     }
 
