@@ -90,12 +90,10 @@ impl Kept {
             self.around.resize(instance.n_ids(), 0);
         }
         self.around[fragment as usize] = around;
-        let body = instance.fragment(fragment).body;
-        if !skeleton.bodies[body as usize].has_regions {
-            return;
-        }
-        for slot in &instance.fragment(fragment).slots {
-            regions(slot).for_each(|inner| self.put_in(inner, fragment, skeleton, instance));
+        let fragment_slots = instance.fragment(fragment);
+        for &part in &skeleton.bodies[fragment_slots.body as usize].regions {
+            regions(&fragment_slots.slots[part as usize])
+                .for_each(|inner| self.put_in(inner, fragment, skeleton, instance));
         }
     }
 

@@ -46,8 +46,10 @@ pub(crate) struct BodySkeleton {
     pub(crate) part: u32,
     /// How many nodes of an instance are remembered.
     pub(crate) n_kept: u32,
-    /// Whether a part renders other bodies.
-    pub(crate) has_regions: bool,
+    /// The parts that render other bodies.
+    pub(crate) regions: Vec<u32>,
+    /// How many nodes it stamps, those of other bodies not counted.
+    pub(crate) n_nodes: usize,
     /// What the parts print that are static, as the parser decodes them, if the body is within an attribute's value.
     pub(crate) value_texts: Box<[Box<str>]>,
 }
@@ -213,7 +215,7 @@ impl Compiler<'_> {
         for (id, body) in self.program.bodies().iter().enumerate() {
             for (part_idx, part) in body.parts.iter().enumerate() {
                 let Some(inner) = scan::bodies(part) else { continue };
-                self.bodies[id].has_regions = true;
+                self.bodies[id].regions.push(part_idx as u32);
                 for inner in inner {
                     self.bodies[inner as usize].part = part_idx as u32;
                 }
@@ -258,6 +260,7 @@ impl Compiler<'_> {
                 }
                 Some(VNode::Text(text)) => {
                     let pieces = self.pieces(text, MarkerPlace::Text)?;
+                    self.bodies[self.body as usize].n_nodes += 1;
                     let is_whole = matches!(pieces[..], [Piece::Static(_)]);
                     let items = pieces.into_iter().map(|piece| match piece {
                         Piece::Static(text) => Item::Text(text, is_whole.then_some(id)),
@@ -303,6 +306,7 @@ impl Compiler<'_> {
 
     fn node(&mut self, id: NodeId) -> Result<u32, Irregular> {
         let idx = self.nodes.len() as u32;
+        self.bodies[self.body as usize].n_nodes += 1;
         let (tag, is_static, content, drops_newline) = (Tag::Static, true, 0..0, false);
         self.nodes.push(Node { id, kept: None, tag, content, is_static, drops_newline });
         self.node_bodies.push(self.body);

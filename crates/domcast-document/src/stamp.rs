@@ -80,7 +80,7 @@ impl<'a> RunText<'a> {
 /// Appends what the parser makes of a printed value. A value that is markup is text if it has none of the `special` bytes.
 fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<(), Odd> {
     let start = text.len();
-    text.push_str(&value.text());
+    value.push_text(text);
     let pushed = &text.as_bytes()[start..];
     if value.is_markup() && pushed.iter().any(|byte| special.contains(byte)) {
         return Err(Odd::Markup);

@@ -105,7 +105,10 @@ impl TemplateDocument {
         let template = Arc::clone(&template.0);
         if let Ok(skeleton) = &template.skeleton {
             document.kept.put_in(0, 0, skeleton, &document.instance);
-            match Stamper::new(skeleton, &document.instance, &mut document.kept, 0).all() {
+            let n_nodes = (0..document.instance.n_ids() as FragmentId)
+                .map(|fragment| skeleton.bodies[document.instance.fragment(fragment).body as usize].n_nodes)
+                .sum();
+            match Stamper::new(skeleton, &document.instance, &mut document.kept, n_nodes).all() {
                 Ok(tree) => {
                     (document.tree, document.is_linked) = (tree, true);
                     return Ok(document);
@@ -194,6 +197,16 @@ impl TemplateDocument {
         Ok(Update { patches, trace })
     }
 
+    /// About how many nodes new fragments make, those in them not counted.
+    fn n_new_nodes(&self, edits: &Edits, skeleton: &Skeleton) -> usize {
+        let new = edits.iter().filter_map(|edit| match *edit {
+            Edit::Branch { new, .. } => new,
+            Edit::Insert { item, .. } => Some(item),
+            _ => None,
+        });
+        new.map(|new| skeleton.bodies[self.instance.fragment(new).body as usize].n_nodes).sum()
+    }
+
     fn note_new_fragments(&mut self, edits: &Edits, skeleton: &Skeleton) {
         for edit in edits {
             let (around, new) = match *edit {
@@ -231,10 +244,11 @@ impl TemplateDocument {
             set_tag(skeleton, &self.instance, &self.tree, &mut editor, (fragment, node, id))?;
             set_elements.push(id);
         }
+        let n_new = self.n_new_nodes(edits, skeleton);
         let mut stamped = Vec::new();
         let mut is_sure_to_differ = true;
         if !contents.is_empty() {
-            let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, 64);
+            let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
             let mut texts = Vec::new();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
             for (fragment, owner) in contents {
