@@ -219,6 +219,16 @@ impl Scanner<'_> {
     /// Checks that what follows cannot change what stands before it.
     fn boundary(&mut self) -> Result<(), Why> {
         self.scan()?;
+        if self.mode == Mode::TagName {
+            // `<input{% if on %} checked{% endif %}>`. Whether the part goes on with the name is seen when the tag is parsed.
+            let n_bytes = self.marked.html.len() - self.at;
+            self.at += n_bytes;
+            self.end_name(n_bytes);
+            // For the parser; it is no part of the tag.
+            self.marked.html.push(' ');
+            self.at += 1;
+            self.piece_start = self.at;
+        }
         let html = &self.marked.html;
         match self.mode {
             Mode::Text if self.at < html.len() => Err("it follows a `<`"),
@@ -228,7 +238,6 @@ impl Scanner<'_> {
             Mode::Raw if html[self.at..].rfind('<').is_some_and(|at| !html[self.at + at..].contains(['>', END])) => {
                 Err("it follows a `<`")
             }
-            Mode::TagName => Err("it stands in the name of a tag"),
             Mode::EndTag => Err("it stands in an end tag"),
             Mode::Comment => Err("it stands in a comment"),
             _ => Ok(()),
@@ -268,11 +277,8 @@ impl Scanner<'_> {
                 Mode::TagName => match rest.iter().position(|byte| matches!(byte, b'>' | b'/') || is_space(*byte)) {
                     None => return Ok(()),
                     Some(length) => {
-                        self.name = self.marked.html[self.at..self.at + length].to_ascii_lowercase();
                         self.at += length;
-                        self.piece_start = self.at;
-                        self.tag = TagSource { has_only_values: true, ..TagSource::default() };
-                        self.mode = Mode::Tag;
+                        self.end_name(length);
                     }
                 },
                 Mode::Tag | Mode::Unquoted if next == b'>' => self.end_tag(),
@@ -309,6 +315,14 @@ impl Scanner<'_> {
                 },
             }
         }
+    }
+
+    /// Ends the name of a tag, of which so many bytes were read.
+    fn end_name(&mut self, n_bytes: usize) {
+        self.name = self.marked.html[self.at - n_bytes..self.at].to_ascii_lowercase();
+        self.piece_start = self.at;
+        self.tag = TagSource { has_only_values: true, ..TagSource::default() };
+        self.mode = Mode::Tag;
     }
 
     fn step(&mut self, mode: Mode) {
