@@ -18,6 +18,8 @@ pub(crate) struct Kept {
     around: Vec<FragmentId>,
     /// Rooms without a fragment, by body.
     free: Vec<Vec<u32>>,
+    /// Whether a value within an attribute was markup once, which can make other attributes: from then on start tags are parsed.
+    pub(crate) parses_tags: bool,
 }
 
 impl Kept {

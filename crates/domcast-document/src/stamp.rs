@@ -241,7 +241,10 @@ impl<'a> Stamper<'a> {
         let id = match &node.tag {
             Tag::Static => self.builder.append_like(parent, &skeleton.prototype, node.id),
             Tag::Values(values, tag) => match self.with_values(fragment, node, values, parent) {
-                Err(Odd::Markup) => self.with_tag(fragment, node, *tag, parent)?,
+                Err(Odd::Markup) => {
+                    self.kept.parses_tags = true;
+                    self.with_tag(fragment, node, *tag, parent)?
+                }
                 id => id?,
             },
             Tag::Parsed(tag) => self.with_tag(fragment, node, *tag, parent)?,
@@ -415,6 +418,7 @@ pub(crate) struct Finder<'a> {
 impl<'a> Finder<'a> {
     /// Finds all, or nothing if a value is odd.
     pub(crate) fn all(mut self) -> Result<(), Odd> {
+        self.kept.parses_tags = false;
         let mut next = self.tree.first_child(NodeId::ROOT);
         let mut run = RunText::new(false);
         let found = self.content(0, &self.skeleton.bodies[0].content, &mut next, &mut run);
@@ -480,10 +484,22 @@ impl<'a> Finder<'a> {
         if node.is_static {
             return Ok(());
         }
-        if let Tag::Values(_, tag) | Tag::Parsed(tag) = &node.tag
-            && let Some(element) = self.tree.element(id)
-        {
-            parse_tag(skeleton, self.instance, fragment, *tag, element.name.namespace)?;
+        let namespace = self.tree.element(id).map_or(Namespace::Html, |element| element.name.namespace);
+        match &node.tag {
+            Tag::Static => {}
+            Tag::Values(values, tag) => {
+                let mut text = String::new();
+                let mut is_written = |value| attribute_value(skeleton, self.instance, fragment, value, &mut text);
+                match values.iter().try_for_each(&mut is_written) {
+                    // A value may be markup and still make one tag.
+                    Err(Odd::Markup) => {
+                        self.kept.parses_tags = true;
+                        parse_tag(skeleton, self.instance, fragment, *tag, namespace)?;
+                    }
+                    written => written?,
+                }
+            }
+            Tag::Parsed(tag) => _ = parse_tag(skeleton, self.instance, fragment, *tag, namespace)?,
         }
         let mut next = self.tree.first_child(id);
         let mut run = RunText::new(node.drops_newline);

@@ -241,7 +241,7 @@ impl TemplateDocument {
         }
         for (fragment, node) in tags {
             let id = owner_id(skeleton, &self.kept, fragment, Owner::Node(node));
-            set_tag(skeleton, &self.instance, &self.tree, &mut editor, (fragment, node, id))?;
+            set_tag(skeleton, &self.instance, &self.tree, &mut editor, &mut self.kept, (fragment, node, id))?;
             set_elements.push(id);
         }
         let n_new = self.n_new_nodes(edits, skeleton);
@@ -486,23 +486,30 @@ fn set_tag(
     instance: &Instance,
     tree: &Tree,
     editor: &mut Editor<'_>,
+    kept: &mut Kept,
     (fragment, node, id): (FragmentId, u32, NodeId),
 ) -> Result<(), Odd> {
     let tag = match &skeleton.nodes[node as usize].tag {
+        Tag::Values(_, tag) if kept.parses_tags => *tag,
         Tag::Values(values, tag) => {
-            let mut value_text = String::new();
-            let mut set_all = || {
-                for value in values {
-                    value_text.clear();
-                    attribute_value(skeleton, instance, fragment, value, &mut value_text)?;
-                    editor.set_attribute(id, value.name.as_name(), &value_text);
-                }
+            let mut texts = Vec::with_capacity(values.len());
+            let written = values.iter().try_for_each(|value| {
+                let mut text = String::new();
+                attribute_value(skeleton, instance, fragment, value, &mut text)?;
+                texts.push(text);
                 Ok(())
-            };
-            match set_all() {
-                Err(Odd::Markup) => *tag,
-                done => return done,
+            });
+            match written {
+                Err(Odd::Markup) => kept.parses_tags = true,
+                Err(odd) => return Err(odd),
+                Ok(()) => {
+                    for (value, text) in values.iter().zip(&texts) {
+                        editor.set_attribute(id, value.name.as_name(), text);
+                    }
+                    return Ok(());
+                }
             }
+            *tag
         }
         Tag::Parsed(tag) => *tag,
         Tag::Static => return Ok(()),

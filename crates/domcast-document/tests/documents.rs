@@ -115,6 +115,12 @@ fn markup_in_a_value_takes_the_plain_pipeline_as_long_as_it_is_there() {
 }
 
 #[test]
+fn attributes_that_a_value_brought_go_with_it() {
+    let template = "<b class='{{ t|safe }}' id='x'>x</b>";
+    law(template, &[json!({"t": "a"}), json!({"t": "' id='y"}), json!({"t": "' c d='"}), json!({"t": "b"})], Small);
+}
+
+#[test]
 fn what_a_part_could_change_around_it_takes_the_plain_pipeline() {
     let odd = [
         "<i class=\"{% if on %}x\"{% else %}y\"{% endif %}>t</i>",
