@@ -4,6 +4,7 @@
 //! never see HTML. The table, the allocator, a process for each change and the checks are those of `peers`.
 
 mod dioxus; // Dioxus in three forms
+mod document; // a document that lives: a change in, patches out
 mod djust; // djust, where it is installed
 #[path = "../peers/dioxus.rs"]
 mod inline; // keyed rows inline, shared with `peers`
@@ -19,6 +20,7 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 2] = [1_000, 10_000];
+
 
 fn main() -> ExitCode {
     if std::env::var_os(djust::PYTHON).is_none() {
@@ -52,6 +54,12 @@ fn measure(criterion: &mut Criterion, part: &str) {
     }
     if let Some(djust) = djust::update(&old, &new) {
         bench(&mut group, summary::DJUST, djust);
+    }
+    bench(&mut group, summary::NAMED, document::named(change, &old, &new));
+    bench(&mut group, summary::SHARED, document::shared(&old, &new));
+    bench(&mut group, summary::SERIALIZED, document::serialized(&old, &new));
+    if change == Change::Create {
+        bench(&mut group, summary::FIRST, document::first(&new));
     }
     bench(&mut group, summary::RENDER, plain::render(&new));
     bench(&mut group, summary::TODAY, plain::update(&old, &new, false));

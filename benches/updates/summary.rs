@@ -10,6 +10,10 @@ pub(crate) const DJUST: &str = "djust";
 pub(crate) const RENDER: &str = "minijinja render alone";
 pub(crate) const TODAY: &str = "minijinja, html5ever, diff";
 pub(crate) const PLAIN: &str = "domcast, plain pipeline";
+pub(crate) const NAMED: &str = "domcast, change named";
+pub(crate) const SHARED: &str = "domcast, state whole, rows shared";
+pub(crate) const SERIALIZED: &str = "domcast, plain Serialize";
+pub(crate) const FIRST: &str = "domcast, first HTML";
 
 /// Prints what was measured.
 pub(crate) fn print(figures: &Figures) {
@@ -46,5 +50,46 @@ pub(crate) fn print(figures: &Figures) {
             ratio(today, plain),
             ratio(best, plain),
         );
+    }
+    print_documents(figures);
+}
+
+/// A document beside its peers: each way to hand over a change beside the peer that is told as much.
+fn print_documents(figures: &Figures) {
+    println!("\n{:26}|{:^38}|{:^20}|{:^20}|", "", "change named", "whole, rows shared", "plain Serialize");
+    println!(
+        "{:26}|{:>9}{:>9}{:>10}{:>9} |{:>9}{:>10} |{:>9}{:>10} |{:>9}",
+        "change", "", "x signal", "x Dioxus", "x today", "", "x Dioxus", "", "x Dioxus", "x today"
+    );
+    println!("{}", "-".repeat(119));
+    for (change, n_rows) in changes() {
+        let group = group_name(change, n_rows);
+        let median = |name| figures.median(&group, name);
+        let (named, shared, serialized) = (median(NAMED), median(SHARED), median(SERIALIZED));
+        if named.is_none() {
+            continue;
+        }
+        let best = median(INLINE).zip(median(MEMOISED)).map(|(a, b)| a.min(b));
+        println!(
+            "{:26}|{:>9}{:>9}{:>10}{:>9} |{:>9}{:>10} |{:>9}{:>10} |{:>9}",
+            group.trim_start_matches("update "),
+            time(named),
+            ratio(median(SIGNALS), named),
+            ratio(best, named),
+            ratio(median(TODAY), named),
+            time(shared),
+            ratio(best, shared),
+            time(serialized),
+            ratio(best, serialized),
+            ratio(median(TODAY), serialized),
+        );
+        if let Some(first) = median(FIRST) {
+            println!(
+                "{:26}|{:>9}, {} x minijinja's render alone",
+                "  first HTML, tree, ready",
+                time(Some(first)),
+                ratio(Some(first), median(RENDER))
+            );
+        }
     }
 }

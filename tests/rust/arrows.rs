@@ -37,7 +37,7 @@ fn the_diff_crate_alone_brings_nothing_along() {
 
 #[test]
 fn the_engine_has_no_runtime() {
-    for name in ["domcast-diff", "domcast-parser", "domcast-template"] {
+    for name in ["domcast-diff", "domcast-parser", "domcast-template", "domcast-document"] {
         let all = tree(name, &[]);
         let adapters: Vec<_> =
             all.iter().filter(|name| ["tokio", "axum", "tracing", "redis"].contains(&&***name)).collect();

@@ -29,6 +29,68 @@ impl Builder {
         Builder { columns }
     }
 
+    /// A tree that holds its root, and room for `n_nodes` nodes. Nodes of `prototype` can be [appended](Self::append_like)
+    /// without a copy of their names, attributes and texts.
+    pub fn like(prototype: &Tree, n_nodes: usize) -> Builder {
+        let mut columns = Columns::new(0);
+        columns.slots.reserve(n_nodes);
+        columns.pools = prototype.0.pools.clone();
+        Builder { columns }
+    }
+
+    /// Appends a copy of a node of the prototype to `parent`, without what is below it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node. `prototype` is that of [`like`](Self::like): the caller sees to it.
+    #[inline]
+    pub fn append_like(&mut self, parent: NodeId, prototype: &Tree, id: NodeId) -> NodeId {
+        let content = prototype.0.slots[id.0 as usize].content;
+        assert!(!matches!(content, Content::Hole | Content::Root), "{id:?} is no node that can be appended");
+        NodeId(self.columns.append(parent.0, content))
+    }
+
+    /// Appends a copy of an element of the prototype with other attributes, without what is below it.
+    ///
+    /// # Panics
+    ///
+    /// As [`append_like`](Self::append_like), and if the node is no element.
+    pub fn append_like_with(&mut self, parent: NodeId, prototype: &Tree, id: NodeId, list: List) -> NodeId {
+        match prototype.0.slots[id.0 as usize].content {
+            Content::Element { namespace, name, .. } => self.append_element(parent, namespace, name, list),
+            _ => panic!("{id:?} is not an element"),
+        }
+    }
+
+    /// Keeps a copy of the attributes of an element of the prototype, for other values; it has at least one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the node is no element.
+    pub fn list_like(&mut self, prototype: &Tree, id: NodeId) -> List {
+        let Content::Element { list, .. } = prototype.0.slots[id.0 as usize].content else {
+            panic!("{id:?} is not an element");
+        };
+        let pools = &mut self.columns.pools;
+        let (start, end) = pools.lists[list as usize];
+        let copy = pools.attributes.len();
+        pools.attributes.extend_from_within(start as usize..end as usize);
+        pools.lists.push((copy as u32, pools.attributes.len() as u32));
+        List((pools.lists.len() - 1) as u32)
+    }
+
+    /// Gives the attribute at a position of a list that no element has yet another value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no attribute at this position.
+    pub fn set_value(&mut self, list: List, idx: usize, value: &str) {
+        let pools = &mut self.columns.pools;
+        let value = pools.push_text(value);
+        let (start, end) = pools.lists[list.0 as usize];
+        pools.attributes[start as usize..end as usize][idx].value = value;
+    }
+
     /// The number of nodes, the root among them.
     #[inline]
     pub fn n_nodes(&self) -> usize {

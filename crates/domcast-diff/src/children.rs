@@ -14,7 +14,7 @@
 
 use crate::align;
 use crate::columns::{AttributeSlot, Columns, Content};
-use crate::diff::Walk;
+use crate::diff::{Listing, Walk};
 use crate::digest::Folding;
 use crate::lis::longest_increasing;
 use crate::name::{Namespace, Symbol};
@@ -47,7 +47,7 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
         walk.pairs.push(pair);
     } else if !old_ids.is_empty() || !new_ids.is_empty() {
         let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
-        siblings.put_in_place(walk, !rest.is_any_kept, rest.after);
+        siblings.put_in_place(&mut walk.listing, walk.new, !rest.is_any_kept, rest.after);
         for (new_idx, partner) in siblings.partners.iter().enumerate() {
             if let Some(old_idx) = *partner {
                 walk.pairs.push((old_ids[old_idx], new_ids[new_idx]));
@@ -185,14 +185,15 @@ pub(crate) fn is_control(tree: &Tree, id: NodeId) -> bool {
 }
 
 /// The children between the equal ends.
-struct Siblings<'a> {
-    parent: NodeId,
-    old_ids: &'a [NodeId],
-    new_ids: &'a [NodeId],
+pub(crate) struct Siblings<'a> {
+    pub(crate) parent: NodeId,
+    pub(crate) old_ids: &'a [NodeId],
+    /// The new children; of those with a partner the id does not matter once they are paired.
+    pub(crate) new_ids: &'a [NodeId],
     /// For each new child the index of the old child that becomes it.
-    partners: Vec<Option<usize>>,
+    pub(crate) partners: Vec<Option<usize>>,
     /// Which new children have a partner that keeps its place.
-    stays: Vec<bool>,
+    pub(crate) stays: Vec<bool>,
 }
 
 impl<'a> Siblings<'a> {
@@ -205,7 +206,7 @@ impl<'a> Siblings<'a> {
         let mut is_paired = vec![false; old_ids.len()];
         let candidates = siblings.pair_by_key(walk, &mut is_paired);
         siblings.pair_equal(walk, &candidates, &mut is_paired);
-        siblings.choose_who_stays(walk);
+        siblings.choose_who_stays(|old_id| loss_if_moved(&walk.old.0, old_id));
         siblings.pair_between(walk, &candidates, &mut is_paired);
         siblings
     }
@@ -271,7 +272,8 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    fn choose_who_stays(&mut self, walk: &Walk<'_>) {
+    /// Of the pairs as many stay as can, and of equally many those whose loss would be the greatest.
+    pub(crate) fn choose_who_stays(&mut self, loss: impl Fn(NodeId) -> u32) {
         let paired: Vec<(usize, usize)> = self
             .partners
             .iter()
@@ -285,7 +287,7 @@ impl<'a> Siblings<'a> {
         }
         let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
         let weights: Vec<u32> =
-            positions.iter().map(|&old_idx| loss_if_moved(&walk.old.0, self.old_ids[old_idx])).collect();
+            positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
         for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
             self.stays[new_idx] = stays;
         }
@@ -326,7 +328,7 @@ impl<'a> Siblings<'a> {
     }
 
     /// Emits removals, moves and insertions. `is_all` says that these are all children; `after` follows them.
-    fn put_in_place(&self, walk: &mut Walk<'_>, is_all: bool, after: Option<NodeId>) {
+    pub(crate) fn put_in_place(&self, listing: &mut Listing, new: &Tree, is_all: bool, after: Option<NodeId>) {
         let parent = self.parent;
         let mut is_kept = vec![false; self.old_ids.len()];
         self.partners.iter().flatten().for_each(|&old_idx| is_kept[old_idx] = true);
@@ -335,18 +337,18 @@ impl<'a> Siblings<'a> {
             let patch = if self.new_ids.is_empty() {
                 Patch::Clear { parent }
             } else {
-                let (nodes, _) = walk.take_new(self.new_ids);
+                let (nodes, _) = listing.take_new(new, self.new_ids);
                 Patch::ReplaceChildren { parent, nodes }
             };
-            walk.patches.push(patch);
+            listing.patches.push(patch);
             return;
         }
         let removed: Vec<NodeId> =
             (0..is_kept.len()).filter(|&idx| !is_kept[idx]).map(|idx| self.old_ids[idx]).collect();
         if !removed.is_empty() {
-            walk.patches.push(Patch::Remove { nodes: removed });
+            listing.patches.push(Patch::Remove { nodes: removed });
         }
-        let is_ordered = self.permute(walk, is_all);
+        let is_ordered = self.permute(listing, is_all);
 
         let mut before = after;
         let mut end = self.new_ids.len();
@@ -358,8 +360,8 @@ impl<'a> Siblings<'a> {
                 while start > 0 && is_new(start - 1) {
                     start -= 1;
                 }
-                let (nodes, first): (Nodes, NodeId) = walk.take_new(&self.new_ids[start..end]);
-                walk.patches.push(Patch::Insert { parent, before, nodes });
+                let (nodes, first): (Nodes, NodeId) = listing.take_new(new, &self.new_ids[start..end]);
+                listing.patches.push(Patch::Insert { parent, before, nodes });
                 before = Some(first);
             } else if is_moved(start) {
                 while start > 0 && is_moved(start - 1) {
@@ -368,7 +370,7 @@ impl<'a> Siblings<'a> {
                 let nodes: Vec<NodeId> =
                     self.partners[start..end].iter().flatten().map(|&old_idx| self.old_ids[old_idx]).collect();
                 let first = nodes[0];
-                walk.patches.push(Patch::Move { nodes, before });
+                listing.patches.push(Patch::Move { nodes, before });
                 before = Some(first);
             } else {
                 before = self.partners[start].map(|old_idx| self.old_ids[old_idx]);
@@ -378,7 +380,7 @@ impl<'a> Siblings<'a> {
     }
 
     /// Emits one permutation instead of many moves where that takes fewer bytes.
-    fn permute(&self, walk: &mut Walk<'_>, is_all: bool) -> bool {
+    fn permute(&self, listing: &mut Listing, is_all: bool) -> bool {
         let n_moved = (0..self.new_ids.len()).filter(|&idx| self.partners[idx].is_some() && !self.stays[idx]).count();
         if !is_all || n_moved < 4 {
             return false;
@@ -392,13 +394,13 @@ impl<'a> Siblings<'a> {
         if order_bytes >= n_moved * MOVE_BYTES {
             return false;
         }
-        walk.patches.push(Patch::Permute { parent: self.parent, order });
+        listing.patches.push(Patch::Permute { parent: self.parent, order });
         true
     }
 }
 
 /// How much a page loses when the node moves: more for what loads or plays than for what may have the focus.
-fn loss_if_moved(columns: &Columns, id: NodeId) -> u32 {
+pub(crate) fn loss_if_moved(columns: &Columns, id: NodeId) -> u32 {
     let loss = |id: u32| {
         let Content::Element { name, list, .. } = columns.slots[id as usize].content else { return 0 };
         let is_to_stay = |slot: &AttributeSlot| slot.name == Symbol::DC_STAY && slot.namespace == Namespace::None;

@@ -32,18 +32,18 @@ pub fn diff(old: &Tree, new: &Tree) -> Patches {
         old,
         new,
         equal: Equal::new(&old.0, &new.0),
-        next_id: old.next_id().0,
-        patches: Vec::new(),
+        listing: Listing::new(old),
         pairs: vec![(NodeId::ROOT, NodeId::ROOT)],
     };
     while let Some((old_id, new_id)) = walk.pairs.pop() {
         walk.pair(old_id, new_id);
     }
-    let n_inserted = (walk.next_id - old.next_id().0) as usize;
+    let Listing { next_id, mut patches, .. } = walk.listing;
+    let n_inserted = (next_id - old.next_id().0) as usize;
     if n_inserted > 0 && n_inserted * SHARED_PART < new.n_nodes() {
-        own(&mut walk.patches);
+        own(&mut patches);
     }
-    Patches(walk.patches)
+    Patches(patches)
 }
 
 /// Copies what the patches insert into one tree of its own.
@@ -71,9 +71,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) old: &'a Tree,
     pub(crate) new: &'a Tree,
     pub(crate) equal: Equal<'a>,
-    /// The id that the next inserted node gets when the patches run.
-    next_id: u32,
-    pub(crate) patches: Vec<Patch>,
+    pub(crate) listing: Listing,
     /// Pairs of nodes of one kind that may differ, the next one last.
     pub(crate) pairs: Vec<(NodeId, NodeId)>,
 }
@@ -86,21 +84,38 @@ impl Walk<'_> {
         match (self.old.get(old_id), self.new.get(new_id)) {
             (Some(VNode::Text(old)), Some(VNode::Text(new)))
             | (Some(VNode::Comment(old)), Some(VNode::Comment(new))) => {
-                element::text(old_id, old, new, &mut self.patches);
+                element::text(old_id, old, new, &mut self.listing.patches);
             }
             (Some(VNode::Element(old)), Some(VNode::Element(new))) => {
-                element::attributes(old_id, old.attributes, new.attributes, &mut self.patches);
+                element::attributes(old_id, old.attributes, new.attributes, &mut self.listing.patches);
                 children::children(self, old_id, new_id);
             }
             _ => children::children(self, old_id, new_id),
         }
     }
+}
 
-    /// Writes down new nodes for a patch and returns them with the id that the first of them will have.
-    pub(crate) fn take_new(&mut self, new_ids: &[NodeId]) -> (Nodes, NodeId) {
-        let nodes = Nodes::new(self.new, new_ids);
+/// The patches so far, and the ids that they give.
+pub(crate) struct Listing {
+    /// The id that the next inserted node gets when the patches run.
+    next_id: u32,
+    pub(crate) patches: Vec<Patch>,
+    /// For each run of inserted nodes the first of them in its tree, and the id that it will have.
+    pub(crate) inserted: Vec<(NodeId, NodeId)>,
+}
+
+impl Listing {
+    /// For patches that will run on `old`.
+    pub(crate) fn new(old: &Tree) -> Listing {
+        Listing { next_id: old.next_id().0, patches: Vec::new(), inserted: Vec::new() }
+    }
+
+    /// Writes down nodes of the tree `new` for a patch and returns them with the id that the first of them will have.
+    pub(crate) fn take_new(&mut self, new: &Tree, new_ids: &[NodeId]) -> (Nodes, NodeId) {
+        let nodes = Nodes::new(new, new_ids);
         let first = NodeId(self.next_id);
         self.next_id += nodes.n_nodes() as u32;
+        self.inserted.push((new_ids[0], first));
         (nodes, first)
     }
 }

@@ -21,15 +21,19 @@ pub(crate) fn attributes(id: NodeId, old: Attributes<'_>, new: Attributes<'_>, p
             patches.push(Patch::RemoveAttribute { node: id, name: attribute.name.into() });
         }
     }
-    for attribute in new.iter() {
-        let name = || attribute.name.into();
-        match in_old.get(attribute.name) {
-            Some(old) if old == attribute.value => {}
-            old => patches.push(match old.and_then(|old| splice(old, attribute.value)) {
-                Some(splice) => Patch::SpliceAttribute { node: id, name: name(), splice },
-                None => Patch::SetAttribute { node: id, name: name(), value: attribute.value.into() },
-            }),
-        }
+    for new in new.iter() {
+        attribute(id, new.name, in_old.get(new.name), new.value, patches);
+    }
+}
+
+/// Emits the patch that gives an attribute a value, unless it has that already.
+pub(crate) fn attribute(id: NodeId, name: Name<'_>, old: Option<&str>, value: &str, patches: &mut Vec<Patch>) {
+    match old {
+        Some(old) if old == value => {}
+        old => patches.push(match old.and_then(|old| splice(old, value)) {
+            Some(splice) => Patch::SpliceAttribute { node: id, name: name.into(), splice },
+            None => Patch::SetAttribute { node: id, name: name.into(), value: value.into() },
+        }),
     }
 }
 

@@ -64,6 +64,7 @@
 //! | function | time | fails |
 //! |---|---|---|
 //! | [`diff`] | `O(n log n)`; of regular pages that were parsed, what comparing their memory takes, and the rest for what differs | never |
+//! | [`Editor`] | what it is told of; the children of a parent whose list changes | panics on a missing node |
 //! | [`apply`] | what the patches touch | [`ApplyError`]: a patch does not fit the tree |
 //! | [`Patches::to_json`], [`Patches::to_binary`] | linear in the output | never |
 //! | [`Patches::from_binary`] | linear in the input and what its runs stand for, at most [`MAX_EXPANDED`] | [`DecodeError`]: not a patch list |
@@ -90,6 +91,7 @@ mod numbering; // checksum and ids for a page
 mod patch; // the operations
 mod apply; // patches into a tree
 mod diff; // the walk over two trees
+mod editor; // patches for changes that are known
 mod equal; // equal subtrees, by their source …
 mod digest; // … and by hashes
 mod element; // attributes and text
@@ -102,6 +104,7 @@ pub use apply::{ApplyError, apply};
 pub use build::{Builder, List};
 pub use columns::Text;
 pub use diff::diff;
+pub use editor::{Child, Editor};
 pub use encoding::{DecodeError, MAX_EXPANDED};
 pub use html::{escape_attribute, escape_text};
 pub use name::{Name, NameBuf, Namespace, Symbol};

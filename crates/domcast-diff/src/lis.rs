@@ -5,7 +5,12 @@
 /// Among the longest ones it takes one that holds most of the entries whose `weights` are high; every weight is less than
 /// the number of bits allows to sum (`u32`). `O(n log n)` time, `O(n)` space: a Fenwick tree over the positions holds
 /// the best (length, weight) of the subsequences that end at or before a position (after Fredman 1975).
+///
+/// Where no weight tells them apart, patience sorting finds one in time linear in what is in order already.
 pub(crate) fn longest_increasing(positions: &[usize], weights: &[u32]) -> Vec<bool> {
+    if weights.iter().all(|&weight| weight == 0) {
+        return by_patience(positions);
+    }
     let n = positions.len();
     // Ranks make the Fenwick tree as small as the input.
     let mut by_position: Vec<usize> = (0..n).collect();
@@ -25,6 +30,30 @@ pub(crate) fn longest_increasing(positions: &[usize], weights: &[u32]) -> Vec<bo
 
     let mut chosen = vec![false; n];
     let (_, _, mut at) = best.up_to(n);
+    while at != usize::MAX {
+        chosen[at] = true;
+        at = previous[at];
+    }
+    chosen
+}
+
+fn by_patience(positions: &[usize]) -> Vec<bool> {
+    // The entry that ends a run of each length at the smallest position, and what stands before each entry in its run.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut previous = vec![usize::MAX; positions.len()];
+    for (idx, &position) in positions.iter().enumerate() {
+        let is_longest = ends.last().is_none_or(|&end| positions[end] < position);
+        let length = if is_longest { ends.len() } else { ends.partition_point(|&end| positions[end] < position) };
+        if let Some(before) = length.checked_sub(1) {
+            previous[idx] = ends[before];
+        }
+        match ends.get_mut(length) {
+            Some(end) => *end = idx,
+            None => ends.push(idx),
+        }
+    }
+    let mut chosen = vec![false; positions.len()];
+    let mut at = ends.last().copied().unwrap_or(usize::MAX);
     while at != usize::MAX {
         chosen[at] = true;
         at = previous[at];

@@ -351,6 +351,25 @@ impl Tree {
         columns.shrink();
     }
 
+    /// Whether a node of this tree and one of another are equal with all below them. Ends at the first difference.
+    pub fn is_equal_at(&self, id: NodeId, other: &Tree, other_id: NodeId) -> bool {
+        let mut ours = self.descendants(id);
+        let mut theirs = other.descendants(other_id);
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return true,
+                (Some((our_id, our_depth)), Some((their_id, their_depth))) => {
+                    let (our_node, their_node) = (self.get(our_id), other.get(their_id));
+                    let same = matches!((our_node, their_node), (Some(a), Some(b)) if a.same(&b));
+                    if our_depth != their_depth || !same {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+
     fn check(&self, id: NodeId) {
         assert!(self.0.slot(id.0).is_some_and(|slot| !slot.is_hole()), "there is no node {id:?}");
     }
@@ -365,21 +384,7 @@ impl PartialEq for Tree {
         if Arc::ptr_eq(&self.0, &other.0) {
             return true;
         }
-        let mut ours = self.descendants(NodeId::ROOT);
-        let mut theirs = other.descendants(NodeId::ROOT);
-        loop {
-            match (ours.next(), theirs.next()) {
-                (None, None) => return true,
-                (Some((our_id, our_depth)), Some((their_id, their_depth))) => {
-                    let (our_node, their_node) = (self.get(our_id), other.get(their_id));
-                    let same = matches!((our_node, their_node), (Some(a), Some(b)) if a.same(&b));
-                    if our_depth != their_depth || !same {
-                        return false;
-                    }
-                }
-                _ => return false,
-            }
-        }
+        self.is_equal_at(NodeId::ROOT, other, NodeId::ROOT)
     }
 }
 

@@ -138,6 +138,15 @@ impl HoleValue {
         }
     }
 
+    /// Appends the value as [text](Self::text) does.
+    pub fn push_text(&self, text: &mut String) {
+        match &self.state {
+            State::Text(value) => text.push_str(value),
+            State::Int(int) => _ = write!(text, "{int}"),
+            _ => text.push_str(&self.text()),
+        }
+    }
+
     /// Whether the text is HTML as it stands: marked as safe, or printed where nothing is escaped.
     pub fn is_markup(&self) -> bool {
         self.is_markup

@@ -1,0 +1,117 @@
+//! What a document remembers of its instance: which node a fragment's elements are, and which fragment is around it.
+//!
+//! A fragment has one room in a column of node ids, as large as its body's skeleton says. Rooms of fragments that went are used again for
+//! fragments of the same body.
+
+use crate::skeleton::Skeleton;
+use domcast_diff::NodeId;
+use domcast_template::{BodyId, FragmentId, Instance, Slot};
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    ids: Vec<NodeId>,
+    /// Where the room of each fragment begins.
+    rooms: Vec<u32>,
+    /// The fragment around each fragment.
+    around: Vec<FragmentId>,
+    /// Rooms without a fragment, by body.
+    free: Vec<Vec<u32>>,
+    /// Whether a value within an attribute was markup once, which can make other attributes: from then on start tags are parsed.
+    pub(crate) parses_tags: bool,
+}
+
+impl Kept {
+    /// The node of a fragment, if it has been made.
+    #[inline]
+    pub(crate) fn get(&self, fragment: FragmentId, kept: u32) -> Option<NodeId> {
+        let room = *self.rooms.get(fragment as usize).filter(|&&room| room != NONE)?;
+        Some(self.ids[(room + kept) as usize]).filter(|id| id.0 != NONE)
+    }
+
+    /// Remembers a node of a fragment; returns where.
+    #[inline]
+    pub(crate) fn set(&mut self, skeleton: &Skeleton, fragment: FragmentId, body: BodyId, kept: u32, id: NodeId) -> u32 {
+        if self.rooms.len() <= fragment as usize {
+            self.rooms.resize(fragment as usize + 1, NONE);
+        }
+        let mut room = self.rooms[fragment as usize];
+        if room == NONE {
+            room = self.new_room(body, skeleton.bodies[body as usize].n_kept);
+            self.rooms[fragment as usize] = room;
+        }
+        self.ids[(room + kept) as usize] = id;
+        room + kept
+    }
+
+    fn new_room(&mut self, body: BodyId, n_kept: u32) -> u32 {
+        if let Some(room) = self.free.get_mut(body as usize).and_then(Vec::pop) {
+            self.ids[room as usize..(room + n_kept) as usize].fill(NodeId(NONE));
+            return room;
+        }
+        let room = self.ids.len();
+        self.ids.resize(room + n_kept as usize, NodeId(NONE));
+        room as u32
+    }
+
+    /// The id that is remembered at a place.
+    pub(crate) fn at(&mut self, place: u32) -> &mut NodeId {
+        &mut self.ids[place as usize]
+    }
+
+    /// Forgets a fragment that went.
+    pub(crate) fn free(&mut self, fragment: FragmentId, body: BodyId) {
+        let Some(room) = self.rooms.get_mut(fragment as usize).filter(|room| **room != NONE) else { return };
+        if self.free.len() <= body as usize {
+            self.free.resize_with(body as usize + 1, Vec::new);
+        }
+        self.free[body as usize].push(std::mem::replace(room, NONE));
+    }
+
+    /// Forgets all nodes.
+    pub(crate) fn clear(&mut self) {
+        self.ids.clear();
+        self.rooms.clear();
+        self.free.clear();
+    }
+
+    /// Gives all ids as `rename` says.
+    pub(crate) fn rename(&mut self, rename: impl Fn(NodeId) -> NodeId) {
+        self.ids.iter_mut().filter(|id| id.0 != NONE).for_each(|id| *id = rename(*id));
+    }
+
+    /// The fragment around a fragment that is not the first.
+    pub(crate) fn around(&self, fragment: FragmentId) -> FragmentId {
+        self.around[fragment as usize]
+    }
+
+    /// Notes which fragment is around a new one, and around each in it.
+    pub(crate) fn put_in(&mut self, fragment: FragmentId, around: FragmentId, skeleton: &Skeleton, instance: &Instance) {
+        if self.around.len() < instance.n_ids() {
+            self.around.resize(instance.n_ids(), 0);
+        }
+        self.around[fragment as usize] = around;
+        let fragment_slots = instance.fragment(fragment);
+        for &part in &skeleton.bodies[fragment_slots.body as usize].regions {
+            regions(&fragment_slots.slots[part as usize])
+                .for_each(|inner| self.put_in(inner, fragment, skeleton, instance));
+        }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn n_bytes(&self) -> usize {
+        let free: usize = self.free.iter().map(|rooms| rooms.capacity() * size_of::<u32>()).sum();
+        free + size_of::<u32>() * (self.ids.capacity() + self.rooms.capacity() + self.around.capacity())
+    }
+}
+
+/// The fragments in a slot, in order.
+pub(crate) fn regions(slot: &Slot) -> impl Iterator<Item = FragmentId> + '_ {
+    let (one, items) = match slot {
+        Slot::Branch(branch) => (branch.map(|(_, fragment)| fragment), None),
+        Slot::Items(items) => (items.otherwise(), Some(items.iter())),
+        _ => (None, None),
+    };
+    items.into_iter().flatten().map(|item| item.fragment).chain(one)
+}

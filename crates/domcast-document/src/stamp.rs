@@ -1,0 +1,514 @@
+//! An instance to nodes: all of them, or those that are new among the children of a node.
+//!
+//! Nodes are stamped from the prototype: no HTML is written and none is parsed, save for start tags whose parts are more than values.
+//! What is stamped shares the names, static texts and static attributes of the prototype.
+
+use crate::kept::{Kept, regions};
+use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Tag, Value};
+use crate::scan::TagPiece;
+use domcast_diff::{Builder, Child, Element, Namespace, NodeId, Tree, VNode};
+use domcast_template::{Fragment, FragmentId, HoleValue, Instance, Slot};
+
+/// What a skeleton cannot say: a value that is more than text where text was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Odd {
+    /// A value is marked as safe and has markup in it.
+    Markup,
+    /// A value has characters that a parser changes: NUL, or a carriage return at its end.
+    Character,
+    /// The parts of a start tag make something else than one tag.
+    Tag,
+}
+
+impl Odd {
+    /// What was odd, for people.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Odd::Markup => "a value is markup",
+            Odd::Character => "a value has characters that a parser changes",
+            Odd::Tag => "the parts of a start tag do not make one",
+        }
+    }
+}
+
+/// A text that grows piece by piece until a node follows.
+#[derive(Default)]
+pub(crate) struct RunText<'a> {
+    text: String,
+    /// The only piece so far, if it is static and a node of the prototype.
+    only: Option<(&'a str, NodeId)>,
+    drops_newline: bool,
+}
+
+impl<'a> RunText<'a> {
+    pub(crate) fn new(drops_newline: bool) -> RunText<'a> {
+        RunText { drops_newline, ..RunText::default() }
+    }
+
+    pub(crate) fn push_static(&mut self, text: &'a str, id: Option<NodeId>) {
+        match id {
+            Some(id) if self.only.is_none() && self.text.is_empty() && !self.drops_newline => self.only = Some((text, id)),
+            _ => self.push().push_str(text),
+        }
+    }
+
+    fn push(&mut self) -> &mut String {
+        if let Some((text, _)) = self.only.take() {
+            self.text.push_str(text);
+        }
+        &mut self.text
+    }
+
+    pub(crate) fn push_value(&mut self, value: &HoleValue) -> Result<(), Odd> {
+        push_value(value, self.push(), b"<&")
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self.only {
+            Some((text, _)) => text,
+            None if self.drops_newline => self.text.strip_prefix('\n').unwrap_or(&self.text),
+            None => &self.text,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        (self.only, self.drops_newline) = (None, false);
+    }
+}
+
+/// Appends what the parser makes of a printed value. A value that is markup is text if it has none of the `special` bytes.
+fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<(), Odd> {
+    let start = text.len();
+    value.push_text(text);
+    let pushed = &text.as_bytes()[start..];
+    if value.is_markup() && pushed.iter().any(|byte| special.contains(byte)) {
+        return Err(Odd::Markup);
+    }
+    if pushed.iter().any(|byte| matches!(byte, b'\r' | 0)) {
+        let pushed = text.split_off(start);
+        if pushed.contains('\0') || pushed.ends_with('\r') {
+            return Err(Odd::Character);
+        }
+        text.push_str(&pushed.replace("\r\n", "\n").replace('\r', "\n"));
+    }
+    Ok(())
+}
+
+pub(crate) fn hole(fragment: &Fragment, part: u32) -> &HoleValue {
+    match &fragment.slots[part as usize] {
+        Slot::Hole(value) => value,
+        _ => unreachable!("the part is a hole"),
+    }
+}
+
+/// Writes the value of an attribute with parts.
+pub(crate) fn attribute_value(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    fragment: FragmentId,
+    value: &Value,
+    text: &mut String,
+) -> Result<(), Odd> {
+    value.pieces.iter().try_for_each(|piece| match piece {
+        Piece::Static(piece) => {
+            text.push_str(piece);
+            Ok(())
+        }
+        Piece::Part(part) => push_slot(skeleton, instance, &instance.fragment(fragment).slots[*part as usize], text),
+    })
+}
+
+/// Appends what a part within a value prints.
+fn push_slot(skeleton: &Skeleton, instance: &Instance, slot: &Slot, text: &mut String) -> Result<(), Odd> {
+    match slot {
+        Slot::Hole(value) => push_value(value, text, b"<&\"'"),
+        Slot::Html(_) => Err(Odd::Markup),
+        slot => regions(slot).try_for_each(|inner| {
+            let fragment = instance.fragment(inner);
+            let texts = &skeleton.bodies[fragment.body as usize].value_texts;
+            fragment.slots.iter().zip(texts).try_for_each(|(slot, piece)| {
+                text.push_str(piece);
+                push_slot(skeleton, instance, slot, text)
+            })
+        }),
+    }
+}
+
+/// Writes a start tag and parses it; the tree's only node has the attributes.
+pub(crate) fn parse_tag(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    fragment: FragmentId,
+    tag: u32,
+    namespace: Namespace,
+) -> Result<Tree, Odd> {
+    // Any element without rules of its own does: what the tag says does not depend on its name.
+    let name = if namespace == Namespace::Svg { "svg" } else { "b" };
+    let mut html = format!("<{name}");
+    for piece in &skeleton.tags[tag as usize] {
+        match piece {
+            TagPiece::Static(text) => html.push_str(text),
+            TagPiece::Part(part) => match &instance.fragment(fragment).slots[*part as usize] {
+                Slot::Hole(value) => value.write_html(&mut html),
+                Slot::Html(text) => html.push_str(text),
+                slot => regions(slot).for_each(|inner| instance.write_html(inner, &mut html)),
+            },
+        }
+    }
+    let tree = domcast_parser::parse_fragment(&html, "div").map_err(|_| Odd::Tag)?;
+    let first = tree.first_child(NodeId::ROOT);
+    let is_tag = first.and_then(|id| tree.element(id)).is_some_and(|element| element.name.local == name);
+    if is_tag && tree.n_nodes() == 2 { Ok(tree) } else { Err(Odd::Tag) }
+}
+
+pub(crate) fn tag_element(tree: &Tree) -> Element<'_> {
+    tree.first_child(NodeId::ROOT).and_then(|id| tree.element(id)).expect("a parsed tag is one element")
+}
+
+pub(crate) struct Stamper<'a> {
+    skeleton: &'a Skeleton,
+    instance: &'a Instance,
+    kept: &'a mut Kept,
+    builder: Builder,
+    /// Where ids of stamped nodes are remembered, in the order of these ids.
+    pub(crate) stamped: Vec<u32>,
+    value: String,
+}
+
+impl<'a> Stamper<'a> {
+    pub(crate) fn new(skeleton: &'a Skeleton, instance: &'a Instance, kept: &'a mut Kept, n_nodes: usize) -> Stamper<'a> {
+        let builder = Builder::like(&skeleton.prototype, n_nodes);
+        Stamper { skeleton, instance, kept, builder, stamped: Vec::new(), value: String::new() }
+    }
+
+    /// Stamps all nodes.
+    pub(crate) fn all(mut self) -> Result<Tree, Odd> {
+        let mut run = RunText::new(false);
+        self.fill(0, &self.skeleton.bodies[0].content, NodeId::ROOT, &mut run)?;
+        self.end_run(&mut run, NodeId::ROOT);
+        Ok(self.builder.finish(true))
+    }
+
+    /// The nodes stamped so far, below a root, and where their ids are remembered.
+    pub(crate) fn finish(self) -> (Tree, Vec<u32>) {
+        (self.builder.finish(true), self.stamped)
+    }
+
+    fn fill(
+        &mut self,
+        fragment: FragmentId,
+        content: &Content,
+        parent: NodeId,
+        run: &mut RunText<'a>,
+    ) -> Result<(), Odd> {
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        for item in skeleton.items(content) {
+            match item {
+                Item::Text(text, id) => run.push_static(text, *id),
+                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Region(part) => {
+                    for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
+                        let body = instance.fragment(inner).body;
+                        self.fill(inner, &skeleton.bodies[body as usize].content, parent, run)?;
+                    }
+                }
+                Item::Node(node) => {
+                    self.end_run(run, parent);
+                    self.stamp(fragment, *node, parent)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_run(&mut self, run: &mut RunText<'a>, parent: NodeId) -> Option<NodeId> {
+        let id = match run.only {
+            Some((_, id)) => Some(self.builder.append_like(parent, &self.skeleton.prototype, id)),
+            None if run.as_str().is_empty() => None,
+            None => {
+                let text = self.builder.text(run.as_str());
+                Some(self.builder.append_text(parent, text))
+            }
+        };
+        run.clear();
+        id
+    }
+
+    fn stamp(&mut self, fragment: FragmentId, node: u32, parent: NodeId) -> Result<NodeId, Odd> {
+        let skeleton = self.skeleton;
+        let node = &skeleton.nodes[node as usize];
+        let id = match &node.tag {
+            Tag::Static => self.builder.append_like(parent, &skeleton.prototype, node.id),
+            Tag::Values(values, tag) => match self.with_values(fragment, node, values, parent) {
+                Err(Odd::Markup) => {
+                    self.kept.parses_tags = true;
+                    self.with_tag(fragment, node, *tag, parent)?
+                }
+                id => id?,
+            },
+            Tag::Parsed(tag) => self.with_tag(fragment, node, *tag, parent)?,
+        };
+        if let Some(kept) = node.kept {
+            let body = self.instance.fragment(fragment).body;
+            let place = self.kept.set(skeleton, fragment, body, kept, id);
+            self.stamped.push(place);
+        }
+        if node.is_static {
+            self.copy_children(node.id, id);
+            return Ok(id);
+        }
+        let mut run = RunText::new(node.drops_newline);
+        self.fill(fragment, &node.content, id, &mut run)?;
+        self.end_run(&mut run, id);
+        Ok(id)
+    }
+
+    fn with_values(
+        &mut self,
+        fragment: FragmentId,
+        node: &Node,
+        values: &[Value],
+        parent: NodeId,
+    ) -> Result<NodeId, Odd> {
+        let prototype = &self.skeleton.prototype;
+        let list = self.builder.list_like(prototype, node.id);
+        for value in values {
+            self.value.clear();
+            attribute_value(self.skeleton, self.instance, fragment, value, &mut self.value)?;
+            self.builder.set_value(list, value.idx, &self.value);
+        }
+        Ok(self.builder.append_like_with(parent, prototype, node.id, list))
+    }
+
+    fn with_tag(&mut self, fragment: FragmentId, node: &Node, tag: u32, parent: NodeId) -> Result<NodeId, Odd> {
+        let prototype = &self.skeleton.prototype;
+        let namespace = prototype.element(node.id).map_or(Namespace::Html, |element| element.name.namespace);
+        let tree = parse_tag(self.skeleton, self.instance, fragment, tag, namespace)?;
+        let attributes: Vec<_> = tag_element(&tree)
+            .attributes
+            .iter()
+            .map(|attribute| {
+                let name = self.builder.symbol(attribute.name.local);
+                (attribute.name.namespace, name, self.builder.text(attribute.value))
+            })
+            .collect();
+        let list = self.builder.list(attributes);
+        Ok(self.builder.append_like_with(parent, prototype, node.id, list))
+    }
+
+    fn copy_children(&mut self, from: NodeId, to: NodeId) {
+        let prototype = &self.skeleton.prototype;
+        for child in prototype.children(from) {
+            let copy = self.builder.append_like(to, prototype, child);
+            self.copy_children(child, copy);
+        }
+    }
+
+    /// Lists the children that a node has to have: those that are there, and those that are stamped now, below the root of what is
+    /// stamped. A text goes with the node before it. Texts that change are added to `texts`.
+    pub(crate) fn children(
+        &mut self,
+        fragment: FragmentId,
+        owner: Owner,
+        tree: &Tree,
+        texts: &mut Vec<(NodeId, String)>,
+    ) -> Result<(NodeId, Vec<Child>), Odd> {
+        let skeleton = self.skeleton;
+        let (content, drops_newline) = match owner {
+            Owner::Node(node) => {
+                let node = &skeleton.nodes[node as usize];
+                (&node.content, node.drops_newline)
+            }
+            _ => (&skeleton.bodies[self.instance.fragment(fragment).body as usize].content, false),
+        };
+        let parent = owner_id(skeleton, self.kept, fragment, owner);
+        let mut lister = Lister { tree, parent, children: Vec::new(), texts };
+        let mut run = RunText::new(drops_newline);
+        self.list(fragment, content, &mut run, &mut lister)?;
+        self.list_run(&mut run, &mut lister);
+        Ok((parent, lister.children))
+    }
+
+    fn list(
+        &mut self,
+        fragment: FragmentId,
+        content: &Content,
+        run: &mut RunText<'a>,
+        lister: &mut Lister<'_>,
+    ) -> Result<(), Odd> {
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        for item in skeleton.items(content) {
+            match item {
+                Item::Text(text, id) => run.push_static(text, *id),
+                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Region(part) => {
+                    for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
+                        let body = instance.fragment(inner).body;
+                        self.list(inner, &skeleton.bodies[body as usize].content, run, lister)?;
+                    }
+                }
+                Item::Node(node) => {
+                    self.list_run(run, lister);
+                    let kept = skeleton.nodes[*node as usize].kept.expect("the nodes beside a region are kept");
+                    let child = match self.kept.get(fragment, kept) {
+                        Some(id) => Child::Kept(id),
+                        None => Child::New(self.stamp(fragment, *node, NodeId::ROOT)?),
+                    };
+                    lister.children.push(child);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list_run(&mut self, run: &mut RunText<'a>, lister: &mut Lister<'_>) {
+        let text = run.as_str();
+        if text.is_empty() {
+            return run.clear();
+        }
+        let present = match lister.children.last() {
+            None => lister.tree.first_child(lister.parent),
+            Some(Child::Kept(id)) => lister.tree.next_sibling(*id),
+            Some(Child::New(_)) => None,
+        };
+        match present.and_then(|id| Some((id, lister.tree.get(id)?))) {
+            Some((id, VNode::Text(old))) => {
+                if old != text {
+                    lister.texts.push((id, text.to_owned()));
+                }
+                lister.children.push(Child::Kept(id));
+                run.clear();
+            }
+            _ => {
+                let id = self.end_run(run, NodeId::ROOT).expect("the run is not empty");
+                lister.children.push(Child::New(id));
+            }
+        }
+    }
+}
+
+/// A list of children that is being made.
+struct Lister<'a> {
+    tree: &'a Tree,
+    parent: NodeId,
+    children: Vec<Child>,
+    texts: &'a mut Vec<(NodeId, String)>,
+}
+
+/// The node that owns a content of a fragment.
+pub(crate) fn owner_id(skeleton: &Skeleton, kept: &Kept, fragment: FragmentId, owner: Owner) -> NodeId {
+    match owner {
+        Owner::Node(node) => {
+            let place = skeleton.nodes[node as usize].kept.expect("an owner is kept");
+            kept.get(fragment, place).expect("an owner has been made")
+        }
+        Owner::Root | Owner::Around => NodeId::ROOT,
+    }
+}
+
+/// Finds the nodes of an instance in a tree that was made otherwise.
+pub(crate) struct Finder<'a> {
+    pub(crate) skeleton: &'a Skeleton,
+    pub(crate) instance: &'a Instance,
+    pub(crate) kept: &'a mut Kept,
+    pub(crate) tree: &'a Tree,
+}
+
+impl<'a> Finder<'a> {
+    /// Finds all, or nothing if a value is odd.
+    pub(crate) fn all(mut self) -> Result<(), Odd> {
+        self.kept.parses_tags = false;
+        let mut next = self.tree.first_child(NodeId::ROOT);
+        let mut run = RunText::new(false);
+        let found = self.content(0, &self.skeleton.bodies[0].content, &mut next, &mut run);
+        let found = found.and_then(|()| self.end_run(&mut run, &mut next)).and_then(|()| at_end(next));
+        found.inspect_err(|_| self.kept.clear())
+    }
+
+    fn content(
+        &mut self,
+        fragment: FragmentId,
+        content: &Content,
+        next: &mut Option<NodeId>,
+        run: &mut RunText<'a>,
+    ) -> Result<(), Odd> {
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        for item in skeleton.items(content) {
+            match item {
+                Item::Text(text, id) => run.push_static(text, *id),
+                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Region(part) => {
+                    for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
+                        let body = instance.fragment(inner).body;
+                        self.content(inner, &skeleton.bodies[body as usize].content, next, run)?;
+                    }
+                }
+                Item::Node(node) => {
+                    self.end_run(run, next)?;
+                    let id = next.ok_or(Odd::Markup)?;
+                    self.node(fragment, *node, id)?;
+                    *next = self.tree.next_sibling(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_run(&mut self, run: &mut RunText<'a>, next: &mut Option<NodeId>) -> Result<(), Odd> {
+        if !run.as_str().is_empty() {
+            let id = next.ok_or(Odd::Markup)?;
+            if !matches!(self.tree.get(id), Some(VNode::Text(text)) if text == run.as_str()) {
+                return Err(Odd::Markup);
+            }
+            *next = self.tree.next_sibling(id);
+        }
+        run.clear();
+        Ok(())
+    }
+
+    fn node(&mut self, fragment: FragmentId, node: u32, id: NodeId) -> Result<(), Odd> {
+        let skeleton = self.skeleton;
+        let node = &skeleton.nodes[node as usize];
+        let is_same = match (self.tree.get(id), skeleton.prototype.get(node.id)) {
+            (Some(VNode::Element(found)), Some(VNode::Element(element))) => found.name == element.name,
+            (Some(VNode::Comment(found)), Some(VNode::Comment(text))) => found == text,
+            _ => false,
+        };
+        if !is_same {
+            return Err(Odd::Markup);
+        }
+        if let Some(kept) = node.kept {
+            self.kept.set(skeleton, fragment, self.instance.fragment(fragment).body, kept, id);
+        }
+        if node.is_static {
+            return Ok(());
+        }
+        let namespace = self.tree.element(id).map_or(Namespace::Html, |element| element.name.namespace);
+        match &node.tag {
+            Tag::Static => {}
+            Tag::Values(values, tag) => {
+                let mut text = String::new();
+                let mut is_written = |value| attribute_value(skeleton, self.instance, fragment, value, &mut text);
+                match values.iter().try_for_each(&mut is_written) {
+                    // A value may be markup and still make one tag.
+                    Err(Odd::Markup) => {
+                        self.kept.parses_tags = true;
+                        parse_tag(skeleton, self.instance, fragment, *tag, namespace)?;
+                    }
+                    written => written?,
+                }
+            }
+            Tag::Parsed(tag) => _ = parse_tag(skeleton, self.instance, fragment, *tag, namespace)?,
+        }
+        let mut next = self.tree.first_child(id);
+        let mut run = RunText::new(node.drops_newline);
+        self.content(fragment, &node.content, &mut next, &mut run)?;
+        self.end_run(&mut run, &mut next)?;
+        at_end(next)
+    }
+}
+
+fn at_end(next: Option<NodeId>) -> Result<(), Odd> {
+    if next.is_none() { Ok(()) } else { Err(Odd::Markup) }
+}

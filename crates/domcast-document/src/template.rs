@@ -1,0 +1,522 @@
+//! A document whose HTML is rendered from a template.
+//!
+//! An update runs down three steps, each at the cost of the change: the [`Instance`] finds which parts print something else; each part's
+//! [`Place`] says which node that is; the [`Editor`](domcast_diff::Editor) makes the patches, and applying them to the document's own tree gives
+//! new nodes their ids, by the one rule that clients follow too.
+//!
+//! Where a skeleton cannot say what comes out (the template has none; a value is markup), all is rendered, parsed and compared: the
+//! *plain pipeline*. After it the nodes are looked for in the tree, so that the update after that is a small one again.
+//!
+//! Invariants: the instance renders the present state; the tree is what a parser makes of the instance's HTML; if `is_linked`, the remembered
+//! nodes are those of the tree.
+
+use crate::irregular::Irregular;
+use crate::kept::Kept;
+use crate::skeleton::{Owner, Place, Skeleton, Tag};
+use crate::stamp::{Finder, Odd, RunText, Stamper, attribute_value, hole, owner_id, parse_tag, tag_element};
+use crate::skeleton::Item;
+use crate::{DocumentError, Trace, Update};
+use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
+use domcast_parser::parse_fragment;
+use domcast_template::{Changes, Edit, Edits, FragmentId, Instance, Program, State, TemplateError, Templates};
+use std::sync::Arc;
+
+/// A template, compiled. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Template(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    program: Program,
+    skeleton: Result<Skeleton, Irregular>,
+}
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the template is missing, wrong or too long.
+    pub fn new(templates: &Templates, name: &str) -> Result<Template, TemplateError> {
+        let program = templates.program(name)?;
+        let skeleton = Skeleton::new(&program);
+        Ok(Template(Arc::new(Compiled { program, skeleton })))
+    }
+
+    /// Its regions and what they read.
+    pub fn program(&self) -> &Program {
+        &self.0.program
+    }
+
+    /// Why its documents are rendered and parsed as a whole, if they are.
+    pub fn irregular(&self) -> Option<&Irregular> {
+        self.0.skeleton.as_ref().err()
+    }
+
+    /// Its regions as text, and whether it has skeletons.
+    pub fn explain(&self) -> String {
+        let mut text = self.0.program.explain();
+        match &self.0.skeleton {
+            Ok(skeleton) => {
+                let n_nodes = skeleton.prototype.n_nodes() - 1;
+                text.push_str(&format!("updates cost what changes: the skeletons have {n_nodes} nodes\n"));
+            }
+            Err(irregular) => text.push_str(&format!("updates cost the whole page, because of {irregular}\n")),
+        }
+        text
+    }
+}
+
+/// A template with its state and its present tree.
+#[derive(Debug)]
+pub struct TemplateDocument {
+    template: Template,
+    state: State,
+    instance: Instance,
+    tree: Tree,
+    kept: Kept,
+    is_linked: bool,
+}
+
+/// What an update has to look at, each with the fragment that it is in.
+#[derive(Debug, Default)]
+struct Work {
+    runs: Vec<(FragmentId, u32)>,
+    tags: Vec<(FragmentId, u32)>,
+    contents: Vec<(FragmentId, Owner)>,
+}
+
+impl TemplateDocument {
+    /// Renders a template over a state.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`]: the template fails, or what it prints exceeds the limits of the parser.
+    pub fn new(template: &Template, state: State) -> Result<TemplateDocument, DocumentError> {
+        let instance = template.program().instance(&state)?;
+        let mut document = TemplateDocument {
+            template: template.clone(),
+            state,
+            instance,
+            tree: Tree::new(),
+            kept: Kept::default(),
+            is_linked: false,
+        };
+        let template = Arc::clone(&template.0);
+        if let Ok(skeleton) = &template.skeleton {
+            document.kept.put_in(0, 0, skeleton, &document.instance);
+            let n_nodes = (0..document.instance.n_ids() as FragmentId)
+                .map(|fragment| skeleton.bodies[document.instance.fragment(fragment).body as usize].n_nodes)
+                .sum();
+            match Stamper::new(skeleton, &document.instance, &mut document.kept, n_nodes).all() {
+                Ok(tree) => {
+                    (document.tree, document.is_linked) = (tree, true);
+                    return Ok(document);
+                }
+                Err(_) => document.kept.clear(),
+            }
+        }
+        document.tree = parse_fragment(&document.instance.html(), "div")?;
+        Ok(document)
+    }
+
+    /// The present tree, with the ids that every client knows.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The present state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The present HTML, as the template renders it.
+    pub fn html(&self) -> String {
+        self.instance.html()
+    }
+
+    /// The bytes of memory that the document holds beside its state, what its instance holds not counted.
+    pub fn n_bytes(&self) -> usize {
+        self.tree.n_bytes() + self.kept.n_bytes()
+    }
+
+    /// Goes on to another state.
+    ///
+    /// `changes` says what differs from the present state; [`Changes::Unknown`] is always right.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`]: the template fails, or what it prints exceeds the limits of the parser. The document is as it was.
+    pub fn update(&mut self, state: State, changes: &Changes) -> Result<Update, DocumentError> {
+        let edits = self.instance.update(&state, changes)?;
+        let template = Arc::clone(&self.template.0);
+        let mut trace = Trace { n_edits: edits.len(), ..Trace::default() };
+        if edits.is_empty() {
+            self.state = state;
+            return Ok(Update { patches: Patches::default(), trace });
+        }
+        let patches = match &template.skeleton {
+            Ok(skeleton) => {
+                self.note_new_fragments(&edits, skeleton);
+                let patches = match self.is_linked {
+                    true => self.update_parts(&edits, skeleton, &mut trace),
+                    false => Err(Odd::Markup),
+                };
+                let patches = match patches {
+                    Ok(patches) => Ok(patches),
+                    Err(odd) => {
+                        trace.whole = Some(odd.as_str());
+                        self.update_whole(Some(skeleton))
+                    }
+                };
+                for &fragment in edits.freed() {
+                    self.kept.free(fragment, self.instance.fragment(fragment).body);
+                }
+                patches
+            }
+            Err(irregular) => {
+                trace.whole = Some(irregular.why);
+                self.update_whole(None)
+            }
+        };
+        let mut patches = match patches {
+            Ok(patches) => patches,
+            Err(error) => {
+                // The instance is at the new state already; what was rendered before can be rendered again.
+                self.instance = self.template.program().instance(&self.state)?;
+                if let Ok(skeleton) = &template.skeleton {
+                    self.kept = Kept::default();
+                    self.kept.put_in(0, 0, skeleton, &self.instance);
+                }
+                self.is_linked = false;
+                return Err(error);
+            }
+        };
+        self.state = state;
+        self.compact_if_sparse(&mut patches);
+        Ok(Update { patches, trace })
+    }
+
+    /// About how many nodes new fragments make, those in them not counted.
+    fn n_new_nodes(&self, edits: &Edits, skeleton: &Skeleton) -> usize {
+        let new = edits.iter().filter_map(|edit| match *edit {
+            Edit::Branch { new, .. } => new,
+            Edit::Insert { item, .. } => Some(item),
+            _ => None,
+        });
+        new.map(|new| skeleton.bodies[self.instance.fragment(new).body as usize].n_nodes).sum()
+    }
+
+    fn note_new_fragments(&mut self, edits: &Edits, skeleton: &Skeleton) {
+        for edit in edits {
+            let (around, new) = match *edit {
+                Edit::Branch { fragment, new: Some(new), .. } => (fragment, new),
+                Edit::Insert { fragment, item, .. } => (fragment, item),
+                _ => continue,
+            };
+            self.kept.put_in(new, around, skeleton, &self.instance);
+        }
+    }
+
+    /// The plain pipeline.
+    fn update_whole(&mut self, skeleton: Option<&Skeleton>) -> Result<Patches, DocumentError> {
+        let new_tree = parse_fragment(&self.instance.html(), "div")?;
+        let patches = diff(&self.tree, &new_tree);
+        apply(&mut self.tree, &patches).expect("the patches of a diff fit the tree that it was made for");
+        if let Some(skeleton) = skeleton {
+            self.kept.clear();
+            let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
+            self.is_linked = finder.all().is_ok();
+        }
+        Ok(patches)
+    }
+
+    fn update_parts(&mut self, edits: &Edits, skeleton: &Skeleton, trace: &mut Trace) -> Result<Patches, Odd> {
+        let Work { runs, tags, contents } = self.work(edits, skeleton);
+        (trace.n_runs, trace.n_tags, trace.n_contents) = (runs.len(), tags.len(), contents.len());
+        let (sets_texts, mut set_elements) = (!runs.is_empty(), Vec::new());
+        let mut editor = Editor::new(&self.tree);
+        for (fragment, run) in runs {
+            set_run(skeleton, &self.instance, &self.kept, &self.tree, &mut editor, fragment, run)?;
+        }
+        for (fragment, node) in tags {
+            let id = owner_id(skeleton, &self.kept, fragment, Owner::Node(node));
+            set_tag(skeleton, &self.instance, &self.tree, &mut editor, &mut self.kept, (fragment, node, id))?;
+            set_elements.push(id);
+        }
+        let n_new = self.n_new_nodes(edits, skeleton);
+        let mut stamped = Vec::new();
+        let mut is_sure_to_differ = true;
+        if !contents.is_empty() {
+            let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
+            let mut texts = Vec::new();
+            let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
+            for (fragment, owner) in contents {
+                lists.push(stamper.children(fragment, owner, &self.tree, &mut texts)?);
+            }
+            let (new, places) = stamper.finish();
+            let look = Look { tree: &self.tree, new: &new, texts: &texts, sets_texts, set_elements: &set_elements };
+            is_sure_to_differ = lists.iter().any(|(parent, children)| look.differs(*parent, children));
+            for (id, text) in &texts {
+                editor.set_text(*id, text);
+            }
+            for (parent, children) in lists {
+                editor.set_children(parent, &children, &new, skeleton.may_lose);
+            }
+            stamped = places;
+        }
+        let mut firsts = Vec::new();
+        let patches = editor.finish_with(|new, id| firsts.push((new, id)));
+        if !is_sure_to_differ && self.stays_equal(&patches, skeleton) {
+            return Ok(Patches::default());
+        }
+        apply(&mut self.tree, &patches).expect("the patches of an editor fit its tree");
+        firsts.sort_unstable();
+        let mut firsts = firsts.into_iter().peekable();
+        let mut run = (NodeId(0), NodeId(0));
+        for place in stamped {
+            let id = self.kept.at(place);
+            while let Some(next) = firsts.next_if(|next| next.0 <= *id) {
+                run = next;
+            }
+            *id = NodeId(run.1.0 + (id.0 - run.0.0));
+        }
+        Ok(patches)
+    }
+
+    /// Whether patches lead to a tree that is equal, as where two rows change places that look alike. Then the nodes stay, and
+    /// become those of other fragments.
+    fn stays_equal(&mut self, patches: &Patches, skeleton: &Skeleton) -> bool {
+        let mut patched = self.tree.clone();
+        apply(&mut patched, patches).expect("the patches of an editor fit its tree");
+        if patched != self.tree {
+            return false;
+        }
+        self.kept.clear();
+        let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
+        self.is_linked = finder.all().is_ok();
+        true
+    }
+
+    /// Finds out what is to be looked at.
+    fn work(&self, edits: &Edits, skeleton: &Skeleton) -> Work {
+        let mut work = Work::default();
+        for edit in edits {
+            let (fragment, part) = match *edit {
+                Edit::Hole { fragment, part }
+                | Edit::Html { fragment, part }
+                | Edit::Branch { fragment, part, .. }
+                | Edit::Remove { fragment, part, .. }
+                | Edit::Insert { fragment, part, .. }
+                | Edit::Move { fragment, part, .. } => (fragment, part),
+                _ => unreachable!("the edits are known"),
+            };
+            self.add_work(&mut work, skeleton, fragment, part);
+        }
+        sort(&mut work.runs, |(_, run)| *run);
+        sort(&mut work.tags, |(_, node)| *node);
+        sort(&mut work.contents, |(_, owner)| match owner {
+            Owner::Node(node) => *node,
+            _ => u32::MAX,
+        });
+        if !work.contents.is_empty() {
+            // A list of children brings its texts along.
+            let contents = &work.contents;
+            work.runs.retain(|(fragment, run)| {
+                let owner = self.owner(skeleton, *fragment, skeleton.runs[*run as usize].owner);
+                !contents.contains(&owner)
+            });
+        }
+        work
+    }
+
+    /// Returns the fragment whose body has the element that owns something, and the owner there.
+    fn owner(&self, skeleton: &Skeleton, mut fragment: FragmentId, mut owner: Owner) -> (FragmentId, Owner) {
+        while owner == Owner::Around {
+            let part = skeleton.bodies[self.instance.fragment(fragment).body as usize].part;
+            fragment = self.kept.around(fragment);
+            let around = &skeleton.bodies[self.instance.fragment(fragment).body as usize];
+            let Place::Content(next) = around.places[part as usize] else { unreachable!("a region is in a content") };
+            owner = next;
+        }
+        (fragment, owner)
+    }
+
+    fn add_work(&self, work: &mut Work, skeleton: &Skeleton, mut fragment: FragmentId, mut part: u32) {
+        loop {
+            let body = &skeleton.bodies[self.instance.fragment(fragment).body as usize];
+            match body.places[part as usize] {
+                Place::Run(run) => return push(&mut work.runs, (fragment, run)),
+                Place::Tag(node) => return push(&mut work.tags, (fragment, node)),
+                Place::Content(Owner::Around) => {
+                    part = body.part;
+                    fragment = self.kept.around(fragment);
+                }
+                Place::Content(owner) => return push(&mut work.contents, (fragment, owner)),
+            }
+        }
+    }
+
+    fn compact_if_sparse(&mut self, patches: &mut Patches) {
+        if patches.is_empty() || !self.tree.is_sparse() {
+            return;
+        }
+        let mut n_nodes = 0;
+        let new_ids: Vec<NodeId> = (0..self.tree.next_id().0)
+            .map(|id| {
+                let new_id = NodeId(n_nodes);
+                n_nodes += u32::from(self.tree.get(NodeId(id)).is_some());
+                new_id
+            })
+            .collect();
+        self.tree.compact();
+        self.kept.rename(|id| new_ids[id.0 as usize]);
+        patches.0.push(Patch::Compact { n_nodes });
+    }
+}
+
+/// A look at new lists of children beside the old ones.
+struct Look<'a> {
+    tree: &'a Tree,
+    /// What new children stand in.
+    new: &'a Tree,
+    /// The texts that change.
+    texts: &'a [(NodeId, String)],
+    /// Whether texts elsewhere change too.
+    sets_texts: bool,
+    /// Elements whose attributes change.
+    set_elements: &'a [NodeId],
+}
+
+impl Look<'_> {
+    /// Whether a list of children is another one than before, for all that can be said without making the change.
+    fn differs(&self, parent: NodeId, children: &[Child]) -> bool {
+        let mut old = self.tree.children(parent);
+        let any_differs = children.iter().any(|child| match (old.next(), *child) {
+            (None, _) => true,
+            (Some(old), Child::Kept(id)) if old == id => self.texts.iter().any(|(text, _)| *text == id),
+            (Some(old), Child::Kept(id)) => {
+                let is_settled = !self.sets_texts && self.set_elements.is_empty() && self.texts.is_empty();
+                self.are_different(old, self.tree, id, is_settled)
+            }
+            (Some(old), Child::New(id)) => self.are_different(old, self.new, id, true),
+        });
+        any_differs || old.next().is_some()
+    }
+
+    /// Whether two nodes differ. If the new one is not settled, only what cannot change any more counts.
+    fn are_different(&self, old: NodeId, tree: &Tree, new: NodeId, is_settled: bool) -> bool {
+        match (self.tree.get(old), tree.get(new)) {
+            (Some(VNode::Element(old)), Some(VNode::Element(element))) => {
+                let has_its_attributes = is_settled || !self.set_elements.contains(&new);
+                if old.name != element.name || (has_its_attributes && !old.attributes.same(element.attributes)) {
+                    return true;
+                }
+            }
+            (Some(VNode::Text(_)), Some(VNode::Text(_))) | (Some(VNode::Comment(_)), Some(VNode::Comment(_))) => {}
+            _ => return true,
+        }
+        is_settled && !self.tree.is_equal_at(old, tree, new)
+    }
+}
+
+/// Adds what was not added right before.
+fn push<T: PartialEq>(list: &mut Vec<T>, entry: T) {
+    if list.last() != Some(&entry) {
+        list.push(entry);
+    }
+}
+
+/// Sorts entries and drops those that are there twice.
+fn sort<T: PartialEq>(list: &mut Vec<(FragmentId, T)>, key: impl Fn(&(FragmentId, T)) -> u32) {
+    if list.len() > 1 {
+        list.sort_unstable_by_key(|entry| (entry.0, key(entry)));
+        list.dedup();
+    }
+}
+
+/// Sets the text of a closed run.
+fn set_run(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    kept: &Kept,
+    tree: &Tree,
+    editor: &mut Editor<'_>,
+    fragment: FragmentId,
+    run: u32,
+) -> Result<(), Odd> {
+    let run = &skeleton.runs[run as usize];
+    let drops_newline = match (run.owner, run.after) {
+        (Owner::Node(node), None) => skeleton.nodes[node as usize].drops_newline,
+        _ => false,
+    };
+    let mut text = RunText::new(drops_newline);
+    for item in skeleton.items(&run.content) {
+        match item {
+            Item::Text(piece, id) => text.push_static(piece, *id),
+            Item::Hole(part) => text.push_value(hole(instance.fragment(fragment), *part))?,
+            Item::Region(_) | Item::Node(_) => unreachable!("a closed run has text and holes"),
+        }
+    }
+    let text = text.as_str();
+    let (parent, present) = match run.after {
+        None => {
+            let parent = owner_id(skeleton, kept, fragment, run.owner);
+            (Some(parent), tree.first_child(parent))
+        }
+        Some(node) => {
+            let before = owner_id(skeleton, kept, fragment, Owner::Node(node));
+            (tree.parent(before), tree.next_sibling(before))
+        }
+    };
+    let parent = parent.expect("a node beside a run has a parent");
+    let present_text = present.filter(|id| matches!(tree.get(*id), Some(VNode::Text(_))));
+    match present_text {
+        Some(id) if text.is_empty() => editor.remove(id),
+        Some(id) => editor.set_text(id, text),
+        None if text.is_empty() => {}
+        None => editor.insert_text(parent, present, text),
+    }
+    Ok(())
+}
+
+/// Sets the attributes of an element with parts in its start tag.
+fn set_tag(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    tree: &Tree,
+    editor: &mut Editor<'_>,
+    kept: &mut Kept,
+    (fragment, node, id): (FragmentId, u32, NodeId),
+) -> Result<(), Odd> {
+    let tag = match &skeleton.nodes[node as usize].tag {
+        Tag::Values(_, tag) if kept.parses_tags => *tag,
+        Tag::Values(values, tag) => {
+            let mut texts = Vec::with_capacity(values.len());
+            let written = values.iter().try_for_each(|value| {
+                let mut text = String::new();
+                attribute_value(skeleton, instance, fragment, value, &mut text)?;
+                texts.push(text);
+                Ok(())
+            });
+            match written {
+                Err(Odd::Markup) => kept.parses_tags = true,
+                Err(odd) => return Err(odd),
+                Ok(()) => {
+                    for (value, text) in values.iter().zip(&texts) {
+                        editor.set_attribute(id, value.name.as_name(), text);
+                    }
+                    return Ok(());
+                }
+            }
+            *tag
+        }
+        Tag::Parsed(tag) => *tag,
+        Tag::Static => return Ok(()),
+    };
+    let name: Option<Name<'_>> = tree.element(id).map(|element| element.name);
+    let name = name.expect("a node with a start tag is an element");
+    let parsed = parse_tag(skeleton, instance, fragment, tag, name.namespace)?;
+    editor.set_attributes(id, tag_element(&parsed).attributes);
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! What an update of a template's document sends, and which layer found it.
+
+use domcast_diff::apply;
+use domcast_document::{HtmlDocument, Template, TemplateDocument};
+use domcast_parser::parse_fragment;
+use domcast_template::{Changes, State, Templates};
+use serde_json::{Value, json};
+
+#[test]
+fn a_text_is_set_alone() {
+    check("<p>Hello <b>{{ name }}</b>!</p>", &[json!({"name": "Ada"}), json!({"name": "Bob"})], &["set text of #4 to \"Bob\""]);
+}
+
+#[test]
+fn a_text_around_a_part_is_spliced() {
+    let old = json!({"n": 1});
+    check("<p>You have {{ n }} messages.</p>", &[old, json!({"n": 12})], &["in text of #2 replace 0 from 10 by \"2\""]);
+}
+
+#[test]
+fn a_value_of_an_attribute_is_set_alone() {
+    let template = "<a href=\"/u/{{ id }}\" class=\"{% if on %}on &amp; {% endif %}x\">u</a>";
+    check(
+        template,
+        &[json!({"id": 1, "on": true}), json!({"id": 2, "on": true}), json!({"id": 2, "on": false})],
+        &["set href of #1 to \"/u/2\"", "set class of #1 to \"x\""],
+    );
+}
+
+#[test]
+fn a_part_around_an_attribute_makes_the_tag_be_parsed() {
+    let template = "<input{% if on %} checked{% endif %} value={{ v }}>";
+    check(
+        template,
+        &[json!({"on": false, "v": 1}), json!({"on": true, "v": 1}), json!({"on": true, "v": "a b"})],
+        &["set checked of #1 to \"\"", "set value of #1 to \"a\"\nset b of #1 to \"\""],
+    );
+}
+
+#[test]
+fn a_text_that_prints_nothing_is_no_node() {
+    check(
+        "<p>{{ text }}</p>",
+        &[json!({"text": "a"}), json!({"text": ""}), json!({"text": "b"})],
+        &["remove all in #1", "insert \"b\" at the end of #1"],
+    );
+}
+
+#[test]
+fn rows_take_the_space_behind_them_along() {
+    let template = "<ul>\n{% for x in xs %}\n  <li dc-key=\"{{ x }}\">{{ x }}</li>\n{% endfor %}\n</ul>";
+    check(
+        template,
+        &[json!({"xs": [1, 2, 3]}), json!({"xs": [1, 3]}), json!({"xs": [3, 1]}), json!({"xs": []})],
+        &[
+            "remove #6 #8",
+            "set text of #11 to \"\\n\\n  \"\nset text of #5 to \"\\n\\n\"\nmove #9 #11 before #3",
+            "set text of #2 to \"\\n\\n\"\nremove #9 #11 #3 #5",
+        ],
+    );
+}
+
+#[test]
+fn the_text_behind_a_branch_stays() {
+    check(
+        "<p>{% if on %}<b>yes</b>{% else %}<i>no</i>{% endif %} it is {{ n }}</p>",
+        &[json!({"on": true, "n": 1}), json!({"on": false, "n": 2})],
+        &["in text of #4 replace 1 from 7 by \"2\"\nremove #2\ninsert <i>\"no\"</i> before #4 in #1"],
+    );
+}
+
+#[test]
+fn nothing_is_sent_where_equal_rows_change_places() {
+    let template = "<ul>{% for x in xs %}<li>{{ x.n }}</li>{% endfor %}</ul>";
+    check(template, &[json!({"xs": [{"n": 1}, {"n": 1}]}), json!({"xs": [{"n": 1, "m": 1}, {"n": 1}]})], &[""]);
+}
+
+#[test]
+fn a_loop_in_svg_costs_what_changes() {
+    let template = "<svg viewBox=\"0 0 {{ w }} 9\">{% for x in xs %}<circle cx=\"{{ x }}\"/>{% endfor %}</svg>";
+    check(
+        template,
+        &[json!({"w": 9, "xs": [1]}), json!({"w": 10, "xs": [1, 2]})],
+        &["in viewBox of #1 replace 1 from 4 by \"10\"\ninsert <svg circle cx=\"2\"></svg circle> at the end of #1"],
+    );
+}
+
+#[test]
+fn a_newline_where_a_text_area_begins_is_dropped() {
+    let template = "<textarea>{{ t }}</textarea><pre>\n{{ t }}</pre><pre>{% if on %}{{ t }}{% endif %}\nx</pre>";
+    law(template, &[json!({"t": "\na"}), json!({"t": "\n\nb", "on": true}), json!({"t": "", "on": true}), json!({"t": "\n"})], Small);
+}
+
+#[test]
+fn a_carriage_return_is_a_newline() {
+    law("<p title=\"{{ t }}\">{{ t }}</p>", &[json!({"t": "a"}), json!({"t": "a\r\nb\rc"})], Small);
+    law("<p>{{ t }}\n</p>", &[json!({"t": "a"}), json!({"t": "a\r"}), json!({"t": "a\0b"})], Plain);
+}
+
+#[test]
+fn markup_in_a_value_takes_the_plain_pipeline_as_long_as_it_is_there() {
+    let templates = Templates::from_sources([("page.html", "<p>{{ t|safe }}</p><i>{{ n }}</i>")]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&json!({"t": "a", "n": 1}))).expect("it renders");
+    let mut plain = |value: Value| {
+        let update = document.update(state(&value), &Changes::Unknown).expect("it renders");
+        assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
+        update.trace.whole.is_some()
+    };
+    assert!(!plain(json!({"t": "b", "n": 1})));
+    assert!(plain(json!({"t": "<b>c</b>", "n": 1})));
+    assert!(plain(json!({"t": "<b>c</b>", "n": 2})));
+    assert!(plain(json!({"t": "d", "n": 2})), "the nodes are looked for after it");
+    assert!(!plain(json!({"t": "d", "n": 3})));
+}
+
+#[test]
+fn attributes_that_a_value_brought_go_with_it() {
+    let template = "<b class='{{ t|safe }}' id='x'>x</b>";
+    law(template, &[json!({"t": "a"}), json!({"t": "' id='y"}), json!({"t": "' c d='"}), json!({"t": "b"})], Small);
+}
+
+#[test]
+fn what_a_part_could_change_around_it_takes_the_plain_pipeline() {
+    let odd = [
+        "<i class=\"{% if on %}x\"{% else %}y\"{% endif %}>t</i>",
+        "{% for x in xs %}<b{% endfor %}>t</b>",
+        "{% for x in xs %}<li>{{ x }}{% endfor %}",
+        "<p>{{ t }}<div>{{ t }}</div>",
+        "<p>{% if on %}<div>a</div>{% endif %}</p>",
+        "<table><tr><td>{{ t }}</td></tr></table>",
+        "<table>{% for x in xs %}<tr><td>{{ x }}</td></tr>{% endfor %}</table>",
+        "<table>{{ t }}<tbody></tbody></table>",
+        "{% if on %}<b>{% endif %}{{ t }}{% if on %}</b>{% endif %}",
+        "&{{ t }};",
+        "<{{ t }}>",
+        "<i{% if on %}mg{% endif %}>x</i>",
+        "<script>x = {{ n }}</script>",
+        "<!-- {{ t }} -->",
+        "<template>{{ t }}</template>",
+        "<math><mi>{{ t }}</mi></math>",
+        "<select><option>{{ t }}<option>b</select>",
+        "{% autoescape false %}{{ t }}{% endautoescape %}",
+        "<h1>{% if on %}<h2>a</h2>{% endif %}</h1>",
+        "<a>{% if on %}<a>x</a>{% endif %}</a>",
+    ];
+    let states = [
+        json!({"on": false, "xs": [], "t": "amp", "n": 1}),
+        json!({"on": true, "xs": [1, 2], "t": "amp", "n": 1}),
+        json!({"on": true, "xs": [2], "t": "lt", "n": 2}),
+        json!({"on": false, "xs": [2, 1], "t": "b", "n": 2}),
+    ];
+    for template in odd {
+        law(template, &states, Plain);
+    }
+}
+
+#[test]
+fn a_failing_template_leaves_the_document_as_it_was() {
+    let templates = Templates::from_sources([("page.html", "<p>{{ a }}</p>{{ 1 // b }}")]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&json!({"a": 1, "b": 1}))).expect("it renders");
+    let before = document.tree().clone();
+    assert!(document.update(state(&json!({"a": 2, "b": 0})), &Changes::Unknown).is_err());
+    assert_eq!(*document.tree(), before);
+    let update = document.update(state(&json!({"a": 3, "b": 1})), &Changes::Unknown).expect("it renders");
+    assert_eq!(update.patches.to_string(), "set text of #2 to \"3\"\n");
+}
+
+#[test]
+fn a_document_that_lives_long_is_renumbered() {
+    let templates = Templates::from_sources([("page.html", "<ul>{% for x in xs %}<li>{{ x.t }}</li>{% endfor %}</ul><p>{{ n }}</p>")]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&json!({"xs": []}))).expect("it renders");
+    let mut copy = document.tree().clone();
+    let mut n_compacted = 0;
+    for n in 0..20 {
+        let xs: Value = (0..n % 2 * 200).map(|x| json!({"t": x * n})).collect();
+        let update = document.update(state(&json!({"xs": xs, "n": n})), &Changes::Unknown).expect("it renders");
+        n_compacted += usize::from(update.patches.to_string().contains("renumber"));
+        apply(&mut copy, &update.patches).expect("the patches fit");
+        assert_eq!(copy, *document.tree());
+        assert_eq!(copy, parse_fragment(&document.html(), "div").expect("it is short"));
+    }
+    assert!(n_compacted > 0);
+}
+
+#[test]
+fn posted_html_is_compared() {
+    let mut document = HtmlDocument::new("<p>one</p>".into()).expect("it is short");
+    assert!(document.update("<p>one</p>".into()).expect("it is short").patches.is_empty());
+    let update = document.update("<p>two</p>".into()).expect("it is short");
+    assert_eq!(update.patches.to_string(), "set text of #2 to \"two\"\n");
+}
+
+#[test]
+fn what_a_template_costs_is_explained() {
+    let templates = Templates::from_sources([("page.html", "<p>{{ a }}</p>\n<li>{% if a %}<li>{% endif %}")]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let irregular = template.irregular().expect("it has no skeleton").to_string();
+    assert_eq!(irregular, "page.html:2: its tags do not balance");
+    assert!(template.explain().ends_with("updates cost the whole page, because of page.html:2: its tags do not balance\n"));
+}
+
+/// How updates are to be found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Small,
+    Plain,
+}
+use Way::{Plain, Small};
+
+fn state(value: &Value) -> State {
+    State::new(value).expect("JSON is a state")
+}
+
+/// Checks the law for all states in turn, each with what was sent to get there.
+#[track_caller]
+fn check(template: &str, states: &[Value], listings: &[&str]) {
+    let sent = law(template, states, Small);
+    assert_eq!(sent.iter().map(|patches| patches.trim_end()).collect::<Vec<_>>(), listings);
+}
+
+#[track_caller]
+fn law(source: &str, states: &[Value], way: Way) -> Vec<String> {
+    let templates = Templates::from_sources([("page.html", source)]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&states[0])).expect("it renders");
+    let mut sent = Vec::new();
+    for value in states {
+        let before = document.tree().clone();
+        let update = document.update(state(value), &Changes::Unknown).expect("it renders");
+        let html = templates.render("page.html", value).expect("it renders");
+        assert_eq!(document.html(), html);
+        assert_eq!(*document.tree(), parse_fragment(&html, "div").expect("it is short"), "{source} with {value}");
+        assert_eq!(before == *document.tree(), update.patches.is_empty(), "{source} with {value}");
+        let is_plain = update.trace.whole.is_some();
+        assert!(update.patches.is_empty() || is_plain == (way == Plain), "{source} with {value}: {}", update.trace);
+        sent.push(update.patches.to_string());
+    }
+    sent.remove(0);
+    sent
+}
