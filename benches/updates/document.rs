@@ -147,9 +147,7 @@ fn edits(change: Change, old: &Table, new: &Table) -> Vec<Edit> {
         }
         Change::Remove => vec![Edit::Remove(at(old.rows.len() / 2))],
         Change::Prepend => vec![Edit::Insert(0, row(&new_rows, 0))],
-        Change::Append => {
-            (old.rows.len()..new.rows.len()).map(|idx| Edit::Insert(idx, row(&new_rows, idx))).collect()
-        }
+        Change::Append => (old.rows.len()..new.rows.len()).map(|idx| Edit::Insert(idx, row(&new_rows, idx))).collect(),
         Change::Create | Change::Replace | Change::Clear | Change::Shuffle => {
             let selected = new_state.get("selected").expect("a table says what is selected").clone();
             vec![Edit::Set("rows".into(), State::List(new_rows)), Edit::Set("selected".into(), selected)]

@@ -21,7 +21,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 2] = [1_000, 10_000];
 
-
 fn main() -> ExitCode {
     if std::env::var_os(djust::PYTHON).is_none() {
         eprintln!("\nLEFT OUT: djust ({} names no Python that has it; see benches/README.md)\n", djust::PYTHON);

@@ -39,7 +39,7 @@ type ViewCounter = (&'static str, &'static str, Count);
 type ViewGauge = (&'static str, &'static str, fn(&ViewInfo) -> u64);
 type ViewHistogram = (&'static str, &'static str, fn(&ViewStatistics) -> &Histogram);
 
-const VIEW_COUNTERS: [ViewCounter; 13] = [
+const VIEW_COUNTERS: [ViewCounter; 14] = [
     ("domcast_pushes", "Pushes that were applied", |view| &view.pushes),
     ("domcast_events", "Events of browsers that were handled", |view| &view.events),
     ("domcast_ticks", "Ticks", |view| &view.ticks),
@@ -49,7 +49,8 @@ const VIEW_COUNTERS: [ViewCounter; 13] = [
     ("domcast_coalesced", "Pushes, events and ticks that shared the turn of another one", |view| &view.coalesced),
     ("domcast_renders", "Renderings of the template", |view| &view.renders),
     ("domcast_render_failures", "Renderings that failed", |view| &view.render_failures),
-    ("domcast_diffs", "Comparisons of an old tree with a new one", |view| &view.diffs),
+    ("domcast_wholes", "Renderings that were parsed and compared as a whole", |view| &view.wholes),
+    ("domcast_diffs", "Searches for the patches of a change", |view| &view.diffs),
     ("domcast_encodings", "Patch lists encoded, each once for all subscribers", |view| &view.updates),
     ("domcast_patch_bytes", "Bytes of these patch lists", |view| &view.patch_bytes),
     ("domcast_deliveries", "Patch lists put into the queues of subscribers", |view| &view.deliveries),

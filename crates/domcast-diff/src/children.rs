@@ -286,8 +286,7 @@ impl<'a> Siblings<'a> {
             return;
         }
         let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
-        let weights: Vec<u32> =
-            positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
+        let weights: Vec<u32> = positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
         for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
             self.stays[new_idx] = stays;
         }

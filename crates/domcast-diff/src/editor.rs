@@ -144,10 +144,13 @@ impl<'a> Editor<'a> {
         if old_ids.is_empty() && children.is_empty() {
             return;
         }
-        let new_ids: Vec<NodeId> = children.iter().map(|child| match child {
-            Child::New(id) => *id,
-            Child::Kept(_) => NodeId::ROOT,
-        }).collect();
+        let new_ids: Vec<NodeId> = children
+            .iter()
+            .map(|child| match child {
+                Child::New(id) => *id,
+                Child::Kept(_) => NodeId::ROOT,
+            })
+            .collect();
         let (partners, stays) = (partners(&old_ids, children), vec![false; children.len()]);
         let mut siblings = Siblings { parent, old_ids: &old_ids, new_ids: &new_ids, partners, stays };
         siblings.choose_who_stays(|id| if may_lose { loss_if_moved(&self.tree.0, id) } else { 0 });
@@ -161,7 +164,8 @@ impl<'a> Editor<'a> {
         let is_text = |tree: &Tree, id| matches!(tree.get(id), Some(VNode::Text(_)));
         let mut is_paired = vec![false; old_ids.len()];
         siblings.partners.iter().flatten().for_each(|&old_idx| is_paired[old_idx] = true);
-        let mut going = (0..old_ids.len()).filter(|&idx| !is_paired[idx] && is_text(self.tree, old_ids[idx])).peekable();
+        let mut going =
+            (0..old_ids.len()).filter(|&idx| !is_paired[idx] && is_text(self.tree, old_ids[idx])).peekable();
         let mut pairs: Vec<(usize, usize)> = Vec::new();
         let mut coming: Vec<usize> = Vec::new();
         for new_idx in 0..=new_ids.len() {

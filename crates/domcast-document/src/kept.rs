@@ -32,7 +32,14 @@ impl Kept {
 
     /// Remembers a node of a fragment; returns where.
     #[inline]
-    pub(crate) fn set(&mut self, skeleton: &Skeleton, fragment: FragmentId, body: BodyId, kept: u32, id: NodeId) -> u32 {
+    pub(crate) fn set(
+        &mut self,
+        skeleton: &Skeleton,
+        fragment: FragmentId,
+        body: BodyId,
+        kept: u32,
+        id: NodeId,
+    ) -> u32 {
         if self.rooms.len() <= fragment as usize {
             self.rooms.resize(fragment as usize + 1, NONE);
         }
@@ -87,7 +94,13 @@ impl Kept {
     }
 
     /// Notes which fragment is around a new one, and around each in it.
-    pub(crate) fn put_in(&mut self, fragment: FragmentId, around: FragmentId, skeleton: &Skeleton, instance: &Instance) {
+    pub(crate) fn put_in(
+        &mut self,
+        fragment: FragmentId,
+        around: FragmentId,
+        skeleton: &Skeleton,
+        instance: &Instance,
+    ) {
         if self.around.len() < instance.n_ids() {
             self.around.resize(instance.n_ids(), 0);
         }

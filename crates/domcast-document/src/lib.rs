@@ -45,7 +45,7 @@ mod irregular; // why a template has no skeleton
 
 pub use irregular::Irregular;
 pub use posted::HtmlDocument;
-pub use template::{Template, TemplateDocument};
+pub use template::{Evaluated, Template, TemplateDocument};
 
 use domcast_diff::Patches;
 use domcast_parser::ParseError;
@@ -81,7 +81,10 @@ impl fmt::Display for Trace {
         let Trace { n_edits, n_runs, n_tags, n_contents, whole } = self;
         match whole {
             Some(why) => write!(f, "{n_edits} parts changed; all was rendered, parsed and compared, because {why}"),
-            None => write!(f, "{n_edits} parts changed: {n_runs} texts, {n_tags} start tags, {n_contents} lists of children"),
+            None => write!(
+                f,
+                "{n_edits} parts changed: {n_runs} texts, {n_tags} start tags, {n_contents} lists of children"
+            ),
         }
     }
 }

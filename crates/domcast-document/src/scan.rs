@@ -178,9 +178,7 @@ impl Scanner<'_> {
     /// Whether all that a part prints stays within a value between quotes.
     fn is_in_value(&self, part: &Part, quote: char) -> bool {
         match &part.kind {
-            PartKind::Text(text) => {
-                !text.contains([quote, '\r', '\0', BEGIN, END]) && !ends_in_reference(text)
-            }
+            PartKind::Text(text) => !text.contains([quote, '\r', '\0', BEGIN, END]) && !ends_in_reference(text),
             PartKind::Hole(_) | PartKind::Let(_) => true,
             _ => bodies(part).is_some_and(|bodies| {
                 bodies.iter().flat_map(|body| &self.program.body(*body).parts).all(|part| self.is_in_value(part, quote))
@@ -233,7 +231,9 @@ impl Scanner<'_> {
         match self.mode {
             Mode::Text if self.at < html.len() => Err("it follows a `<`"),
             Mode::Text if ends_in_reference(html) => Err("it may end a character reference"),
-            Mode::Raw if !matches!(self.name.as_str(), "textarea" | "title") => Err("it stands in a script or the like"),
+            Mode::Raw if !matches!(self.name.as_str(), "textarea" | "title") => {
+                Err("it stands in a script or the like")
+            }
             Mode::Raw if ends_in_reference(html) => Err("it may end a character reference"),
             Mode::Raw if html[self.at..].rfind('<').is_some_and(|at| !html[self.at + at..].contains(['>', END])) => {
                 Err("it follows a `<`")
@@ -271,7 +271,9 @@ impl Scanner<'_> {
                         self.mode = Mode::Comment;
                     }
                     (b'<', Some(b'!'), _) if b"<!--".starts_with(rest) => return Ok(()),
-                    (b'<', Some(b'!' | b'?' | b'/'), _) => return Err("it has a declaration or an end tag without a name"),
+                    (b'<', Some(b'!' | b'?' | b'/'), _) => {
+                        return Err("it has a declaration or an end tag without a name");
+                    }
                     _ => self.at += 1,
                 },
                 Mode::TagName => match rest.iter().position(|byte| matches!(byte, b'>' | b'/') || is_space(*byte)) {

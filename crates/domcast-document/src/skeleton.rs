@@ -180,8 +180,8 @@ impl Skeleton {
 
 /// The names of elements without content and end tag.
 const VOID: [&str; 19] = [
-    "area", "base", "basefont", "bgsound", "br", "col", "embed", "hr", "img", "input", "keygen", "link", "meta", "param",
-    "source", "track", "wbr", "frame", "command",
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "hr", "img", "input", "keygen", "link", "meta",
+    "param", "source", "track", "wbr", "frame", "command",
 ];
 
 struct Compiler<'a> {
@@ -382,7 +382,9 @@ impl Compiler<'_> {
             let mut texts = Vec::new();
             for (idx, part) in program.body(inner).parts.iter().enumerate() {
                 texts.push(match &part.kind {
-                    PartKind::Text(text) => decoded(text).ok_or_else(|| Irregular::new(part, "it is odd in a value"))?,
+                    PartKind::Text(text) => {
+                        decoded(text).ok_or_else(|| Irregular::new(part, "it is odd in a value"))?
+                    }
                     _ => Box::default(),
                 });
                 self.decode_bodies(inner, idx as u32)?;
@@ -423,7 +425,8 @@ impl Compiler<'_> {
                 self.keep_owner(owner);
                 self.runs.push(Run { content: run.clone(), owner, after });
             }
-            let place = if is_open { Place::Content(owner) } else { Place::Run(self.runs.len().saturating_sub(1) as u32) };
+            let place =
+                if is_open { Place::Content(owner) } else { Place::Run(self.runs.len().saturating_sub(1) as u32) };
             for at in run {
                 if let Item::Hole(part) | Item::Region(part) = self.items[at as usize] {
                     self.bodies[body].places[part as usize] = place;
@@ -451,9 +454,10 @@ impl Compiler<'_> {
 
     fn may_lose(&self) -> bool {
         const NAMES: [&str; 8] = ["iframe", "video", "audio", "object", "embed", "input", "textarea", "select"];
-        let has_name = self.prototype.descendants(NodeId::ROOT).any(|(id, _)| {
-            self.prototype.element(id).is_some_and(|element| NAMES.contains(&element.name.local))
-        });
+        let has_name = self
+            .prototype
+            .descendants(NodeId::ROOT)
+            .any(|(id, _)| self.prototype.element(id).is_some_and(|element| NAMES.contains(&element.name.local)));
         let says_so = |kind: &PartKind| match kind {
             PartKind::Text(text) => text.contains("dc-stay"),
             PartKind::Opaque(_) => true,

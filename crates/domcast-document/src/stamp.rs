@@ -4,8 +4,8 @@
 //! What is stamped shares the names, static texts and static attributes of the prototype.
 
 use crate::kept::{Kept, regions};
-use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Tag, Value};
 use crate::scan::TagPiece;
+use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Tag, Value};
 use domcast_diff::{Builder, Child, Element, Namespace, NodeId, Tree, VNode};
 use domcast_template::{Fragment, FragmentId, HoleValue, Instance, Slot};
 
@@ -47,7 +47,9 @@ impl<'a> RunText<'a> {
 
     pub(crate) fn push_static(&mut self, text: &'a str, id: Option<NodeId>) {
         match id {
-            Some(id) if self.only.is_none() && self.text.is_empty() && !self.drops_newline => self.only = Some((text, id)),
+            Some(id) if self.only.is_none() && self.text.is_empty() && !self.drops_newline => {
+                self.only = Some((text, id))
+            }
             _ => self.push().push_str(text),
         }
     }
@@ -177,7 +179,12 @@ pub(crate) struct Stamper<'a> {
 }
 
 impl<'a> Stamper<'a> {
-    pub(crate) fn new(skeleton: &'a Skeleton, instance: &'a Instance, kept: &'a mut Kept, n_nodes: usize) -> Stamper<'a> {
+    pub(crate) fn new(
+        skeleton: &'a Skeleton,
+        instance: &'a Instance,
+        kept: &'a mut Kept,
+        n_nodes: usize,
+    ) -> Stamper<'a> {
         let builder = Builder::like(&skeleton.prototype, n_nodes);
         Stamper { skeleton, instance, kept, builder, stamped: Vec::new(), value: String::new() }
     }

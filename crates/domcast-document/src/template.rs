@@ -12,9 +12,9 @@
 
 use crate::irregular::Irregular;
 use crate::kept::Kept;
+use crate::skeleton::Item;
 use crate::skeleton::{Owner, Place, Skeleton, Tag};
 use crate::stamp::{Finder, Odd, RunText, Stamper, attribute_value, hole, owner_id, parse_tag, tag_element};
-use crate::skeleton::Item;
 use crate::{DocumentError, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
@@ -48,6 +48,11 @@ impl Template {
         &self.0.program
     }
 
+    /// Whether it is what these templates would compile now.
+    pub fn is_current(&self, templates: &Templates) -> bool {
+        self.0.program.is_current(templates)
+    }
+
     /// Why its documents are rendered and parsed as a whole, if they are.
     pub fn irregular(&self) -> Option<&Irregular> {
         self.0.skeleton.as_ref().err()
@@ -76,6 +81,21 @@ pub struct TemplateDocument {
     tree: Tree,
     kept: Kept,
     is_linked: bool,
+}
+
+/// A state that a template was rendered over, before the tree knows.
+#[derive(Debug)]
+#[must_use = "the document waits for `finish`"]
+pub struct Evaluated {
+    state: State,
+    edits: Edits,
+}
+
+impl Evaluated {
+    /// Whether the page looks the same.
+    pub fn is_same(&self) -> bool {
+        self.edits.is_empty()
+    }
 }
 
 /// What an update has to look at, each with the fragment that it is in.
@@ -120,6 +140,11 @@ impl TemplateDocument {
         Ok(document)
     }
 
+    /// The template that it is a document of.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
     /// The present tree, with the ids that every client knows.
     pub fn tree(&self) -> &Tree {
         &self.tree
@@ -148,7 +173,56 @@ impl TemplateDocument {
     ///
     /// [`DocumentError`]: the template fails, or what it prints exceeds the limits of the parser. The document is as it was.
     pub fn update(&mut self, state: State, changes: &Changes) -> Result<Update, DocumentError> {
+        let evaluated = self.evaluate(state, changes)?;
+        self.finish(evaluated)
+    }
+
+    /// The first half of an [`update`](Self::update): runs the template, and leaves the tree alone.
+    ///
+    /// Whoever keeps the tree behind a lock of its own need not hold it while code of the template's author runs.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`]: the template fails. The document is as it was.
+    pub fn evaluate(&mut self, state: State, changes: &Changes) -> Result<Evaluated, DocumentError> {
         let edits = self.instance.update(&state, changes)?;
+        Ok(Evaluated { state, edits })
+    }
+
+    /// Swaps the tree with another place for it. It must be back for [`finish`](Self::finish).
+    pub fn swap_tree(&mut self, tree: &mut Tree) {
+        std::mem::swap(&mut self.tree, tree);
+    }
+
+    /// Takes over the tree of another document, as where the template was edited: it becomes equal to the present one, and
+    /// its nodes keep their ids.
+    pub fn take_over(&mut self, mut tree: Tree) -> Update {
+        let mut patches = diff(&tree, &self.tree);
+        apply(&mut tree, &patches).expect("the patches of a diff fit the tree that it was made for");
+        self.tree = tree;
+        self.link();
+        self.compact_if_sparse(&mut patches);
+        let trace = Trace { whole: Some("it took over the tree of another document"), ..Trace::default() };
+        Update { patches, trace }
+    }
+
+    /// Finds out anew which node is whose.
+    fn link(&mut self) {
+        let template = Arc::clone(&self.template.0);
+        if let Ok(skeleton) = &template.skeleton {
+            self.kept.clear();
+            let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
+            self.is_linked = finder.all().is_ok();
+        }
+    }
+
+    /// The second half of an [`update`](Self::update): brings the tree to what was rendered.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError::Parse`]: what the template prints exceeds the limits of the parser. The document is as it was.
+    pub fn finish(&mut self, evaluated: Evaluated) -> Result<Update, DocumentError> {
+        let Evaluated { state, edits } = evaluated;
         let template = Arc::clone(&self.template.0);
         let mut trace = Trace { n_edits: edits.len(), ..Trace::default() };
         if edits.is_empty() {
@@ -166,7 +240,7 @@ impl TemplateDocument {
                     Ok(patches) => Ok(patches),
                     Err(odd) => {
                         trace.whole = Some(odd.as_str());
-                        self.update_whole(Some(skeleton))
+                        self.update_whole()
                     }
                 };
                 for &fragment in edits.freed() {
@@ -176,7 +250,7 @@ impl TemplateDocument {
             }
             Err(irregular) => {
                 trace.whole = Some(irregular.why);
-                self.update_whole(None)
+                self.update_whole()
             }
         };
         let mut patches = match patches {
@@ -219,15 +293,11 @@ impl TemplateDocument {
     }
 
     /// The plain pipeline.
-    fn update_whole(&mut self, skeleton: Option<&Skeleton>) -> Result<Patches, DocumentError> {
+    fn update_whole(&mut self) -> Result<Patches, DocumentError> {
         let new_tree = parse_fragment(&self.instance.html(), "div")?;
         let patches = diff(&self.tree, &new_tree);
         apply(&mut self.tree, &patches).expect("the patches of a diff fit the tree that it was made for");
-        if let Some(skeleton) = skeleton {
-            self.kept.clear();
-            let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
-            self.is_linked = finder.all().is_ok();
-        }
+        self.link();
         Ok(patches)
     }
 
@@ -267,7 +337,7 @@ impl TemplateDocument {
         }
         let mut firsts = Vec::new();
         let patches = editor.finish_with(|new, id| firsts.push((new, id)));
-        if !is_sure_to_differ && self.stays_equal(&patches, skeleton) {
+        if !is_sure_to_differ && self.stays_equal(&patches) {
             return Ok(Patches::default());
         }
         apply(&mut self.tree, &patches).expect("the patches of an editor fit its tree");
@@ -286,15 +356,13 @@ impl TemplateDocument {
 
     /// Whether patches lead to a tree that is equal, as where two rows change places that look alike. Then the nodes stay, and
     /// become those of other fragments.
-    fn stays_equal(&mut self, patches: &Patches, skeleton: &Skeleton) -> bool {
+    fn stays_equal(&mut self, patches: &Patches) -> bool {
         let mut patched = self.tree.clone();
         apply(&mut patched, patches).expect("the patches of an editor fit its tree");
         if patched != self.tree {
             return false;
         }
-        self.kept.clear();
-        let finder = Finder { skeleton, instance: &self.instance, kept: &mut self.kept, tree: &self.tree };
-        self.is_linked = finder.all().is_ok();
+        self.link();
         true
     }
 

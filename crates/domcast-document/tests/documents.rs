@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_text_is_set_alone() {
-    check("<p>Hello <b>{{ name }}</b>!</p>", &[json!({"name": "Ada"}), json!({"name": "Bob"})], &["set text of #4 to \"Bob\""]);
+    check(
+        "<p>Hello <b>{{ name }}</b>!</p>",
+        &[json!({"name": "Ada"}), json!({"name": "Bob"})],
+        &["set text of #4 to \"Bob\""],
+    );
 }
 
 #[test]
@@ -88,7 +92,11 @@ fn a_loop_in_svg_costs_what_changes() {
 #[test]
 fn a_newline_where_a_text_area_begins_is_dropped() {
     let template = "<textarea>{{ t }}</textarea><pre>\n{{ t }}</pre><pre>{% if on %}{{ t }}{% endif %}\nx</pre>";
-    law(template, &[json!({"t": "\na"}), json!({"t": "\n\nb", "on": true}), json!({"t": "", "on": true}), json!({"t": "\n"})], Small);
+    law(
+        template,
+        &[json!({"t": "\na"}), json!({"t": "\n\nb", "on": true}), json!({"t": "", "on": true}), json!({"t": "\n"})],
+        Small,
+    );
 }
 
 #[test]
@@ -169,7 +177,10 @@ fn a_failing_template_leaves_the_document_as_it_was() {
 
 #[test]
 fn a_document_that_lives_long_is_renumbered() {
-    let templates = Templates::from_sources([("page.html", "<ul>{% for x in xs %}<li>{{ x.t }}</li>{% endfor %}</ul><p>{{ n }}</p>")]);
+    let templates = Templates::from_sources([(
+        "page.html",
+        "<ul>{% for x in xs %}<li>{{ x.t }}</li>{% endfor %}</ul><p>{{ n }}</p>",
+    )]);
     let template = Template::new(&templates, "page.html").expect("the template is right");
     let mut document = TemplateDocument::new(&template, state(&json!({"xs": []}))).expect("it renders");
     let mut copy = document.tree().clone();
@@ -199,7 +210,9 @@ fn what_a_template_costs_is_explained() {
     let template = Template::new(&templates, "page.html").expect("the template is right");
     let irregular = template.irregular().expect("it has no skeleton").to_string();
     assert_eq!(irregular, "page.html:2: its tags do not balance");
-    assert!(template.explain().ends_with("updates cost the whole page, because of page.html:2: its tags do not balance\n"));
+    assert!(
+        template.explain().ends_with("updates cost the whole page, because of page.html:2: its tags do not balance\n")
+    );
 }
 
 /// How updates are to be found.

@@ -4,7 +4,7 @@ use crate::call::{Effects, Sender};
 use crate::edit::{changed_keys, kind};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, Changed, HANDLE_TICK, Source, guarded};
+use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
 use crate::view::{failed, takes_no_html};
 use domcast_template::Templates;
 use serde::Deserialize;
@@ -259,6 +259,10 @@ impl Source for DeclaredSource {
                 Ok(self.with_state(changed_keys(&self.name, &self.state, change)?)?.into())
             }
         }
+    }
+
+    fn templated(&self) -> Option<Templated<'_>> {
+        Some(Templated::new(&self.declared.template, &self.state))
     }
 
     fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError> {

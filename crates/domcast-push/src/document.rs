@@ -12,6 +12,7 @@
 //! of an older position gives the present one; the cached texts are those of the present version.
 
 use crate::compose::compose;
+use crate::error::PushError;
 use crate::frame;
 use crate::memo::{Memo, Step};
 use crate::position::Position;
@@ -158,13 +159,32 @@ impl Document {
             return Update::Restart;
         };
         self.tree = tree;
+        self.note(patches, &json, now)
+    }
+
+    /// Lets `change` work on the tree, and numbers what it did. An error leaves the document as it was, if `change` leaves the tree so.
+    pub(crate) fn change(
+        &mut self,
+        change: &mut dyn FnMut(&mut Tree) -> Result<Patches, PushError>,
+        now: Instant,
+        statistics: &ViewStatistics,
+    ) -> Result<Update, PushError> {
+        statistics.diffs.add(1);
+        let tree = Arc::make_mut(&mut self.tree);
+        let patches = statistics.time(|statistics| &statistics.diff_time, || change(tree))?;
+        let json = encode(&patches, statistics);
+        Ok(self.note(Arc::new(patches), &json, now))
+    }
+
+    /// Numbers patches that were applied.
+    fn note(&mut self, patches: Arc<Patches>, json: &str, now: Instant) -> Update {
         if patches.is_empty() {
             return Update::Same;
         }
         (self.container, self.snapshot) = (None, None);
         self.composed.clear();
         self.position.version += 1;
-        let frame = frame::patches(self.number, self.position.version, &json);
+        let frame = frame::patches(self.number, self.position.version, json);
         self.history.push(Kept { frame: frame.clone(), patches, made_at: now });
         Update::Frame(frame)
     }
@@ -187,15 +207,7 @@ impl Document {
                 patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
             }
         }
-        let json: Arc<str> = match patches.is_empty() {
-            true => "".into(),
-            false => {
-                let json = statistics.time(|statistics| &statistics.encode_time, || patches.to_json());
-                statistics.updates.add(1);
-                statistics.patch_bytes.add(json.len());
-                json.into()
-            }
-        };
+        let json = encode(&patches, statistics);
         let step = Step { tree: Arc::clone(&self.tree), patches: Arc::new(patches), json };
         if let (Some(memo), Some(old_tree)) = (memo, old_tree) {
             memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
@@ -277,6 +289,17 @@ impl Document {
         let write = || container(&self.view, self.key.as_deref(), &self.position, &self.tree).into();
         self.container.get_or_insert_with(write).clone()
     }
+}
+
+/// Writes patches as JSON, once for all that are told of them.
+fn encode(patches: &Patches, statistics: &ViewStatistics) -> Arc<str> {
+    if patches.is_empty() {
+        return "".into();
+    }
+    let json = statistics.time(|statistics| &statistics.encode_time, || patches.to_json());
+    statistics.updates.add(1);
+    statistics.patch_bytes.add(json.len());
+    json.into()
 }
 
 fn container(view: &str, key: Option<&str>, position: &Position, tree: &Tree) -> String {

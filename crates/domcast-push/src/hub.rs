@@ -11,6 +11,7 @@ use crate::audience::{Client, Tab, Tabs};
 use crate::call::{Effects, HandlerPush, Sender};
 use crate::declared::{DeclaredSource, DeclaredView};
 use crate::document::{Document, HistoryLimits, Name, Update};
+use crate::engine::Engine;
 use crate::error::PushError;
 use crate::frame;
 use crate::mailbox::{Mailbox, MailboxLimits};
@@ -43,7 +44,7 @@ pub struct Hub {
 }
 
 struct Inner {
-    templates: Templates,
+    engine: Engine,
     options: Options,
     views: Views,
     tabs: Tabs,
@@ -115,7 +116,7 @@ impl Hub {
     pub fn with_options(templates: Templates, options: Options) -> Hub {
         Hub {
             inner: Arc::new(Inner {
-                templates,
+                engine: Engine::new(templates),
                 options,
                 views: Views::default(),
                 tabs: Tabs::default(),
@@ -132,7 +133,7 @@ impl Hub {
 
     /// The templates that views are rendered with.
     pub fn templates(&self) -> &Templates {
-        &self.inner.templates
+        &self.inner.engine.templates
     }
 
     /// The options that the hub was made with.
@@ -178,7 +179,7 @@ impl Hub {
     /// As [`register`](Self::register), and [`PushError::BadEdit`] or [`PushError::UndeclaredKey`] for a wrong edit.
     pub fn register_declared(&self, name: &str, view: DeclaredView) -> Result<(), PushError> {
         let name: Arc<str> = name.into();
-        let source = DeclaredSource::new(Arc::clone(&name), view, &self.inner.templates)?;
+        let source = DeclaredSource::new(Arc::clone(&name), view, &self.inner.engine.templates)?;
         self.add(name, Box::new(source))
     }
 
@@ -233,8 +234,8 @@ impl Hub {
     pub fn register_declared_keyed(&self, name: &str, view: DeclaredView) -> Result<(), PushError> {
         let name: Arc<str> = name.into();
         let declared = view.state("key", "");
-        DeclaredSource::new(Arc::clone(&name), declared.clone(), &self.inner.templates)?;
-        let (view, templates) = (Arc::clone(&name), self.inner.templates.clone());
+        DeclaredSource::new(Arc::clone(&name), declared.clone(), &self.inner.engine.templates)?;
+        let (view, templates) = (Arc::clone(&name), self.inner.engine.templates.clone());
         self.add_keyed(&name, false, move |key, _| {
             let declared = declared.clone().state("key", key);
             Ok(Box::new(DeclaredSource::new(Arc::clone(&view), declared, &templates)?))
@@ -284,7 +285,7 @@ impl Hub {
     fn slot_of(&self, name: Name, source: Box<dyn Source>, memo: Option<Arc<Memo>>) -> Result<Arc<Slot>, PushError> {
         let statistics = self.inner.statistics.of(&name.view);
         let (live, tree) =
-            Live::new(Arc::clone(&name.view), source, memo.clone(), &self.inner.templates, Arc::clone(&statistics));
+            Live::new(Arc::clone(&name.view), source, memo.clone(), &self.inner.engine, Arc::clone(&statistics));
         statistics.set_broken(tree.is_err());
         let (tree, fault) = match tree {
             Ok(tree) => (tree, None),
@@ -440,7 +441,7 @@ impl Hub {
 
     /// Reads the templates anew and renders every view again, keeping its state. Returns the errors of those that cannot be.
     pub async fn templates_changed(&self) -> Vec<PushError> {
-        self.inner.templates.reload();
+        self.inner.engine.templates.reload();
         self.inner.views.forget_renderings();
         let mut errors = Vec::new();
         for slot in self.slots() {
@@ -636,7 +637,7 @@ impl Hub {
         let mut outcomes = Vec::new();
         let (began_at, mut is_rendered) = (Instant::now(), false);
         self.run(&slot.view, &mut || {
-            outcomes = live.turn(&inputs, &self.inner.templates, &mut |rendering| {
+            outcomes = live.turn(&inputs, &self.inner.engine, &mut |rendering| {
                 is_rendered |= !matches!(rendering, Rendering::None);
                 self.show(slot, rendering)
             });
@@ -690,7 +691,7 @@ impl Hub {
     }
 
     /// Updates the document and hands what that makes to all subscribers.
-    fn show(&self, slot: &Slot, rendering: Rendering) -> Position {
+    fn show(&self, slot: &Slot, rendering: Rendering<'_>) -> Result<Position, PushError> {
         let mut shown = slot.shown();
         let Shown { document, subscribers, .. } = &mut *shown;
         let statistics = &*slot.statistics;
@@ -699,29 +700,23 @@ impl Hub {
         }
         let fault = match rendering {
             Rendering::Fault(fault) if self.inner.options.development => Some(fault),
-            Rendering::Fault(_) | Rendering::None => return document.position().clone(),
+            Rendering::Fault(_) | Rendering::None => return Ok(document.position().clone()),
             Rendering::Same => None,
             Rendering::Tree(tree) => {
-                match document.update(&tree, Instant::now(), statistics) {
-                    Update::Same => {}
-                    Update::Frame(frame) => {
-                        let (number, version) = (document.number(), document.position().version);
-                        let overflows = |to: &&Subscriber| to.mailbox.frame(number, version, &frame);
-                        statistics.resyncs_slow.add(subscribers.iter().filter(overflows).count());
-                        statistics.deliveries.add(subscribers.len());
-                    }
-                    Update::Restart => {
-                        subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number()));
-                        statistics.resyncs_restart.add(subscribers.len());
-                    }
-                }
+                let update = document.update(&tree, Instant::now(), statistics);
+                hand_out(update, document, subscribers, statistics);
+                None
+            }
+            Rendering::Change(change) => {
+                let update = document.change(change, Instant::now(), statistics)?;
+                hand_out(update, document, subscribers, statistics);
                 None
             }
         };
         if let Some(frame) = document.set_fault(fault) {
             subscribers.iter().for_each(|to| to.mailbox.answer(frame.clone()));
         }
-        document.position().clone()
+        Ok(document.position().clone())
     }
 
     fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
@@ -809,4 +804,21 @@ fn epoch() -> Arc<str> {
     let random = RandomState::new().hash_one(0_u8);
     let digit = |idx: u32| char::from(DIGITS[(random >> (5 * idx)) as usize % DIGITS.len()]);
     (0..8).map(digit).collect::<String>().into()
+}
+
+/// Puts what an update made into the mailboxes of all subscribers.
+fn hand_out(update: Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
+    match update {
+        Update::Same => {}
+        Update::Frame(frame) => {
+            let (number, version) = (document.number(), document.position().version);
+            let overflows = |to: &&Subscriber| to.mailbox.frame(number, version, &frame);
+            statistics.resyncs_slow.add(subscribers.iter().filter(overflows).count());
+            statistics.deliveries.add(subscribers.len());
+        }
+        Update::Restart => {
+            subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number()));
+            statistics.resyncs_restart.add(subscribers.len());
+        }
+    }
 }

@@ -42,6 +42,7 @@ mod call; // what handlers want besides
 mod declared; // views without Rust code
 mod edit; // state by key, merge and patch
 mod source; // one face for all kinds of views
+mod engine; // the templates, compiled once
 mod turn; // many inputs, one rendering
 mod document; // the tree and its numbered updates
 mod compose; // many updates as one

@@ -19,13 +19,13 @@ pub(crate) struct Memo(Mutex<Kept>);
 /// The newest are first.
 #[derive(Debug, Default)]
 struct Kept {
-    renderings: VecDeque<(String, Rendered)>,
+    renderings: VecDeque<(String, Whole)>,
     steps: VecDeque<(Arc<Tree>, Arc<Tree>, Step)>,
 }
 
 /// The text and the tree of a state.
 #[derive(Clone, Debug)]
-pub(crate) struct Rendered {
+pub(crate) struct Whole {
     pub(crate) html: Arc<str>,
     pub(crate) tree: Arc<Tree>,
 }
@@ -40,12 +40,12 @@ pub(crate) struct Step {
 }
 
 impl Memo {
-    pub(crate) fn rendering(&self, state: &str) -> Option<Rendered> {
+    pub(crate) fn rendering(&self, state: &str) -> Option<Whole> {
         let kept = self.kept();
         kept.renderings.iter().find(|(known, _)| known == state).map(|(_, rendered)| rendered.clone())
     }
 
-    pub(crate) fn keep_rendering(&self, state: String, rendered: Rendered) {
+    pub(crate) fn keep_rendering(&self, state: String, rendered: Whole) {
         let mut kept = self.kept();
         kept.renderings.push_front((state, rendered));
         kept.renderings.truncate(MAX_KEPT);

@@ -6,7 +6,8 @@
 use crate::call::{Effects, Sender};
 use crate::error::PushError;
 use crate::push::Change;
-use domcast_template::Templates;
+use domcast_template::{State, StateError, Templates};
+use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,9 +26,41 @@ pub(crate) trait Source: Send {
     /// Renders the HTML.
     fn render(&self, templates: &Templates) -> Result<String, PushError>;
 
+    /// Returns the template that renders it and what the template reads; `None` if it is rendered elsewhere.
+    fn templated(&self) -> Option<Templated<'_>> {
+        None
+    }
+
     /// Returns the state as text: sources of one view whose texts are equal render the same. `None` if that is not known.
     fn state_text(&self) -> Option<String> {
         None
+    }
+}
+
+/// A template by name, and the state that it is rendered over.
+pub(crate) struct Templated<'a> {
+    pub(crate) template: &'a str,
+    state: Box<MakeState<'a>>,
+}
+
+type MakeState<'a> = dyn Fn(Option<&State>) -> Result<State, StateError> + 'a;
+
+impl<'a> Templated<'a> {
+    pub(crate) fn new(template: &'a str, data: &'a impl Serialize) -> Templated<'a> {
+        let state = move |old: Option<&State>| match old {
+            Some(old) => old.renewed(data),
+            None => State::new(data),
+        };
+        Templated { template, state: Box::new(state) }
+    }
+
+    /// Returns the state; what is equal in the state before is shared with it.
+    pub(crate) fn state(&self, view: &str, old: Option<&State>) -> Result<State, PushError> {
+        let bad = |reason: String| PushError::BadState { view: view.into(), reason };
+        match guarded(|| (self.state)(old)) {
+            Ok(state) => state.map_err(|error| bad(error.to_string())),
+            Err(reason) => Err(bad(format!("a panic: {reason}"))),
+        }
     }
 }
 

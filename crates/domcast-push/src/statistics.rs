@@ -48,7 +48,10 @@ pub struct ViewStatistics {
     pub renders: Counter,
     /// Renderings that failed.
     pub render_failures: Counter,
-    /// Comparisons of an old tree with a new one.
+    /// Renderings that were parsed and compared as a whole, because they were posted, or because the template says more than
+    /// the parts of it that changed can tell (`domcast explain` says what).
+    pub wholes: Counter,
+    /// Searches for the patches of a change.
     pub diffs: Counter,
     /// Updates: patch lists that were encoded, each once for all subscribers.
     pub updates: Counter,

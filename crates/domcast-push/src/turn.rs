@@ -5,28 +5,41 @@
 //! succeeds it takes the place of the source. If the rendering fails and several inputs share the blame, the turn is
 //! undone and each input gets a turn of its own, so that one bad push does not take the others down.
 //!
+//! A view with a template of its own keeps a document of it: the template runs here, only where it reads what changed, and the tree
+//! that the caller keeps is changed at the cost of that. Private views share whole renderings instead, and posted HTML is
+//! parsed and compared.
+//!
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
 use crate::call::{Effects, Sender};
 use crate::document::Fault;
+use crate::engine::Engine;
 use crate::error::PushError;
-use crate::memo::{Memo, Rendered};
+use crate::memo::{Memo, Whole};
 use crate::position::Position;
 use crate::push::Change;
-use crate::source::{Changed, Source};
+use crate::source::{Changed, Source, Templated, guarded};
 use crate::statistics::ViewStatistics;
-use domcast_diff::Tree;
+use domcast_diff::{Patches, Tree};
+use domcast_document::{DocumentError, Evaluated, TemplateDocument};
 use domcast_parser::parse_fragment;
-use domcast_template::Templates;
+use domcast_template::{Changes, Templates};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A source and the text that it was last rendered to.
+/// A source and what it was last rendered to.
 pub(crate) struct Live {
-    view: Arc<str>,
     source: Box<dyn Source>,
+    renderer: Renderer,
+}
+
+struct Renderer {
+    view: Arc<str>,
+    /// The text of the plain pipeline.
     html: Arc<str>,
+    /// The template's document, but for its tree, which is where everybody sees it.
+    document: Option<TemplateDocument>,
     memo: Option<Arc<Memo>>,
     statistics: Arc<ViewStatistics>,
 }
@@ -56,16 +69,30 @@ impl Input {
 }
 
 /// What one rendering came to.
-#[derive(Debug)]
-pub(crate) enum Rendering {
+pub(crate) enum Rendering<'a> {
     /// Nothing was rendered: nothing visible changed.
     None,
     /// The same text as before: not even parsed.
     Same,
     /// Another text, as a tree.
     Tree(Arc<Tree>),
+    /// What changes the tree, and says how.
+    Change(&'a mut ChangeTree<'a>),
     /// An error; the page stays as it is.
     Fault(Fault),
+}
+
+pub(crate) type ChangeTree<'a> = dyn FnMut(&mut Tree) -> Result<Patches, PushError> + 'a;
+
+/// What a source was rendered to, before anybody sees it.
+enum Rendered {
+    Same,
+    /// Of the plain pipeline.
+    Whole(Whole),
+    /// Of the template's document.
+    Evaluated(Evaluated),
+    /// The document of another template, or of one that changed.
+    Another(Box<TemplateDocument>),
 }
 
 /// What an input did: where its document stands, and what its handler wants besides.
@@ -94,18 +121,25 @@ impl Live {
         view: Arc<str>,
         source: Box<dyn Source>,
         memo: Option<Arc<Memo>>,
-        templates: &Templates,
+        engine: &Engine,
         statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Arc<Tree>, PushError>) {
-        let mut live = Live { view, source, html: "".into(), memo, statistics };
-        let tree = live.rendered(&*live.source, templates).map(|rendered| match rendered {
-            Some(rendered) => {
-                live.html = rendered.html;
-                rendered.tree
+        let mut renderer = Renderer { view, html: "".into(), document: None, memo, statistics };
+        let tree = renderer.render(&*source, engine).map(|rendered| match rendered {
+            Rendered::Whole(whole) => {
+                renderer.html = whole.html;
+                whole.tree
             }
-            None => Arc::default(),
+            Rendered::Another(mut document) => {
+                let mut tree = Tree::new();
+                document.swap_tree(&mut tree);
+                renderer.document = Some(*document);
+                Arc::new(tree)
+            }
+            Rendered::Same => Arc::default(),
+            Rendered::Evaluated(_) => unreachable!("there was no document to evaluate"),
         });
-        (live, tree)
+        (Live { source, renderer }, tree)
     }
 
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
@@ -118,34 +152,34 @@ impl Live {
     pub(crate) fn turn(
         &mut self,
         inputs: &[Input],
-        templates: &Templates,
-        show: &mut dyn FnMut(Rendering) -> Position,
+        engine: &Engine,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Vec<Result<Done, PushError>> {
-        let trial = self.apply(inputs, templates);
+        let trial = self.apply(inputs, &engine.templates);
         if trial.outcomes.iter().all(Result::is_err) {
             return trial.outcomes.into_iter().filter_map(Result::err).map(Err).collect();
         }
-        let rendering = match trial.needs_render() {
-            true => self.render(trial.source, templates),
+        let shown = match trial.needs_render() {
+            true => self.render(trial.source, engine, show),
             false => {
                 self.source =
                     trial.source.unwrap_or_else(|| unreachable!("an input that needs no rendering is a change"));
-                Ok(Rendering::None)
+                show(Rendering::None)
             }
         };
-        let error = match rendering {
-            Ok(rendering) => {
-                let position = show(rendering);
+        let error = match shown {
+            Ok(position) => {
                 let done = |effects| Done { position: position.clone(), effects };
                 return trial.outcomes.into_iter().map(|outcome| outcome.map(done)).collect();
             }
             Err(error) => error,
         };
         if let [_] = inputs {
-            show(Rendering::Fault(fault(&error)));
+            // A fault is only told.
+            _ = show(Rendering::Fault(fault(&error)));
             return vec![Err(error)];
         }
-        let alone = |input| self.turn(std::slice::from_ref(input), templates, show);
+        let alone = |input| self.turn(std::slice::from_ref(input), engine, show);
         inputs.iter().flat_map(alone).collect()
     }
 
@@ -205,25 +239,107 @@ impl Live {
         }
     }
 
-    fn render(&mut self, source: Option<Box<dyn Source>>, templates: &Templates) -> Result<Rendering, PushError> {
-        let rendering = match self.rendered(source.as_deref().unwrap_or(&*self.source), templates)? {
-            None => Rendering::Same,
-            Some(rendered) => {
-                self.html = rendered.html;
-                Rendering::Tree(rendered.tree)
-            }
-        };
+    /// Renders the source, or what is to take its place, and shows it. An error leaves everything as it was.
+    fn render(
+        &mut self,
+        source: Option<Box<dyn Source>>,
+        engine: &Engine,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
+    ) -> Result<Position, PushError> {
+        let position = self.renderer.show(source.as_deref().unwrap_or(&*self.source), engine, show)?;
         if let Some(source) = source {
             self.source = source;
         }
-        Ok(rendering)
+        Ok(position)
+    }
+}
+
+impl Renderer {
+    /// Renders a source and shows it. An error leaves everything as it was.
+    fn show(
+        &mut self,
+        source: &dyn Source,
+        engine: &Engine,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
+    ) -> Result<Position, PushError> {
+        match self.render(source, engine)? {
+            Rendered::Same => show(Rendering::Same),
+            Rendered::Whole(whole) => {
+                self.html = whole.html;
+                show(Rendering::Tree(whole.tree))
+            }
+            Rendered::Evaluated(evaluated) => {
+                let document = self.document.as_mut().expect("it was evaluated");
+                let (view, statistics, mut evaluated) = (&self.view, &self.statistics, Some(evaluated));
+                show(Rendering::Change(&mut |tree| {
+                    let Some(evaluated) = evaluated.take() else { return Ok(Patches::default()) };
+                    document.swap_tree(tree);
+                    let update = document.finish(evaluated);
+                    document.swap_tree(tree);
+                    let update = update.map_err(|error| failed(view, error))?;
+                    statistics.wholes.add(usize::from(update.trace.whole.is_some()));
+                    Ok(update.patches)
+                }))
+            }
+            Rendered::Another(mut document) => {
+                self.statistics.wholes.add(1);
+                let position = show(Rendering::Change(&mut |tree| {
+                    let update = document.take_over(std::mem::take(tree));
+                    document.swap_tree(tree);
+                    Ok(update.patches)
+                }))?;
+                self.document = Some(*document);
+                Ok(position)
+            }
+        }
     }
 
-    /// Renders and parses a source, or finds what another document of the view came to; `None` is the text as it was.
-    fn rendered(&self, source: &dyn Source, templates: &Templates) -> Result<Option<Rendered>, PushError> {
+    /// Renders a source, as far as it needs to be.
+    fn render(&mut self, source: &dyn Source, engine: &Engine) -> Result<Rendered, PushError> {
+        match source.templated().filter(|_| self.memo.is_none()) {
+            Some(templated) => self.evaluate(&templated, engine),
+            None => Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole)),
+        }
+    }
+
+    /// Runs the template where it reads what changed.
+    fn evaluate(&mut self, templated: &Templated<'_>, engine: &Engine) -> Result<Rendered, PushError> {
+        let statistics = Arc::clone(&self.statistics);
+        statistics.renders.add(1);
+        let view = Arc::clone(&self.view);
+        let is_current = |document: &&mut TemplateDocument| document.template().is_current(&engine.templates);
+        let rendered = statistics.time(
+            |statistics| &statistics.render_time,
+            || {
+                if let Some(document) = self.document.as_mut().filter(is_current) {
+                    let state = templated.state(&view, Some(document.state()))?;
+                    // What a panic leaves of it is of no use.
+                    return match guarded(|| document.evaluate(state, &Changes::Unknown)) {
+                        Ok(Ok(evaluated)) if evaluated.is_same() => Ok(Rendered::Same),
+                        Ok(Ok(evaluated)) => Ok(Rendered::Evaluated(evaluated)),
+                        Ok(Err(error)) => Err(failed(&view, error)),
+                        Err(reason) => {
+                            self.document = None;
+                            Err(PushError::RenderPanicked { view: view.to_string(), reason })
+                        }
+                    };
+                }
+                let state = templated.state(&view, None)?;
+                match guarded(|| TemplateDocument::new(&engine.template(templated.template)?, state)) {
+                    Ok(Ok(document)) => Ok(Rendered::Another(Box::new(document))),
+                    Ok(Err(error)) => Err(failed(&view, error)),
+                    Err(reason) => Err(PushError::RenderPanicked { view: view.to_string(), reason }),
+                }
+            },
+        );
+        rendered.inspect_err(|_| statistics.render_failures.add(1))
+    }
+
+    /// Renders and parses a source as a whole, or finds what another document of the view came to; `None` is the text as it was.
+    fn render_whole(&self, source: &dyn Source, templates: &Templates) -> Result<Option<Whole>, PushError> {
         let memo = self.memo.as_ref().and_then(|memo| Some((memo, source.state_text()?)));
-        if let Some(rendered) = memo.as_ref().and_then(|(memo, state)| memo.rendering(state)) {
-            return Ok(Some(rendered).filter(|rendered| rendered.html != self.html));
+        if let Some(whole) = memo.as_ref().and_then(|(memo, state)| memo.rendering(state)) {
+            return Ok(Some(whole).filter(|whole| whole.html != self.html));
         }
         let statistics = &*self.statistics;
         statistics.renders.add(1);
@@ -232,12 +348,21 @@ impl Live {
         if *html == *self.html {
             return Ok(None);
         }
+        statistics.wholes.add(1);
         let tree = statistics.time(|statistics| &statistics.parse_time, || parse(&self.view, &html))?;
-        let rendered = Rendered { tree: Arc::new(tree), html: html.into() };
+        let whole = Whole { tree: Arc::new(tree), html: html.into() };
         if let Some((memo, state)) = memo {
-            memo.keep_rendering(state, rendered.clone());
+            memo.keep_rendering(state, whole.clone());
         }
-        Ok(Some(rendered))
+        Ok(Some(whole))
+    }
+}
+
+fn failed(view: &str, error: DocumentError) -> PushError {
+    match error {
+        DocumentError::Template(error) => PushError::Template { view: view.into(), error: Box::new(error) },
+        DocumentError::Parse(error) => PushError::Html { view: view.into(), error },
+        error => PushError::BadState { view: view.into(), reason: error.to_string() },
     }
 }
 

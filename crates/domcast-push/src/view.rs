@@ -4,7 +4,7 @@ use crate::call::{Call, Sender};
 use crate::edit::{changed_keys, kind};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, Changed, HANDLE_TICK, Source, guarded};
+use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
 use domcast_template::Templates;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -288,6 +288,10 @@ impl<V: View> Source for RustView<V> {
                 self.with_state(state, &changes)
             }
         }
+    }
+
+    fn templated(&self) -> Option<Templated<'_>> {
+        Some(Templated::new(V::TEMPLATE, &self.view))
     }
 
     fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {

@@ -14,7 +14,7 @@ pub use update::{Edit, Edits};
 use crate::error::TemplateError;
 use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
-use crate::program::{Body, BodyId, Compiled, For, Program, Target};
+use crate::program::{Body, BodyId, Compiled, For, Part, Program, Target};
 use crate::state::State;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
@@ -36,6 +36,8 @@ pub struct Instance {
     added: Vec<FragmentId>,
     /// The values of the paths that are kept, in the order of the program's paths.
     seen: Vec<Seen>,
+    /// What it prints takes at most so many bytes.
+    most_bytes: usize,
 }
 
 /// What was at a path: a value, or how many steps of the way to it.
@@ -162,6 +164,17 @@ impl HoleValue {
         }
     }
 
+    fn most_bytes(&self) -> usize {
+        /// `'` is written as `&#x27;`.
+        const LONGEST: usize = 6;
+        match &self.state {
+            State::Text(text) if self.is_markup => text.len(),
+            State::Text(text) => LONGEST * text.len(),
+            State::Null | State::Bool(_) | State::Int(_) => 20,
+            _ => LONGEST * self.text().len(),
+        }
+    }
+
     fn is_same(&self, other: &HoleValue) -> bool {
         self.is_markup == other.is_markup && self.state.is_same(&other.state)
     }
@@ -211,8 +224,9 @@ impl Program {
             freed: Vec::new(),
             added: Vec::new(),
             seen: Vec::new(),
+            most_bytes: 0,
         };
-        let filled = instance.create(state);
+        let filled = instance.create(state).and_then(|()| instance.grow(instance.most_bytes_of(0)));
         filled.map_err(|Failed| self.error(state))?;
         Ok(instance)
     }
@@ -225,6 +239,11 @@ impl Program {
             // A function that fails now and then.
             Ok(_) => TemplateError::of_region(&sources.name),
         }
+    }
+
+    /// The most bytes that a rendering may have.
+    fn output_bytes(&self) -> usize {
+        self.cell.borrow_owner().templates.limits().output_bytes
     }
 
     pub(crate) fn scope<'a>(&'a self, state: &'a State) -> Scope<'a> {
@@ -294,6 +313,45 @@ impl Instance {
                 Slot::Html(text) => html.push_str(text),
             }
         }
+    }
+
+    /// Counts what may have been added to the output.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`]: the output exceeds [`Limits::output_bytes`](crate::Limits::output_bytes).
+    fn grow(&mut self, n_bytes: usize) -> Result<(), Failed> {
+        let limit_bytes = self.program.output_bytes();
+        self.most_bytes += n_bytes;
+        if self.most_bytes > limit_bytes {
+            let n_bytes = self.html().len();
+            if n_bytes > limit_bytes {
+                return Err(Failed);
+            }
+            self.most_bytes = n_bytes;
+        }
+        Ok(())
+    }
+
+    /// What a fragment prints takes at most so many bytes.
+    fn most_bytes_of(&self, fragment: FragmentId) -> usize {
+        let fragment = self.fragment(fragment);
+        let parts = &self.program.body(fragment.body).parts;
+        let of_slot = |(part, slot): (&Part, &Slot)| match slot {
+            Slot::Text => match &part.kind {
+                PartKind::Text(text) => text.len(),
+                _ => 0,
+            },
+            Slot::Hole(value) => value.most_bytes(),
+            Slot::Branch(Some((_, fragment))) => self.most_bytes_of(*fragment),
+            Slot::Branch(None) | Slot::Bound(_) => 0,
+            Slot::Items(items) => {
+                let fragments = items.items.iter().map(|item| item.fragment).chain(items.otherwise);
+                fragments.map(|fragment| self.most_bytes_of(fragment)).sum()
+            }
+            Slot::Html(text) => text.len(),
+        };
+        parts.iter().zip(&fragment.slots).map(of_slot).sum()
     }
 
     fn create(&mut self, state: &State) -> Result<(), Failed> {

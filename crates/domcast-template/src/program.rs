@@ -261,6 +261,11 @@ impl Program {
         &self.cell.borrow_owner().name
     }
 
+    /// Whether it is what these templates would compile now: neither were they read anew since, nor was their engine configured.
+    pub fn is_current(&self, templates: &Templates) -> bool {
+        Arc::ptr_eq(&self.cell.borrow_owner().environment, &templates.environment())
+    }
+
     /// All bodies; the first is the template. A body is named by exactly one part of one body.
     pub fn bodies(&self) -> &[Body] {
         &self.cell.borrow_dependent().bodies

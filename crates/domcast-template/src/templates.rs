@@ -144,6 +144,10 @@ impl Templates {
         self.shared.folder.as_deref()
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
     /// Renders a template over `state`, whose keys are the template's names.
     ///
     /// # Errors
@@ -208,7 +212,7 @@ impl Templates {
         checked.map_err(|error| TemplateError::expression(expression, error))
     }
 
-    fn environment(&self) -> Arc<Environment<'static>> {
+    pub(crate) fn environment(&self) -> Arc<Environment<'static>> {
         Arc::clone(&self.shared.environment.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

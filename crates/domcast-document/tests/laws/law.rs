@@ -37,7 +37,8 @@ pub(crate) fn follow(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> C
             Some(_) => Draw::new(numbers).change(&mut json, &mut state),
         };
         let html = templates.render("page.html", &state);
-        let context = || format!("{sources:#?}\nwas: {old_json}\nis: {json}\nchanges: {changes:?}\n{}", template.explain());
+        let context =
+            || format!("{sources:#?}\nwas: {old_json}\nis: {json}\nchanges: {changes:?}\n{}", template.explain());
         let Some((present, copy)) = &mut document else {
             match (TemplateDocument::new(&template, state.clone()), html) {
                 (Ok(new), Ok(html)) => {

@@ -18,8 +18,10 @@ const N_STEPS: usize = 20;
 
 #[test]
 fn an_updated_document_equals_a_new_one() {
-    let cases = std::env::var("PROPTEST_CASES").map_or(1_500, |cases| cases.parse().expect("PROPTEST_CASES is a number"));
-    let config = ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() };
+    let cases =
+        std::env::var("PROPTEST_CASES").map_or(1_500, |cases| cases.parse().expect("PROPTEST_CASES is a number"));
+    let config =
+        ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() };
     let numbers = (vec(any::<u16>(), 0..300), vec(any::<u16>(), 0..120), vec(vec(any::<u16>(), 0..24), N_STEPS));
     let total = Cell::new(law::Count::default());
     let tested = TestRunner::new(config).run(&numbers, |(template, state, history)| {

@@ -4,7 +4,12 @@ use crate::draw::Draw;
 
 /// Writes a template: elements that close, with parts anywhere in them, and now and then something odd.
 pub(crate) fn template(draw: &mut Draw<'_>) -> String {
-    let mut writer = Writer { draw, names: vec!["a", "b", "text", "flag", "user.name", "xs[0]", "rows[0].label"], out: String::new(), n_odd: 0 };
+    let mut writer = Writer {
+        draw,
+        names: vec!["a", "b", "text", "flag", "user.name", "xs[0]", "rows[0].label"],
+        out: String::new(),
+        n_odd: 0,
+    };
     writer.n_odd = if writer.draw.pick(&[0, 0, 0, 1]) == 1 { 1 } else { 0 };
     writer.content(Context::Flow, 4);
     writer.out
@@ -55,7 +60,8 @@ impl Writer<'_, '_> {
     fn leaf(&mut self, context: Context) {
         match context {
             Context::Flow | Context::Phrasing | Context::Svg => {
-                let text = self.draw.pick(&["", " ", "text ", "a &amp; b", "\n  ", "tail", "<!-- note -->", "&lt;x", "> "]);
+                let text =
+                    self.draw.pick(&["", " ", "text ", "a &amp; b", "\n  ", "tail", "<!-- note -->", "&lt;x", "> "]);
                 self.out.push_str(text);
                 self.hole();
             }
@@ -83,12 +89,30 @@ impl Writer<'_, '_> {
     fn element(&mut self, context: Context, depth: usize) {
         let (name, inner) = match context {
             Context::Flow => self.draw.pick(&[
-                ("div", Context::Flow), ("p", Context::Phrasing), ("ul", Context::List), ("table", Context::Table),
-                ("section", Context::Flow), ("b", Context::Phrasing), ("select", Context::Options), ("textarea", Context::Flow),
-                ("pre", Context::Phrasing), ("svg", Context::Svg), ("input", Context::Flow), ("span", Context::Phrasing),
-                ("h2", Context::Phrasing), ("form", Context::Flow), ("video", Context::Flow), ("a", Context::Phrasing),
+                ("div", Context::Flow),
+                ("p", Context::Phrasing),
+                ("ul", Context::List),
+                ("table", Context::Table),
+                ("section", Context::Flow),
+                ("b", Context::Phrasing),
+                ("select", Context::Options),
+                ("textarea", Context::Flow),
+                ("pre", Context::Phrasing),
+                ("svg", Context::Svg),
+                ("input", Context::Flow),
+                ("span", Context::Phrasing),
+                ("h2", Context::Phrasing),
+                ("form", Context::Flow),
+                ("video", Context::Flow),
+                ("a", Context::Phrasing),
             ]),
-            Context::Phrasing => self.draw.pick(&[("b", Context::Phrasing), ("span", Context::Phrasing), ("br", Context::Flow), ("i", Context::Phrasing), ("input", Context::Flow)]),
+            Context::Phrasing => self.draw.pick(&[
+                ("b", Context::Phrasing),
+                ("span", Context::Phrasing),
+                ("br", Context::Flow),
+                ("i", Context::Phrasing),
+                ("input", Context::Flow),
+            ]),
             Context::List => ("li", Context::Flow),
             Context::Table => self.draw.pick(&[("tbody", Context::Rows), ("thead", Context::Rows)]),
             Context::Rows => ("tr", Context::Cells),
@@ -204,14 +228,40 @@ impl Writer<'_, '_> {
         }
         self.n_odd -= 1;
         let odd = self.draw.pick(&[
-            "{{ text|safe }}", "{{ a|tojson }}", "<li>", "</b>", "&{{ a }};", "<{{ a }}", "<script>{{ a }}</script>", "<tr><td>{{ a }}",
-            "<p>{% if a %}</p>{% endif %}", "<!-- {{ a }} -->", "<table>{{ a }}</table>", "<table><tr><td>{{ a }}</table>",
-            "<i class=\"{{ a }}>", "<template>{{ a }}</template>", "<a{{ a }}>x</a>", "<pre>{% if a %}{% endif %}\n{{ text }}</pre>",
-            "{% autoescape false %}{{ text }}{% endautoescape %}", "<math><mi>{{ a }}</mi></math>", "&#{{ a }}", "{% if a %}<b>{% endif %}",
-            "<b {% if a %}>{% endif %}title=x>", "<b title=\"{% if a %}\"{% endif %}x\">", "<p>{{ a }}<div>{{ b }}</div>", "<xmp>{{ a }}</xmp>",
-            "<b class='{{ text|safe }}'>x</b>", "\r\n", "<p>{% for x in xs %}<p>{{ x }}{% endfor %}", "<textarea>{% if a %}x{% endif %}</textarea>",
-            "<option>{{ a }}", "<ul>{% for x in xs %}<li>{{ x }}{% endfor %}</ul>", "<select><option>{{ a }}<option>b</select>",
-            "{% macro m(x) %}<b>{{ x }}</b>{% endmacro %}{{ m(a) }}", "<b title={{ text }}/>x</b>", "<i a='1' a='{{ a }}'>x</i>",
+            "{{ text|safe }}",
+            "{{ a|tojson }}",
+            "<li>",
+            "</b>",
+            "&{{ a }};",
+            "<{{ a }}",
+            "<script>{{ a }}</script>",
+            "<tr><td>{{ a }}",
+            "<p>{% if a %}</p>{% endif %}",
+            "<!-- {{ a }} -->",
+            "<table>{{ a }}</table>",
+            "<table><tr><td>{{ a }}</table>",
+            "<i class=\"{{ a }}>",
+            "<template>{{ a }}</template>",
+            "<a{{ a }}>x</a>",
+            "<pre>{% if a %}{% endif %}\n{{ text }}</pre>",
+            "{% autoescape false %}{{ text }}{% endautoescape %}",
+            "<math><mi>{{ a }}</mi></math>",
+            "&#{{ a }}",
+            "{% if a %}<b>{% endif %}",
+            "<b {% if a %}>{% endif %}title=x>",
+            "<b title=\"{% if a %}\"{% endif %}x\">",
+            "<p>{{ a }}<div>{{ b }}</div>",
+            "<xmp>{{ a }}</xmp>",
+            "<b class='{{ text|safe }}'>x</b>",
+            "\r\n",
+            "<p>{% for x in xs %}<p>{{ x }}{% endfor %}",
+            "<textarea>{% if a %}x{% endif %}</textarea>",
+            "<option>{{ a }}",
+            "<ul>{% for x in xs %}<li>{{ x }}{% endfor %}</ul>",
+            "<select><option>{{ a }}<option>b</select>",
+            "{% macro m(x) %}<b>{{ x }}</b>{% endmacro %}{{ m(a) }}",
+            "<b title={{ text }}/>x</b>",
+            "<i a='1' a='{{ a }}'>x</i>",
         ]);
         self.out.push_str(odd);
         if self.draw.pick(&[true, false]) {

@@ -197,8 +197,11 @@ impl Instance {
                 pass.undo.push(Undo::Seen(id, std::mem::replace(&mut self.seen[id], value)));
             }
         }
-        if let Err(Failed) = self.visit(0, &mut pass) {
+        let most_bytes = self.most_bytes;
+        let visited = self.visit(0, &mut pass);
+        if visited.and_then(|()| self.grow(self.most_new_bytes(&pass.edits))).is_err() {
             self.undo(pass.undo);
+            self.most_bytes = most_bytes;
             return Err(program.error(state));
         }
         let Pass { edits, dropped, .. } = pass;
@@ -210,6 +213,24 @@ impl Instance {
         }
         self.freed.clone_from(&freed);
         Ok(Edits { edits, freed })
+    }
+
+    /// What edits bring prints at most so many bytes.
+    fn most_new_bytes(&self, edits: &[Edit]) -> usize {
+        let of_edit = |edit: &Edit| match *edit {
+            Edit::Hole { fragment, part } | Edit::Html { fragment, part } => {
+                match &self.fragments[fragment as usize].slots[part as usize] {
+                    Slot::Hole(value) => value.most_bytes(),
+                    Slot::Html(text) => text.len(),
+                    _ => 0,
+                }
+            }
+            Edit::Branch { new: Some(fragment), .. } | Edit::Insert { item: fragment, .. } => {
+                self.most_bytes_of(fragment)
+            }
+            Edit::Branch { new: None, .. } | Edit::Remove { .. } | Edit::Move { .. } => 0,
+        };
+        edits.iter().map(of_edit).sum()
     }
 
     fn undo(&mut self, undo: Vec<Undo>) {
