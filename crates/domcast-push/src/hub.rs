@@ -577,8 +577,11 @@ impl Hub {
     }
 
     /// Waits until an input is answered, and runs the turn if nobody else does.
-    async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
+    pub(crate) async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
         let slot = Arc::clone(&ticket.slot);
+        if slot.link.get().is_some() {
+            return poll_fn(|cx| ticket.poll_answer(cx)).await;
+        }
         loop {
             // No lock is held while time passes: whoever comes first when the queue opens runs the turn.
             let until_open = async {
@@ -605,6 +608,9 @@ impl Hub {
 
     fn wait_blocking(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
         let slot = Arc::clone(&ticket.slot);
+        if slot.link.get().is_some() {
+            return ticket.wait_blocking();
+        }
         let mut waited_until = None;
         loop {
             let opens_at = slot.opens_at();
@@ -664,7 +670,14 @@ impl Hub {
     }
 
     /// Begins a push of a handler.
-    fn push_on(&self, slot: &Arc<Slot>, input: &Input, push: HandlerPush, n_next: &mut usize, answer: &mut Answer) {
+    pub(crate) fn push_on(
+        &self,
+        slot: &Arc<Slot>,
+        input: &Input,
+        push: HandlerPush,
+        n_next: &mut usize,
+        answer: &mut Answer,
+    ) {
         let HandlerPush { push, is_for_others } = push;
         if matches!(input, Input::Change(_, Sender::Handler)) {
             let reason = format!("a handler that a handler's push calls cannot push on to `{}`", push.name());
@@ -682,7 +695,7 @@ impl Hub {
     }
 
     /// Runs user code.
-    fn run(&self, view: &str, turn: &mut dyn FnMut()) {
+    pub(crate) fn run(&self, view: &str, turn: &mut dyn FnMut()) {
         match self.inner.turn_runner.get() {
             Some(runner) => runner(view, turn),
             None => turn(),
@@ -718,13 +731,11 @@ impl Hub {
                 None
             }
         };
-        if let Some(frame) = document.set_fault(fault) {
-            subscribers.iter().for_each(|to| to.mailbox.answer(frame.clone()));
-        }
-        document.position().clone()
+        shown.tell_fault(fault);
+        shown.document.position().clone()
     }
 
-    fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
+    pub(crate) fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
         let old = std::mem::replace(&mut slot.shown().tick_interval, tick_interval);
         if old != tick_interval {
             self.inner.ticks_changed.notify_waiters();
@@ -804,7 +815,7 @@ fn secret_key() -> String {
 }
 
 /// Makes a name for a document's life that no other life of it has had: 40 random bits.
-fn epoch() -> Arc<str> {
+pub(crate) fn epoch() -> Arc<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijkmnpqrstuvwx";
     let random = RandomState::new().hash_one(0_u8);
     let digit = |idx: u32| char::from(DIGITS[(random >> (5 * idx)) as usize % DIGITS.len()]);

@@ -112,6 +112,19 @@ impl Live {
         self.source.tick_interval()
     }
 
+    /// Writes the source for another process.
+    pub(crate) fn saved(&self) -> Result<String, PushError> {
+        self.source.saved()
+    }
+
+    /// Goes on with the source that another process wrote; render it next.
+    pub(crate) fn restore(&mut self, saved: &str) -> Result<(), PushError> {
+        self.source = self.source.restored(saved)?;
+        // Not what any source renders to: the next rendering is compared with the document, not with a text.
+        self.html = "\0".into();
+        Ok(())
+    }
+
     /// Runs a turn: applies `inputs` and hands each rendering to `show`, which returns where the document then stands.
     ///
     /// The outcomes are in the order of the inputs. Whatever has an error changed nothing.
