@@ -2,7 +2,8 @@
 //!
 //! A refusal is JSON, `{"error": "..."}`, with a status that a script can act on: 401 no or another token, 403 another
 //! origin, 404 no such view, 413 too large, 415 not JSON, 400 not a push, 421 another host, 422 a push that does not fit its
-//! view, 429 too many, 500 a view that cannot be rendered.
+//! view, 429 too many, 500 a view that cannot be rendered, 503 too many pushes or documents wait. A push that waits for another server
+//! is taken and will be applied: 202 and `{"queued": "..."}`.
 
 use crate::access::check_sender;
 use crate::domcast::Domcast;
@@ -11,7 +12,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domcast_push::{Push, PushError, Receipt};
+use domcast_push::{ErrorClass, Push, PushError, Receipt};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -83,13 +84,12 @@ impl Refusal {
 
 impl From<PushError> for Refusal {
     fn from(error: PushError) -> Refusal {
-        let status = match error {
-            PushError::UnknownView { .. } => StatusCode::NOT_FOUND,
-            PushError::TooManyDocuments { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            PushError::Html { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            PushError::Template { .. } | PushError::RenderPanicked { .. } | PushError::Lost { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+        let status = match error.class() {
+            ErrorClass::Unknown => StatusCode::NOT_FOUND,
+            ErrorClass::Large => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorClass::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorClass::Queued => StatusCode::ACCEPTED,
+            ErrorClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Refusal(status, error.to_string())
@@ -99,7 +99,10 @@ impl From<PushError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refusal(status, error) = self;
-        let body = Json(json!({ "error": error }));
+        let body = Json(match status {
+            StatusCode::ACCEPTED => json!({ "queued": error }),
+            _ => json!({ "error": error }),
+        });
         match status {
             StatusCode::UNAUTHORIZED => (status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response(),
             StatusCode::TOO_MANY_REQUESTS => (status, [(header::RETRY_AFTER, "1")], body).into_response(),

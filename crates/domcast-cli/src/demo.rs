@@ -13,6 +13,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::routing::get;
 use domcast_axum::{Config, DeclaredView, Domcast, Edits, Hub, Options, Templates};
+use domcast_redis::RedisLayer;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     bind: SocketAddr,
+    /// A Redis over which several demos share their views, as redis://127.0.0.1
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// What a push must bring; needed where other machines reach the server
     #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -50,7 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         let token = args.token.as_deref();
         let listening = web::listen(args.bind, token).await?;
         let address = listening.address()?;
-        let domcast = Domcast::with_config(hub()?, Config { push: web::push_access(token), ..Config::default() });
+        let hub = hub()?;
+        if let Some(url) = &args.redis {
+            tokio::spawn(domcast_redis::join(&hub, RedisLayer::open(url)?));
+        }
+        let domcast = Domcast::with_config(hub, Config { push: web::push_access(token), ..Config::default() });
         let cards = cards(&Shell::new(address, token.is_some()));
         // The server does not need a reader of this.
         _ = output::line(&greeting(address, &cards));

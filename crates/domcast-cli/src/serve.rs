@@ -16,7 +16,7 @@ use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
-use domcast_push::ChannelLayer;
+use domcast_push::{ChannelLayer, ClusterOptions};
 use domcast_redis::RedisLayer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Where to listen [default: `bind` of domcast.toml, else 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     bind: Option<SocketAddr>,
+    /// The Redis over which servers share their views and anybody pushes [default: `redis` of domcast.toml, else none]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// What a push must bring; needed where other machines reach the server [default: `token` of domcast.toml]
     #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -84,12 +87,15 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         ..domcast_axum::Config::default()
     };
     let domcast = Domcast::with_config(hub, access);
-    if let Some((url, line)) = &config.redis {
-        let layer = Arc::new(RedisLayer::open(url).with_context(|| config.at(*line))?);
+    let redis = match (&args.redis, &config.redis) {
+        (Some(url), _) => Some(RedisLayer::open(url)?),
+        (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),
+        (None, None) => None,
+    };
+    if let Some(layer) = redis.map(Arc::new) {
         domcast.set_blocker("redis", Some("it was not reached yet".into()));
         tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
-        let hub = domcast.hub().clone();
-        tokio::spawn(async move { domcast_redis::follow(&hub, &layer).await });
+        tokio::spawn(domcast_redis::join_with(domcast.hub(), layer, ClusterOptions::default()));
     }
     let router = domcast.guard(pages::router(&domcast, &args.dir));
     // The server does not need a reader of this.

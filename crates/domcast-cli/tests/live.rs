@@ -1,5 +1,6 @@
 //! The servers and `domcast push` as a shell and an HTTP client see them. Every server listens on a free port of its own.
 
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -421,29 +422,34 @@ html = "panel.html"
     assert!(server.html("list").ends_with("<b>42</b></div>"));
 }
 
-#[test]
-fn pushes_through_redis_arrive() {
+/// Starts a Redis server; `None`, and a loud word about it, if there is none on this machine.
+fn redis() -> Option<(Killed, String)> {
     let port = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port().to_string();
     let args = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
     let Ok(redis) = Command::new("redis-server").args(args).stdout(Stdio::piped()).spawn() else {
         println!("LEFT OUT: `redis-server` is not installed, so a test of `domcast serve` did not run");
-        return;
+        return None;
     };
     let mut redis = Killed(redis);
     let lines = BufReader::new(redis.0.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut lines = lines.skip_while(|line| !line.contains("Ready to accept connections"));
     assert!(lines.next().is_some(), "redis-server starts");
     std::thread::spawn(move || lines.for_each(drop));
+    Some((redis, format!("redis://127.0.0.1:{port}")))
+}
 
-    let config = format!(
-        "redis = \"redis://127.0.0.1:{port}\"\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = {{ n = 1 }}\n"
-    );
+const LIST: &str = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = 1 }\n";
+
+#[test]
+fn pushes_through_redis_arrive() {
+    let Some((redis, url)) = redis() else { return };
+    let config = format!("redis = \"{url}\"\n{LIST}");
     let dir = folder("redis", &[("domcast.toml", &config)]);
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     // The server takes what is added from the moment on that it follows, which is soon.
     while !server.html("list").contains("<b>77</b>") {
         let push = r#"{"view": "list", "state": {"n": 77}}"#;
-        let added = Command::new("redis-cli").args(["-p", &port, "XADD", "domcast:pushes", "*", "push", push]).output();
+        let added = Command::new("redis-cli").args(["-u", &url, "XADD", "domcast:pushes", "*", "push", push]).output();
         assert!(added.unwrap().status.success());
     }
     let ready = || server.request("GET /readyz", &[], "");
@@ -492,6 +498,33 @@ fn only_the_hosts_of_the_server_are_answered() {
             assert_eq!(found, status, "{path} of {host}");
         }
     }
+}
+
+#[test]
+fn servers_over_redis_share_a_view_and_one_goes_on_when_the_other_is_killed() {
+    let Some((_redis, url)) = redis() else { return };
+    let dir = folder("cluster", &[("domcast.toml", LIST)]);
+    let serve = || Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT, "--redis", &url]);
+    let push = |server: &Server, n: i64| server.post(&json!({"view": "list", "state": {"n": n}}).to_string());
+    let at =
+        |server: &Server| server.html("list").split_once("dc-at=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let mut first = serve();
+    while push(&first, 2).0 != 200 {}
+    let second = serve();
+    while at(&second) != at(&first) {}
+    let (status, receipt) = push(&second, 3);
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    assert_eq!((status, format!("{}:{}", receipt["epoch"].as_str().unwrap(), receipt["version"])), (200, at(&second)));
+    first.process.kill().unwrap();
+    let (status, queued) = push(&second, 4);
+    assert_eq!(status, 202, "{queued}");
+    while !server_shows(&second, 4) {}
+    let version = receipt["version"].as_u64().unwrap() + 1;
+    assert_eq!(at(&second), format!("{}:{version}", receipt["epoch"].as_str().unwrap()));
+}
+
+fn server_shows(server: &Server, n: i64) -> bool {
+    server.html("list").contains(&format!("<b>{n}</b>"))
 }
 
 /// Kills a process when the test ends.

@@ -278,4 +278,16 @@ impl Source for DeclaredSource {
     fn render(&self, templates: &Templates) -> Result<String, PushError> {
         source::render(&self.name, &self.declared.template, &self.state, templates)
     }
+
+    fn saved(&self) -> Result<String, PushError> {
+        serde_json::to_string(&self.state).map_err(|error| source::not_saved(&self.name, &error))
+    }
+
+    /// A key that is declared since keeps its first value, so a new version of a server can go on with the state of an old one.
+    fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError> {
+        let mut state: Map<String, Value> =
+            serde_json::from_str(saved).map_err(|error| source::not_saved(&self.name, &error))?;
+        state.retain(|key, _| self.declared.state.contains_key(key));
+        Ok(Box::new(self.with_state(state)?))
+    }
 }

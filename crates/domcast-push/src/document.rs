@@ -18,8 +18,8 @@ use crate::memo::{Memo, Step};
 use crate::position::Position;
 use crate::statistics::ViewStatistics;
 use bytes::Bytes;
-use domcast_diff::{Patch, Patches, Tree, apply, diff, escape_attribute};
-use serde::Serialize;
+use domcast_diff::{ApplyError, Patch, Patches, Tree, apply, diff, escape_attribute};
+use serde::{Deserialize, Serialize};
 use std::collections::{VecDeque, vec_deque};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Default for HistoryLimits {
 }
 
 /// Why a view cannot be rendered, as a page shows it in development.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
     pub(crate) message: String,
     pub(crate) template: Option<String>,
@@ -213,6 +213,43 @@ impl Document {
             memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
         }
         Some(step)
+    }
+
+    /// Takes an update that another process made; `text` is what `patches` was read from, and travels on as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`advance`](Self::advance).
+    pub(crate) fn follow(&mut self, patches: Patches, text: &str, now: Instant) -> Result<Bytes, ApplyError> {
+        self.advance(&patches)?;
+        let frame = frame::patches(self.number, self.position.version, text);
+        self.history.push(Kept { frame: frame.clone(), patches: Arc::new(patches), made_at: now });
+        Ok(frame)
+    }
+
+    /// Takes an update and keeps no history of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]: the patches do not fit. The tree may be half changed then.
+    pub(crate) fn advance(&mut self, patches: &Patches) -> Result<(), ApplyError> {
+        (self.container, self.snapshot) = (None, None);
+        self.composed.clear();
+        apply(Arc::make_mut(&mut self.tree), patches)?;
+        self.position.version += 1;
+        Ok(())
+    }
+
+    /// Begins anew somewhere else. Every subscriber needs a snapshot.
+    pub(crate) fn replace(&mut self, position: Position, tree: Arc<Tree>) {
+        (self.container, self.snapshot) = (None, None);
+        self.composed.clear();
+        (self.position, self.tree) = (position, tree);
+        self.history.clear();
+    }
+
+    pub(crate) fn tree(&self) -> &Arc<Tree> {
+        &self.tree
     }
 
     /// A tree that cannot be patched is replaced as a whole: with a new epoch no client takes it for the old one.

@@ -2,6 +2,7 @@
 
 use domcast_parser::ParseError;
 use domcast_template::TemplateError;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A push, an event, a tick or a registration that was refused; the view is as it was before.
@@ -143,6 +144,25 @@ pub enum PushError {
         /// The view.
         view: String,
     },
+    /// The push waits for the server that owns the view, which cannot be reached now. It will be applied; when, is not known.
+    Queued {
+        /// The view.
+        view: String,
+    },
+    /// The server that owns the view cannot be reached, and too many pushes wait for it already. This one was not applied.
+    Unavailable {
+        /// The view.
+        view: String,
+    },
+    /// The server that owns the view refused the push.
+    Elsewhere {
+        /// What kind of error it was there.
+        class: ErrorClass,
+        /// What it says.
+        message: String,
+        /// What it says to a browser outside development.
+        for_browser: String,
+    },
     /// A view of this name is registered already.
     NameTaken {
         /// The name.
@@ -171,7 +191,41 @@ pub enum PushError {
     },
 }
 
+/// What a sender can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// Name a view that exists.
+    Unknown,
+    /// Send less.
+    Large,
+    /// Send something that fits the view.
+    Unfit,
+    /// Have the view mended.
+    Broken,
+    /// Nothing: it was taken, and will be applied.
+    Queued,
+    /// Try again later.
+    Unavailable,
+}
+
 impl PushError {
+    /// What a sender can do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            PushError::UnknownView { .. } => ErrorClass::Unknown,
+            PushError::Html { .. } => ErrorClass::Large,
+            PushError::Template { .. } | PushError::RenderPanicked { .. } | PushError::Lost { .. } => {
+                ErrorClass::Broken
+            }
+            PushError::Queued { .. } => ErrorClass::Queued,
+            PushError::Unavailable { .. } | PushError::TooManyDocuments { .. } => ErrorClass::Unavailable,
+            PushError::Elsewhere { class, .. } => *class,
+            _ => ErrorClass::Unfit,
+        }
+    }
+
     /// The text for the browser whose event was refused.
     ///
     /// Outside development it names nothing and repeats nothing that a handler or template said: that may be secret.
@@ -182,6 +236,7 @@ impl PushError {
         let text = match self {
             PushError::UnknownHandler { .. } => "there is no such handler",
             PushError::BadPayload { .. } => "the payload does not fit the handler",
+            PushError::Elsewhere { for_browser, .. } => for_browser,
             _ => "the event could not be handled",
         };
         text.into()
@@ -238,6 +293,13 @@ impl fmt::Display for PushError {
                 )
             }
             PushError::Lost { view } => write!(f, "the push to view `{view}` was lost in a panic of the engine"),
+            PushError::Queued { view } => {
+                write!(f, "the push waits: the server that owns view `{view}` cannot be reached now")
+            }
+            PushError::Unavailable { view } => {
+                write!(f, "the server that owns view `{view}` cannot be reached, and too many pushes wait for it")
+            }
+            PushError::Elsewhere { message, .. } => f.write_str(message),
             PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),
             PushError::BadName { view } => {
                 write!(f, "`{}` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)", Shown(view))

@@ -22,6 +22,12 @@ pub(crate) fn composed(document: u32, version: u64, patches: &Patches, from: u64
     format!("[\"p\",{document},{version},{},{from}]", patches.to_json()).into()
 }
 
+/// Returns the patch list in a frame of [`patches`].
+pub(crate) fn text_of_patches(frame: &[u8]) -> Option<&str> {
+    let frame = std::str::from_utf8(frame).ok()?.strip_prefix("[\"p\",")?.strip_suffix(']')?;
+    frame.splitn(3, ',').nth(2)
+}
+
 pub(crate) fn snapshot(document: u32, position: &Position, tree: &Tree) -> Bytes {
     let next_id = tree.next_id().0;
     let ids: Vec<u32> = tree.numbering().into_iter().flat_map(|(first, count)| [first.0, count]).collect();

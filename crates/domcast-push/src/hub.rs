@@ -578,8 +578,11 @@ impl Hub {
     }
 
     /// Waits until an input is answered, and runs the turn if nobody else does.
-    async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
+    pub(crate) async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
         let slot = Arc::clone(&ticket.slot);
+        if slot.link.get().is_some() {
+            return poll_fn(|cx| ticket.poll_answer(cx)).await;
+        }
         loop {
             // No lock is held while time passes: whoever comes first when the queue opens runs the turn.
             let until_open = async {
@@ -606,6 +609,9 @@ impl Hub {
 
     fn wait_blocking(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
         let slot = Arc::clone(&ticket.slot);
+        if slot.link.get().is_some() {
+            return ticket.wait_blocking();
+        }
         let mut waited_until = None;
         loop {
             let opens_at = slot.opens_at();
@@ -637,7 +643,8 @@ impl Hub {
         let mut outcomes = Vec::new();
         let (began_at, mut is_rendered) = (Instant::now(), false);
         self.run(&slot.view, &mut || {
-            outcomes = live.turn(&inputs, &self.inner.engine, &mut |rendering| {
+            let at = slot.shown().document.position().clone();
+            outcomes = live.turn(&inputs, &self.inner.engine, &at, &mut |rendering| {
                 is_rendered |= !matches!(rendering, Rendering::None);
                 self.show(slot, rendering)
             });
@@ -665,7 +672,14 @@ impl Hub {
     }
 
     /// Begins a push of a handler.
-    fn push_on(&self, slot: &Arc<Slot>, input: &Input, push: HandlerPush, n_next: &mut usize, answer: &mut Answer) {
+    pub(crate) fn push_on(
+        &self,
+        slot: &Arc<Slot>,
+        input: &Input,
+        push: HandlerPush,
+        n_next: &mut usize,
+        answer: &mut Answer,
+    ) {
         let HandlerPush { push, is_for_others } = push;
         if matches!(input, Input::Change(_, Sender::Handler)) {
             let reason = format!("a handler that a handler's push calls cannot push on to `{}`", push.name());
@@ -683,7 +697,7 @@ impl Hub {
     }
 
     /// Runs user code.
-    fn run(&self, view: &str, turn: &mut dyn FnMut()) {
+    pub(crate) fn run(&self, view: &str, turn: &mut dyn FnMut()) {
         match self.inner.turn_runner.get() {
             Some(runner) => runner(view, turn),
             None => turn(),
@@ -713,13 +727,15 @@ impl Hub {
                 None
             }
         };
-        if let Some(frame) = document.set_fault(fault) {
-            subscribers.iter().for_each(|to| to.mailbox.answer(frame.clone()));
-        }
-        Ok(document.position().clone())
+        shown.tell_fault(fault);
+        Ok(shown.document.position().clone())
     }
 
-    fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
         let old = std::mem::replace(&mut slot.shown().tick_interval, tick_interval);
         if old != tick_interval {
             self.inner.ticks_changed.notify_waiters();
@@ -799,7 +815,7 @@ fn secret_key() -> String {
 }
 
 /// Makes a name for a document's life that no other life of it has had: 40 random bits.
-fn epoch() -> Arc<str> {
+pub(crate) fn epoch() -> Arc<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijkmnpqrstuvwx";
     let random = RandomState::new().hash_one(0_u8);
     let digit = |idx: u32| char::from(DIGITS[(random >> (5 * idx)) as usize % DIGITS.len()]);

@@ -57,19 +57,26 @@ mod hub; // the way in
 mod ticks; // what changes by itself
 mod statistics; // what happened, in numbers
 mod channel; // pushes from other processes
+mod ledger; // what servers keep together
+mod replica; // a view that one server renders and others show
+mod cluster; // who renders what
+mod memory; // channel layer and ledger of one process
 mod error; // why something was refused
 
 pub use audience::{Audience, Client};
 pub use call::Call;
-pub use channel::{BadCursor, ChannelLayer, Cursor, MemoryLayer, Message, Relayed, relay};
+pub use channel::{ChannelLayer, Cursor, Message};
+pub use cluster::{ClusterOptions, News, join};
 pub use declared::{DeclaredHandler, DeclaredTick, DeclaredView, Edits};
 pub use document::HistoryLimits;
 pub use domcast_template as template;
-pub use error::PushError;
+pub use error::{ErrorClass, PushError};
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
 pub use json_patch;
+pub use ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
 pub use mailbox::MailboxLimits;
+pub use memory::{BadCursor, MemoryLayer};
 pub use position::{BadPosition, Position};
 pub use push::{Change, Content, Push, Receipt};
 pub use session::{Gate, Handling, Refused, Session, Work};

@@ -8,17 +8,19 @@
 
 use crate::audience::{Audience, Tab};
 use crate::call::Sender;
-use crate::document::Document;
+use crate::cluster::Arrival;
+use crate::document::{Document, Fault};
 use crate::error::PushError;
 use crate::mailbox::Mailbox;
 use crate::push::Receipt;
+use crate::replica::Link;
 use crate::statistics::ViewStatistics;
 use crate::turn::{Input, Live};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -34,6 +36,8 @@ pub(crate) struct Slot {
     /// Whether a tick is under way.
     pub(crate) is_ticking: AtomicBool,
     pub(crate) statistics: Arc<ViewStatistics>,
+    /// Set once the view is shared with other servers, which then run its turns in one place.
+    pub(crate) link: OnceLock<Arc<Link>>,
 }
 
 /// The half of a slot that everybody sees.
@@ -69,8 +73,12 @@ struct Queue {
 pub(crate) struct Waiting {
     id: u64,
     pub(crate) input: Input,
-    pub(crate) answer: oneshot::Sender<Result<Answer, PushError>>,
+    pub(crate) answer: AnswerSender,
+    /// For an input that came through a ledger.
+    pub(crate) arrival: Option<Arrival>,
 }
+
+pub(crate) type AnswerSender = oneshot::Sender<Result<Answer, PushError>>;
 
 /// The right to an answer; dropping it withdraws what still waits.
 pub(crate) struct Ticket {
@@ -92,6 +100,7 @@ impl Slot {
             shown: Mutex::new(shown),
             is_ticking: AtomicBool::new(false),
             statistics,
+            link: OnceLock::new(),
         }
     }
 
@@ -104,12 +113,24 @@ impl Slot {
     /// Puts an input into the queue behind the first `idx`.
     pub(crate) fn insert(self: &Arc<Slot>, idx: usize, input: Input) -> Ticket {
         let (sender, answer) = oneshot::channel();
+        let id = self.put(idx, input, sender, None);
+        Ticket { slot: Arc::clone(self), id, answer, is_answered: false }
+    }
+
+    /// Puts an input that came through a ledger at the end of the queue. Nobody waits for its answer here.
+    pub(crate) fn arrive(&self, input: Input, arrival: Arrival) {
+        self.put(usize::MAX, input, oneshot::channel().0, Some(arrival));
+    }
+
+    fn put(&self, idx: usize, input: Input, answer: AnswerSender, arrival: Option<Arrival>) -> u64 {
         let mut queue = self.queue();
         let id = queue.next_id;
         queue.next_id += 1;
         let idx = idx.min(queue.waiting.len());
-        queue.waiting.insert(idx, Waiting { id, input, answer: sender });
-        Ticket { slot: Arc::clone(self), id, answer, is_answered: false }
+        queue.waiting.insert(idx, Waiting { id, input, answer, arrival });
+        drop(queue);
+        self.link.get().inspect(|link| link.wake());
+        id
     }
 
     /// Takes all that waits.
@@ -173,6 +194,13 @@ impl Slot {
 }
 
 impl Shown {
+    /// Sets or clears the fault and tells the subscribers, if it is news.
+    pub(crate) fn tell_fault(&mut self, fault: Option<Fault>) {
+        if let Some(frame) = self.document.set_fault(fault) {
+            self.subscribers.iter().for_each(|to| to.mailbox.answer(frame.clone()));
+        }
+    }
+
     /// Whether this is the document of somebody in the audience: of a private view, whose only viewer has it.
     pub(crate) fn is_for(&self, audience: &Audience) -> bool {
         let mut tabs = self.subscribers.iter().map(|subscriber| &*subscriber.tab.id);
@@ -192,6 +220,13 @@ impl Ticket {
         };
         self.is_answered = true;
         Some(answer)
+    }
+
+    /// Waits for the answer, and blocks the thread meanwhile.
+    pub(crate) fn wait_blocking(&mut self) -> Result<Answer, PushError> {
+        let answer = std::mem::replace(&mut self.answer, oneshot::channel().1).blocking_recv();
+        self.is_answered = true;
+        answer.unwrap_or_else(|_| Err(self.slot.lost()))
     }
 
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, PushError>> {

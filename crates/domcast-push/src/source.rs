@@ -35,6 +35,17 @@ pub(crate) trait Source: Send {
     fn state_text(&self) -> Option<String> {
         None
     }
+
+    /// Writes what changes of the source as JSON, for another process to go on with.
+    fn saved(&self) -> Result<String, PushError>;
+
+    /// Returns the source with what [`saved`](Self::saved) wrote in its place.
+    fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError>;
+}
+
+/// What is kept of a source is not one of this view.
+pub(crate) fn not_saved(view: &str, error: &serde_json::Error) -> PushError {
+    PushError::BadState { view: view.into(), reason: error.to_string() }
 }
 
 /// A template by name, and the state that it is rendered over.
@@ -102,6 +113,15 @@ impl Source for PostedHtml {
 
     fn render(&self, _: &Templates) -> Result<String, PushError> {
         Ok(self.html.clone())
+    }
+
+    fn saved(&self) -> Result<String, PushError> {
+        serde_json::to_string(&self.html).map_err(|error| not_saved(&self.view, &error))
+    }
+
+    fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError> {
+        let html = serde_json::from_str(saved).map_err(|error| not_saved(&self.view, &error))?;
+        Ok(Box::new(PostedHtml { view: Arc::clone(&self.view), html }))
     }
 }
 

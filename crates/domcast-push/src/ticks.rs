@@ -73,7 +73,11 @@ impl Hub {
     fn schedule(&self, slot: Arc<Slot>, now: Instant, due: Option<Instant>, spawn: &impl Fn(Tick)) -> Option<Instant> {
         let (view, interval) = {
             let shown = slot.shown();
-            let interval = shown.tick_interval.filter(|_| !shown.subscribers.is_empty());
+            let ticks_here = match slot.link.get() {
+                Some(link) => link.ticks_here(shown.subscribers.len()),
+                None => !shown.subscribers.is_empty(),
+            };
+            let interval = shown.tick_interval.filter(|_| ticks_here);
             (Arc::clone(shown.document.view()), interval?.max(MIN_INTERVAL))
         };
         let at = due.unwrap_or(now + interval);

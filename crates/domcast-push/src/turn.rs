@@ -40,6 +40,8 @@ struct Renderer {
     html: Arc<str>,
     /// The template's document, but for its tree, which is where everybody sees it.
     document: Option<TemplateDocument>,
+    /// Where the tree was left.
+    at: Option<Position>,
     memo: Option<Arc<Memo>>,
     statistics: Arc<ViewStatistics>,
 }
@@ -124,7 +126,7 @@ impl Live {
         engine: &Engine,
         statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Arc<Tree>, PushError>) {
-        let mut renderer = Renderer { view, html: "".into(), document: None, memo, statistics };
+        let mut renderer = Renderer { view, html: "".into(), document: None, at: None, memo, statistics };
         let tree = renderer.render(&*source, engine).map(|rendered| match rendered {
             Rendered::Whole(whole) => {
                 renderer.html = whole.html;
@@ -146,15 +148,32 @@ impl Live {
         self.source.tick_interval()
     }
 
-    /// Runs a turn: applies `inputs` and hands each rendering to `show`, which returns where the document then stands.
+    /// Writes the source for another process.
+    pub(crate) fn saved(&self) -> Result<String, PushError> {
+        self.source.saved()
+    }
+
+    /// Goes on with the source that another process wrote; render it next.
+    pub(crate) fn restore(&mut self, saved: &str) -> Result<(), PushError> {
+        self.source = self.source.restored(saved)?;
+        // Not what any source renders to: the next rendering is compared with the tree, not with what was rendered here.
+        self.renderer.html = "\0".into();
+        self.renderer.document = None;
+        Ok(())
+    }
+
+    /// Runs a turn: applies `inputs` and hands each rendering to `show`, which returns where the document then stands. `at` is
+    /// where it stands now.
     ///
     /// The outcomes are in the order of the inputs. Whatever has an error changed nothing.
     pub(crate) fn turn(
         &mut self,
         inputs: &[Input],
         engine: &Engine,
+        at: &Position,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Vec<Result<Done, PushError>> {
+        self.renderer.meet(at);
         let trial = self.apply(inputs, &engine.templates);
         if trial.outcomes.iter().all(Result::is_err) {
             return trial.outcomes.into_iter().filter_map(Result::err).map(Err).collect();
@@ -169,6 +188,7 @@ impl Live {
         };
         let error = match shown {
             Ok(position) => {
+                self.renderer.at = Some(position.clone());
                 let done = |effects| Done { position: position.clone(), effects };
                 return trial.outcomes.into_iter().map(|outcome| outcome.map(done)).collect();
             }
@@ -179,7 +199,14 @@ impl Live {
             _ = show(Rendering::Fault(fault(&error)));
             return vec![Err(error)];
         }
-        let alone = |input| self.turn(std::slice::from_ref(input), engine, show);
+        let mut at = at.clone();
+        let alone = |input| {
+            let outcomes = self.turn(std::slice::from_ref(input), engine, &at, show);
+            if let Some(left_at) = &self.renderer.at {
+                at.clone_from(left_at);
+            }
+            outcomes
+        };
         inputs.iter().flat_map(alone).collect()
     }
 
@@ -255,6 +282,13 @@ impl Live {
 }
 
 impl Renderer {
+    /// Drops what belongs to a tree that somebody else has changed or replaced since.
+    fn meet(&mut self, at: &Position) {
+        if self.at.as_ref().is_some_and(|left_at| left_at != at) {
+            self.document = None;
+        }
+    }
+
     /// Renders a source and shows it. An error leaves everything as it was.
     fn show(
         &mut self,

@@ -317,6 +317,18 @@ impl<V: View> Source for RustView<V> {
     fn state_text(&self) -> Option<String> {
         guarded(|| serde_json::to_string(&self.view)).ok()?.ok()
     }
+
+    fn saved(&self) -> Result<String, PushError> {
+        self.state().map(|state| Value::Object(state).to_string())
+    }
+
+    fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError> {
+        match guarded(|| serde_json::from_str(saved)) {
+            Ok(Ok(view)) => Ok(Box::new(self.with(view))),
+            Ok(Err(error)) => Err(source::not_saved(&self.name, &error)),
+            Err(panic) => Err(PushError::BadState { view: self.name.to_string(), reason: format!("a panic: {panic}") }),
+        }
+    }
 }
 
 pub(crate) fn takes_no_html(view: &str) -> PushError {

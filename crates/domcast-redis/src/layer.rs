@@ -1,17 +1,19 @@
 //! A Redis stream as a channel layer: `XADD` publishes, `XREAD` with a cursor receives.
 //!
-//! Two connections are made when they are first needed: one that waits in `XREAD`, and one for everything else. A
-//! connection that fails is dropped, and the next call makes another; when to call again is the caller's decision.
+//! Three connections are made when they are first needed: two that wait in `XREAD`, for pushes and for logs, and one for everything
+//! else, which many calls share. A connection that fails is dropped, and the next call makes another; when to call again is
+//! the caller's decision.
 
-use domcast_push::{ChannelLayer, Cursor, Message, Push};
+use domcast_push::{ChannelLayer, Cursor, Message, Origin, Push};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, ScriptInvocation, Value};
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// How long one `XREAD` waits for entries.
-const BLOCK: Duration = Duration::from_secs(5);
+pub(crate) const BLOCK: Duration = Duration::from_secs(5);
 /// How long Redis may take to answer, and to be reached.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most entries that are read at once.
@@ -24,9 +26,10 @@ pub struct RedisLayer {
     client: Client,
     stream: String,
     max_entries: usize,
-    // Held over an exchange: replies come in the order of the questions.
-    writer: Mutex<Option<MultiplexedConnection>>,
-    reader: Mutex<Option<MultiplexedConnection>>,
+    shared: Mutex<Option<MultiplexedConnection>>,
+    // Held while they wait: one reader each.
+    push_reader: Mutex<Option<MultiplexedConnection>>,
+    log_reader: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl RedisLayer {
@@ -46,27 +49,80 @@ impl RedisLayer {
         let client = url.into_connection_info().and_then(Client::open).map_err(wrong)?;
         let stream = RedisLayer::STREAM.into();
         let max_entries = RedisLayer::MAX_ENTRIES;
-        Ok(RedisLayer { client, stream, max_entries, writer: Mutex::default(), reader: Mutex::default() })
+        let (shared, push_reader, log_reader) = Default::default();
+        Ok(RedisLayer { client, stream, max_entries, shared, push_reader, log_reader })
     }
 
-    /// Uses another stream, which keeps about `max_entries`.
+    /// Uses another stream, which keeps about `max_entries`. The other keys begin with its name, without `:pushes` at its end.
     #[must_use]
     pub fn stream(mut self, stream: impl Into<String>, max_entries: usize) -> RedisLayer {
         (self.stream, self.max_entries) = (stream.into(), max_entries);
         self
     }
 
-    async fn ask<T: redis::FromRedisValue>(
+    pub(crate) fn stream_name(&self) -> &str {
+        &self.stream
+    }
+
+    /// What all other keys begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        self.stream.strip_suffix(":pushes").unwrap_or(&self.stream)
+    }
+
+    pub(crate) fn max_entries(&self) -> usize {
+        self.max_entries
+    }
+
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, RedisError> {
+        self.share(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    pub(crate) async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        self.share(async |mut connection| call.invoke_async(&mut connection).await).await
+    }
+
+    /// Reads entries of logs, for one reader at a time.
+    pub(crate) async fn wait_for_entries(&self, command: &redis::Cmd) -> Result<Value, RedisError> {
+        self.wait(&self.log_reader, command).await
+    }
+
+    /// Asks on the shared connection. Answers come in the order of the questions, and nobody waits for another's.
+    async fn share<T, F: Future<Output = redis::RedisResult<T>>>(
+        &self,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, RedisError> {
+        let answer = async {
+            let open = {
+                let mut shared = self.shared.lock().await;
+                match &*shared {
+                    Some(open) => open.clone(),
+                    None => shared.insert(self.connect(TIMEOUT).await?).clone(),
+                }
+            };
+            ask(open).await
+        };
+        let answer = tokio::time::timeout(2 * TIMEOUT, answer).await.unwrap_or_else(|_| Err(late()));
+        if let Err(error) = &answer {
+            let is_alive = error.code().is_some();
+            if !is_alive {
+                *self.shared.lock().await = None;
+            }
+        }
+        answer.map_err(|error| self.error(error))
+    }
+
+    /// Waits for an answer on a connection of its own, which is lost if the future is dropped.
+    async fn wait(
         &self,
         connection: &Mutex<Option<MultiplexedConnection>>,
         command: &redis::Cmd,
-        timeout: Duration,
-    ) -> Result<T, RedisError> {
+    ) -> Result<Value, RedisError> {
+        let timeout = BLOCK + TIMEOUT;
         let mut connection = connection.lock().await;
         let answer = async {
             let mut open = match connection.take() {
                 Some(open) => open,
-                None => self.client.get_multiplexed_async_connection_with_config(&config(timeout)).await?,
+                None => self.connect(timeout).await?,
             };
             let answer = command.query_async(&mut open).await?;
             *connection = Some(open);
@@ -74,14 +130,21 @@ impl RedisLayer {
         };
         // The error of a connection that is gone may not come: the reply's own timeout is not enough.
         let answer = tokio::time::timeout(timeout + TIMEOUT, answer).await;
-        let late = || redis::RedisError::from((redis::ErrorKind::Io, "no answer in time"));
         answer.unwrap_or_else(|_| Err(late())).map_err(|error| self.error(error))
+    }
+
+    async fn connect(&self, timeout: Duration) -> redis::RedisResult<MultiplexedConnection> {
+        self.client.get_multiplexed_async_connection_with_config(&config(timeout)).await
     }
 
     fn error(&self, error: redis::RedisError) -> RedisError {
         // The address without the password.
         RedisError { at: format!("redis at `{}`", self.client.get_connection_info().addr()), error }
     }
+}
+
+fn late() -> redis::RedisError {
+    redis::RedisError::from((redis::ErrorKind::Io, "no answer in time"))
 }
 
 fn config(timeout: Duration) -> AsyncConnectionConfig {
@@ -95,13 +158,13 @@ impl ChannelLayer for RedisLayer {
         let json = serde_json::to_string(push).expect("a push is JSON");
         let mut command = redis::cmd("XADD");
         command.arg(&self.stream).arg("MAXLEN").arg("~").arg(self.max_entries).arg("*").arg("push").arg(json);
-        self.ask(&self.writer, &command, TIMEOUT).await.map(Cursor)
+        self.ask(&command).await.map(Cursor)
     }
 
     async fn end(&self) -> Result<Cursor, RedisError> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.stream).arg("+").arg("-").arg("COUNT").arg(1);
-        let newest: Value = self.ask(&self.writer, &command, TIMEOUT).await?;
+        let newest: Value = self.ask(&command).await?;
         match items(&newest).first().map(items) {
             Some([Value::BulkString(id), ..]) => Ok(Cursor(String::from_utf8_lossy(id).into_owned())),
             // The stream is empty, or not there yet.
@@ -113,26 +176,26 @@ impl ChannelLayer for RedisLayer {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.stream).arg(&cursor.0);
-        let streams = self.ask(&self.reader, &command, BLOCK + TIMEOUT).await?;
-        Ok(messages(&streams))
+        let streams = self.wait(&self.push_reader, &command).await?;
+        Ok(items(&streams).iter().flat_map(|stream| items(stream).get(1)).flat_map(messages_of).collect())
     }
 }
 
-/// Reads `[[stream, [[id, [field, value, ...]], ...]]]`, or nil if there is nothing new.
+/// Reads `[[id, [field, value, ...]], ...]`.
 ///
 /// The library's own types refuse the whole reply if one field is not UTF-8, and nobody would get past that entry.
-fn messages(streams: &Value) -> Vec<Message> {
-    let entries = items(streams).iter().flat_map(|stream| items(stream).get(1)).flat_map(items);
+pub(crate) fn messages_of(entries: &Value) -> Vec<Message> {
     let message = |entry| match items(entry) {
         [Value::BulkString(id), fields] => {
-            Some(Message { cursor: Cursor(String::from_utf8_lossy(id).into_owned()), push: push(items(fields)) })
+            let (cursor, fields) = (Cursor(String::from_utf8_lossy(id).into_owned()), items(fields));
+            Some(Message { cursor, push: push(fields), origin: origin(fields) })
         }
         _ => None,
     };
-    entries.filter_map(message).collect()
+    items(entries).iter().filter_map(message).collect()
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     match value {
         Value::Array(items) => items,
         _ => &[],
@@ -140,14 +203,33 @@ fn items(value: &Value) -> &[Value] {
 }
 
 fn push(fields: &[Value]) -> Result<Push, String> {
-    let is_push = |field: &&[Value]| matches!(&field[0], Value::BulkString(name) if name == b"push");
-    match fields.chunks_exact(2).find(is_push) {
-        Some([_, Value::BulkString(json)]) if json.len() > MAX_PUSH_BYTES => {
+    match field(fields, b"push") {
+        Some(json) if json.len() > MAX_PUSH_BYTES => {
             Err(format!("push of {} bytes exceeds the limit of {MAX_PUSH_BYTES}", json.len()))
         }
-        Some([_, Value::BulkString(json)]) => serde_json::from_slice(json).map_err(|error| error.to_string()),
-        _ => Err("the entry has no field `push`".into()),
+        Some(json) => serde_json::from_slice(json).map_err(|error| error.to_string()),
+        None => Err("the entry has no field `push`".into()),
     }
+}
+
+fn origin(fields: &[Value]) -> Option<Origin> {
+    let request = String::from_utf8(field(fields, b"request")?.to_vec()).ok()?;
+    let browser = match field(fields, b"sender")? {
+        b"server" => None,
+        // Whoever cannot be read has the rights of a browser, and no name.
+        sender => {
+            let (tab, user, session) = serde_json::from_slice(sender).unwrap_or_default();
+            Some((tab, domcast_push::Client { user, session, ..Default::default() }))
+        }
+    };
+    Some(Origin { request, browser })
+}
+
+fn field<'a>(fields: &'a [Value], wanted: &[u8]) -> Option<&'a [u8]> {
+    fields.chunks_exact(2).find_map(|field| match field {
+        [Value::BulkString(name), Value::BulkString(value)] if name == wanted => Some(&**value),
+        _ => None,
+    })
 }
 
 impl fmt::Debug for RedisLayer {

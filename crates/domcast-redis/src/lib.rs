@@ -16,14 +16,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! And every server that runs [`follow`] reads them all, each with a cursor of its own, so a server that was cut off goes on
-//! where it stopped, and Redis may restart. (Redis Pub/Sub was refused: what is published while a
-//! subscriber is away is gone.) A server that starts begins at the end of the stream: its views begin anew, too.
+//! Servers that [`join`] share their views: each view is rendered by one of them at a time, its *owner*, and the others relay the
+//! patches that it commits. What that guarantees, and how, is told in [`domcast_push::Ledger`] and its kin; here is what only Redis
+//! needs. Every process reads with a cursor of its own, so a server that was cut off goes on where it stopped, and Redis may
+//! restart. (Redis Pub/Sub was refused: what is published while a subscriber is away is gone.) The first server of a cluster
+//! begins at the end of the stream, and those after it at what is kept.
 //!
-//! Redis is not trusted: an entry that is no push is logged and skipped.
+//! What Redis acknowledged it must keep: `appendonly yes`, and `appendfsync always` where the last second counts. A Redis that forgets
+//! gets all documents again from their owners, but pushes that no owner had read are gone.
+//!
+//! Who may write to Redis may push. Beyond that it is not trusted: what is no push, no step that fits, no kept state is logged and
+//! changes nothing.
 
-mod layer; // the stream
-mod follow; // from the stream into a hub
+mod layer; // the stream of pushes
+mod ledger; // what servers keep together
+mod join; // a hub among the servers
 
-pub use follow::{follow, follow_from};
+pub use join::{join, join_with};
 pub use layer::{RedisError, RedisLayer};

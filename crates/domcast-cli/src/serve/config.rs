@@ -6,7 +6,7 @@
 //! allowed_origins = ["https://a.org"]  # pages of other hosts that may connect
 //! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
 //! development = true                   # tell pages what is wrong; as a rule on a loopback address only
-//! redis = "redis://127.0.0.1"          # apply the pushes of this server's stream
+//! redis = "redis://127.0.0.1"          # share the views with the servers that use it
 //! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
 //!
 //! [limits]                             # sizes in bytes, durations as "10s"

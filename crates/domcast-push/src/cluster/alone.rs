@@ -1,0 +1,168 @@
+//! Alone: an owner that cannot reach the ledger, and the way back.
+//!
+//! What is pushed meanwhile is shown in an epoch of its own and noted, up to a bound. When the ledger is back, the document is committed as a
+//! whole if nobody else wrote; else what was noted is forwarded, like any push.
+
+use super::owner::Owned;
+use super::{Batch, ClusterOptions, Member, News};
+use crate::error::PushError;
+use crate::ledger::{Commit, Committed, Forwarded, Ledger, Standing};
+use crate::replica::{Replica, Turn};
+use crate::slot::Waiting;
+use crate::turn::Input;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::time::sleep;
+
+/// What was done alone, to be done again if it must be.
+#[derive(Default)]
+pub(super) struct Uncommitted {
+    pub(super) pushes: Vec<(Forwarded, usize)>,
+    pub(super) n_bytes: usize,
+}
+
+/// What an owner finds that comes back.
+enum Return {
+    Owner,
+    /// Another owns the view; this server's last commit is `n_own`.
+    Deposed {
+        n_own: u64,
+    },
+}
+
+impl<L: Ledger> Member<L> {
+    /// Goes on without the ledger until it is back. Returns whether this server is still the owner then.
+    pub(super) async fn go_alone(&self, replica: &Replica, owned: &mut Owned, batch: Batch, turn: Turn) -> bool {
+        (self.report)(News::Alone { view: Arc::clone(&replica.view) });
+        let mut n_tried = owned.n + 1;
+        let mut cursor = owned.cursor.clone();
+        cursor =
+            batch.askers.iter().rev().find_map(|(_, arrival)| Some(arrival.as_ref()?.cursor.clone())).unwrap_or(cursor);
+        let mut uncommitted = Uncommitted::default();
+        replica.renew_epoch();
+        let mut source = turn.source.clone();
+        self.note(&mut uncommitted, replica, &batch, &turn);
+        let mut replies = self.replies(replica, &batch, &turn);
+        self.answer_alone(replica, batch, turn);
+        // What was tried may have been written although nobody said so: its number, and how many pushes it had.
+        let mut tried = vec![(n_tried, uncommitted.pushes.len())];
+        let token = owned.token.clone();
+        loop {
+            let mut probe = pin!(async {
+                sleep(self.options.alone_after).await;
+                self.beat(replica, Some(&token), true, None).await
+            });
+            let standing = loop {
+                tokio::select! {
+                    () = replica.queued() => {}
+                    standing = &mut probe => break standing,
+                }
+                replica.open().await;
+                let (refused, taken) = uncommitted.divide(self.take(replica, owned.term), &self.options);
+                for waiting in refused {
+                    _ = waiting.answer.send(Err(PushError::Unavailable { view: replica.view.to_string() }));
+                }
+                if taken.is_empty() {
+                    continue;
+                }
+                let batch = Batch::new(taken);
+                let turn = match replica.turn(&batch.inputs).await {
+                    Ok(turn) => turn,
+                    Err(error) => {
+                        replica.roll_back();
+                        _ = replica.restore(&source).await;
+                        batch.askers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(error.clone()))));
+                        continue;
+                    }
+                };
+                for arrival in batch.askers.iter().filter_map(|(_, arrival)| arrival.as_ref()) {
+                    cursor = arrival.cursor.clone();
+                }
+                replica.show_own(0, &turn.step);
+                source.clone_from(&turn.source);
+                self.note(&mut uncommitted, replica, &batch, &turn);
+                replies.extend(self.replies(replica, &batch, &turn));
+                self.answer_alone(replica, batch, turn);
+            };
+            let Some(Standing { token, .. }) = standing else { continue };
+            // What was tried before may be written yet, and be read by some: this one comes after it in any case.
+            n_tried += 1;
+            let (n, entry) = (n_tried, replica.still(replies.clone()));
+            let (source, cursor, snapshot) = (source.clone(), cursor.clone(), Some(replica.snapshot()));
+            let commit = Commit { n, id: self.request(), entry, source, cursor, snapshot, is_install: true };
+            tried.push((n, uncommitted.pushes.len()));
+            match self.come_back(replica, owned, token, &commit).await {
+                Some(Return::Owner) => return true,
+                Some(Return::Deposed { n_own }) => {
+                    let written = tried.iter().find(|(n, _)| *n == n_own);
+                    self.resubmit(uncommitted, written.map_or(0, |(_, n_pushes)| *n_pushes));
+                    return false;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Tries to commit what was done alone, as a whole. `None`: the ledger is still away.
+    async fn come_back(
+        &self,
+        replica: &Replica,
+        owned: &mut Owned,
+        token: Option<String>,
+        commit: &Commit,
+    ) -> Option<Return> {
+        // Loaded after the beat: once the lease is another's, what was tried cannot be written any more.
+        let kept = self.try_once(self.ledger.load(&replica.view, &self.name)).await?;
+        let deposed = Return::Deposed { n_own: kept.as_ref().map_or(0, |kept| kept.n_own) };
+        let Some(token) = token else { return Some(deposed) };
+        let is_ours = kept.is_none_or(|kept| kept.n <= owned.n || kept.n_own == kept.n);
+        if !is_ours {
+            return Some(deposed);
+        }
+        owned.token = token;
+        match self.try_once(self.ledger.commit(&replica.view, &self.name, &owned.token, commit)).await? {
+            Committed::Done => {
+                owned.committed(commit);
+                replica.settle(commit.n);
+                Some(Return::Owner)
+            }
+            Committed::Deposed | Committed::Astray => Some(deposed),
+        }
+    }
+
+    fn note(&self, uncommitted: &mut Uncommitted, replica: &Replica, batch: &Batch, turn: &Turn) {
+        for ((input, (_, arrival)), outcome) in batch.inputs.iter().zip(&batch.askers).zip(&turn.outcomes) {
+            if let (Input::Change(change, sender), None, Ok(_)) = (input, arrival, outcome) {
+                let forwarded = self.forwarded(replica, (**change).clone(), sender);
+                let n_bytes = forwarded.n_bytes();
+                uncommitted.n_bytes += n_bytes;
+                uncommitted.pushes.push((forwarded, n_bytes));
+            }
+        }
+    }
+
+    /// Forwards what was done alone, but for the first `n_written` pushes.
+    fn resubmit(&self, mut uncommitted: Uncommitted, n_written: usize) {
+        let written = uncommitted.pushes.drain(..n_written);
+        uncommitted.n_bytes -= written.map(|(_, n_bytes)| n_bytes).sum::<usize>();
+        let mut outbox = self.outbox();
+        outbox.n_bytes += uncommitted.n_bytes;
+        outbox.waiting.extend(uncommitted.pushes);
+        drop(outbox);
+        self.outbox_filled.notify_one();
+    }
+}
+
+impl Uncommitted {
+    /// Divides inputs into those beyond the bound and those within.
+    fn divide(&self, waiting: Vec<Waiting>, options: &ClusterOptions) -> (Vec<Waiting>, Vec<Waiting>) {
+        let is_full = self.n_bytes >= options.n_waiting_bytes;
+        let mut room = options.n_waiting.saturating_sub(self.pushes.len());
+        waiting.into_iter().partition(|waiting| {
+            let is_push = matches!(waiting.input, Input::Change(..));
+            let is_beyond = is_push && (is_full || room == 0);
+            room = room.saturating_sub(usize::from(is_push));
+            is_beyond
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Asking: what is pushed to a server that does not own the view, and the answers.
+//!
+//! A push waits in the outbox until the ledger takes it, which it does once however often it is asked; the answer comes with the owner's step.
+
+use super::{Arrival, Batch, EVENT_PATIENCE, MAX_FORWARDED, Member, News};
+use crate::call::Sender;
+use crate::error::PushError;
+use crate::ledger::{Forwarded, Ledger, Origin};
+use crate::position::Position;
+use crate::push::{Change, Push, Receipt};
+use crate::replica::{Applied, Refused, Replica, Reply, Turn};
+use crate::slot::{Answer, AnswerSender};
+use crate::turn::{Done, Input};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::time::{Instant, sleep};
+
+pub(super) struct Asked {
+    pub(super) view: Arc<str>,
+    pub(super) answer: AnswerSender,
+    /// When to answer that it is queued.
+    pub(super) late: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub(super) waiting: VecDeque<(Forwarded, usize)>,
+    pub(super) n_bytes: usize,
+}
+
+impl<L: Ledger> Member<L> {
+    pub(super) fn forward_waiting(&self, replica: &Replica) {
+        let waiting = replica.take();
+        if !waiting.is_empty() {
+            self.hand_over(replica, Batch::new(waiting));
+        }
+    }
+
+    /// Forwards inputs that are no owner's any more. Those of the ledger are there still.
+    pub(super) fn hand_over(&self, replica: &Replica, batch: Batch) {
+        for (input, (answer, arrival)) in batch.inputs.into_iter().zip(batch.askers) {
+            match input {
+                _ if arrival.is_some() => {}
+                Input::Change(change, sender) => self.forward(replica, (*change).clone(), &sender, answer),
+                // Ticks and new templates are the owner's affair.
+                Input::Tick | Input::Render => {
+                    let receipt = self.receipt(replica, replica.position());
+                    _ = answer.send(Ok(Answer { receipt, follow_ups: Vec::new() }));
+                }
+            }
+        }
+    }
+
+    fn forward(&self, replica: &Replica, change: Change, sender: &Sender, answer: AnswerSender) {
+        let forwarded = self.forwarded(replica, change, sender);
+        let n_bytes = forwarded.n_bytes();
+        let mut outbox = self.outbox();
+        let is_full = outbox.waiting.len() >= self.options.n_waiting
+            || outbox.n_bytes + n_bytes > self.options.n_waiting_bytes && !outbox.waiting.is_empty();
+        if is_full {
+            _ = answer.send(Err(PushError::Unavailable { view: replica.view.to_string() }));
+            return;
+        }
+        // A page waits longer for the answer to its event: it has no use for half an answer.
+        let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
+        let late = Instant::now() + patience;
+        let asked = Asked { view: Arc::clone(&replica.view), answer, late };
+        self.asked().insert(forwarded.origin.request.clone(), asked);
+        outbox.n_bytes += n_bytes;
+        outbox.waiting.push_back((forwarded, n_bytes));
+        drop(outbox);
+        self.outbox_filled.notify_one();
+    }
+
+    pub(super) fn forwarded(&self, replica: &Replica, change: Change, sender: &Sender) -> Forwarded {
+        let browser = match sender {
+            Sender::Browser(tab) => Some((tab.id.to_string(), (*tab.client).clone())),
+            Sender::Push | Sender::Handler => None,
+        };
+        let origin = Origin { request: self.request(), browser };
+        Forwarded { push: Push::new(&*replica.view, change), origin }
+    }
+
+    /// Makes a name that nothing else has.
+    pub(super) fn request(&self) -> String {
+        format!("{}-{}", self.name, self.n_requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) async fn send_outbox(&self) {
+        loop {
+            let batch: Vec<Forwarded> =
+                self.outbox().waiting.iter().take(MAX_FORWARDED).map(|(forwarded, _)| forwarded.clone()).collect();
+            if batch.is_empty() {
+                self.outbox_filled.notified().await;
+                continue;
+            }
+            self.until_up(|| self.ledger.forward(&batch)).await;
+            let mut outbox = self.outbox();
+            let n_bytes: usize = outbox.waiting.drain(..batch.len()).map(|(_, n_bytes)| n_bytes).sum();
+            outbox.n_bytes -= n_bytes;
+        }
+    }
+
+    fn receipt(&self, replica: &Replica, position: Position) -> Receipt {
+        let subscribers = replica.n_subscribers_everywhere().max(replica.n_subscribers());
+        Receipt { position: Some(position), n_documents: 1, subscribers, ..Receipt::default() }
+    }
+
+    pub(super) fn answer_all(&self, replica: &Replica, batch: Batch, turn: Turn) {
+        let mut n_next = 0;
+        for ((input, (sender, arrival)), outcome) in batch.inputs.iter().zip(batch.askers).zip(turn.outcomes) {
+            let outcome = outcome.map(|Done { position, effects }| {
+                let receipt = Receipt { reply: effects.reply, ..self.receipt(replica, position) };
+                let mut answer = Answer { receipt, follow_ups: Vec::new() };
+                for push in effects.pushes {
+                    self.hub.push_on(&replica.slot, input, push, &mut n_next, &mut answer);
+                }
+                answer
+            });
+            match (arrival, outcome) {
+                (None, outcome) => _ = sender.send(outcome),
+                (Some(arrival), Err(error)) => (self.report)(News::Refused { cursor: arrival.cursor, error }),
+                // Nobody waits here for what the handler pushed on.
+                (Some(_), Ok(answer)) => {
+                    let hub = self.hub.clone();
+                    (self.spawn)(Box::pin(async move {
+                        for mut follow_up in answer.follow_ups {
+                            _ = hub.wait(&mut follow_up).await;
+                        }
+                    }));
+                }
+            }
+        }
+    }
+
+    /// As [`answer_all`](Self::answer_all), with the position of the epoch that this server is alone in.
+    pub(super) fn answer_alone(&self, replica: &Replica, batch: Batch, mut turn: Turn) {
+        let position = replica.position();
+        turn.outcomes.iter_mut().flatten().for_each(|done| done.position.clone_from(&position));
+        self.answer_all(replica, batch, turn);
+    }
+
+    pub(super) fn replies(&self, replica: &Replica, batch: &Batch, turn: &Turn) -> Vec<Reply> {
+        let reply = |((_, arrival), outcome): (&(AnswerSender, Option<Arrival>), &Result<Done, PushError>)| {
+            let to = arrival.as_ref()?.request.clone()?;
+            let outcome = match outcome {
+                Ok(Done { position, effects }) => {
+                    let Receipt { subscribers, .. } = self.receipt(replica, position.clone());
+                    Ok(Applied { at: position.to_string(), subscribers, reply: effects.reply.clone() })
+                }
+                Err(error) => Err(Refused {
+                    class: error.class(),
+                    message: error.to_string(),
+                    for_browser: error.for_browser(false),
+                }),
+            };
+            Some(Reply { to, outcome })
+        };
+        batch.askers.iter().zip(&turn.outcomes).filter_map(reply).collect()
+    }
+
+    /// Hands answers of an owner to those who wait for them here.
+    pub(super) fn answer(&self, replies: Vec<Reply>) {
+        for Reply { to, outcome } in replies {
+            let Some(asked) = self.asked().remove(&to) else { continue };
+            let outcome = match outcome {
+                Ok(applied) => match applied.at.parse() {
+                    Ok(position) => {
+                        let Applied { subscribers, reply, .. } = applied;
+                        let position = Some(position);
+                        let receipt = Receipt { position, n_documents: 1, subscribers, reply, ..Receipt::default() };
+                        Ok(Answer { receipt, follow_ups: Vec::new() })
+                    }
+                    Err(_) => Err(PushError::Queued { view: asked.view.to_string() }),
+                },
+                Err(Refused { class, message, for_browser }) => {
+                    Err(PushError::Elsewhere { class, message, for_browser })
+                }
+            };
+            // Who went away meanwhile does not want to know.
+            _ = asked.answer.send(outcome);
+        }
+    }
+
+    /// Answers pushes whose owner takes long that they are queued.
+    pub(super) async fn answer_late(&self) {
+        loop {
+            sleep(self.options.queued_after / 8).await;
+            let now = Instant::now();
+            let is_late = |asked: &mut Asked| asked.answer.is_closed() || asked.late <= now;
+            let late: Vec<Asked> = self.asked().extract_if(|_, asked| is_late(asked)).map(|(_, asked)| asked).collect();
+            for Asked { view, answer, .. } in late {
+                _ = answer.send(Err(PushError::Queued { view: view.to_string() }));
+            }
+        }
+    }
+}
+
+impl Forwarded {
+    /// About what it takes to keep it.
+    pub(super) fn n_bytes(&self) -> usize {
+        serde_json::to_string(&self.push).map_or(0, |text| text.len())
+    }
+}

@@ -1,0 +1,400 @@
+//! Owners: taking a view over, rendering it for all servers, and giving it up.
+//!
+//! A turn runs on the draft, its commit is awaited, and then it is shown and answered. What comes of a commit decides what is next: it is
+//! written, the view is another's, or the ledger is away and this server goes on [`alone`](super::alone).
+
+use super::reading::{Reading, Term};
+use super::{Batch, FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, MAX_LOG, MIN_LOG_BYTES, Member, News};
+use crate::channel::Cursor;
+use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Standing};
+use crate::replica::{self, Misfit, Replica};
+use crate::slot::Waiting;
+use crate::turn::Input;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// A view while this server owns it.
+pub(super) struct Owned {
+    pub(super) term: u64,
+    pub(super) token: String,
+    pub(super) n: u64,
+    pub(super) cursor: Cursor,
+    /// The source as it was last committed.
+    pub(super) source: Option<String>,
+    pub(super) is_install: bool,
+    /// Whether the ledger was away at the last beat.
+    pub(super) is_away: bool,
+    pub(super) log_n: u64,
+    pub(super) log_bytes: usize,
+    pub(super) snapshot_bytes: usize,
+}
+
+/// What a server remembers of the last time that it owned a view.
+pub(super) struct Last {
+    pub(super) n: u64,
+    pub(super) source: String,
+    pub(super) cursor: Cursor,
+}
+
+/// What came of taking over.
+pub(super) enum TakeOver {
+    Owned(Owned),
+    /// The ledger is away again.
+    Away,
+    /// Nothing can be read, and another server may have it in its memory.
+    Unread,
+}
+
+impl<L: Ledger> Member<L> {
+    pub(super) async fn keep(&self, replica: &Replica) {
+        let mut last = None;
+        let mut may_claim_at = Instant::now();
+        // How long to leave a view to others of which nothing is kept that could be read.
+        let mut patience = 3;
+        loop {
+            let token = self.stand_by(replica, may_claim_at).await;
+            let mut owned = match self.take_over(replica, token, &last, patience == 0).await {
+                TakeOver::Owned(owned) => owned,
+                TakeOver::Away => {
+                    sleep(FIRST_PAUSE).await;
+                    continue;
+                }
+                TakeOver::Unread => {
+                    patience -= 1;
+                    may_claim_at = Instant::now() + 2 * self.options.lease;
+                    continue;
+                }
+            };
+            patience = 3;
+            replica.set_owner(true);
+            self.roles_changed.notify_waiters();
+            (self.report)(News::Owns { view: Arc::clone(&replica.view), position: replica.position() });
+            self.own(replica, &mut owned).await;
+            replica.set_owner(false);
+            last = owned.source.take().map(|source| Last { n: owned.n, source, cursor: owned.cursor });
+            _ = self.reader.send(Reading::End(Arc::clone(&replica.view)));
+            self.roles_changed.notify_waiters();
+            (self.report)(News::Deposed { view: Arc::clone(&replica.view) });
+        }
+    }
+
+    /// Follows until a beat takes the lease, and returns its token.
+    async fn stand_by(&self, replica: &Replica, mut may_claim_at: Instant) -> String {
+        let mut next_beat = Duration::ZERO;
+        loop {
+            let (pause, claim_at) = (next_beat, may_claim_at);
+            let beat = pin!(async move {
+                sleep(pause).await;
+                self.beat(replica, None, Instant::now() >= claim_at, None).await
+            });
+            let standing = self.meanwhile(replica, beat, || self.forward_waiting(replica)).await;
+            match standing.map(|standing| standing.token) {
+                Some(Some(token)) => return token,
+                Some(None) => {}
+                // After an outage the owner before it goes first: it has the newest state.
+                None => may_claim_at = may_claim_at.max(Instant::now() + self.options.lease),
+            }
+            next_beat = self.options.lease / 3;
+        }
+    }
+
+    /// Awaits something, and takes care of inputs whenever there are some.
+    async fn meanwhile<T>(
+        &self,
+        replica: &Replica,
+        mut awaited: Pin<&mut impl Future<Output = T>>,
+        take_care: impl Fn(),
+    ) -> T {
+        loop {
+            take_care();
+            tokio::select! {
+                () = replica.queued() => {}
+                outcome = &mut awaited => return outcome,
+            }
+        }
+    }
+
+    /// Says that this server is there. `None`: the ledger is away.
+    pub(super) async fn beat(
+        &self,
+        replica: &Replica,
+        token: Option<&str>,
+        may_claim: bool,
+        read: Option<(u64, Cursor)>,
+    ) -> Option<Standing> {
+        let beat = Beat {
+            owner: self.name.clone(),
+            token: token.map(Into::into),
+            may_claim,
+            lease: self.options.lease,
+            n_subscribers: replica.n_subscribers(),
+            read,
+        };
+        let standing = self.try_once(self.ledger.beat(&replica.view, &beat)).await?;
+        replica.set_n_subscribers_everywhere(standing.n_subscribers);
+        Some(standing)
+    }
+
+    /// Becomes what the ledger keeps.
+    async fn take_over(&self, replica: &Replica, token: String, last: &Option<Last>, is_last_resort: bool) -> TakeOver {
+        let Some(start) = self.start.get() else { return TakeOver::Away };
+        let Some(kept) = self.try_once(self.ledger.load(&replica.view, &self.name)).await else {
+            return TakeOver::Away;
+        };
+        let n_shown = replica.n();
+        let mut owned = Owned {
+            term: self.n_requests.fetch_add(1, Ordering::Relaxed),
+            token,
+            n: last.as_ref().map_or(0, |last| last.n).max(n_shown),
+            cursor: start.clone(),
+            source: None,
+            is_install: true,
+            is_away: false,
+            log_n: 0,
+            log_bytes: 0,
+            snapshot_bytes: 0,
+        };
+        if let Some(kept) = kept {
+            owned.n = owned.n.max(kept.n);
+            let is_older = kept.n < n_shown;
+            if is_older {
+                // The ledger forgot commits, and the source after them was another server's.
+                replica.settle(0);
+            }
+            match self.become_kept(replica, &kept).await {
+                Ok(()) if is_older => {
+                    // Versions that were seen already must not come again with other content.
+                    replica.renew_epoch();
+                    (owned.n, owned.cursor) = (n_shown + FORGOTTEN, kept.cursor);
+                    return TakeOver::Owned(owned);
+                }
+                Ok(()) => {
+                    (owned.n, owned.cursor, owned.is_install) = (kept.n, kept.cursor, false);
+                    owned.log_n = kept.n - kept.snapshot_n;
+                    owned.log_bytes = kept.log.iter().map(|entry| entry.text.len()).sum();
+                    owned.snapshot_bytes = kept.snapshot.len();
+                    return TakeOver::Owned(owned);
+                }
+                Err(reason) => {
+                    (self.report)(News::Bad { place: format!("what is kept of view `{}`", replica.view), reason });
+                }
+            }
+        }
+        // Nothing can be read. Whoever owned the view last has its source, and installs it.
+        match last {
+            Some(last) if last.n == n_shown => match replica.restore(&last.source).await {
+                Ok(()) => TakeOver::Owned(Owned { cursor: last.cursor.clone(), ..owned }),
+                Err(_) => TakeOver::Unread,
+            },
+            _ if n_shown == 0 && owned.n == 0 || is_last_resort => TakeOver::Owned(owned),
+            _ => TakeOver::Unread,
+        }
+    }
+
+    async fn become_kept(&self, replica: &Replica, kept: &Kept) -> Result<(), String> {
+        let reason = |misfit| match misfit {
+            Misfit::Gap => "commits are missing".to_owned(),
+            Misfit::Bad(reason) => reason,
+        };
+        replica.reset(kept).map_err(reason)?;
+        kept.log.iter().for_each(|entry| self.answer(replica::replies(&entry.text)));
+        replica.restore(&kept.source).await.map_err(|error| error.to_string())
+    }
+
+    /// Renders the view for all servers until another does.
+    async fn own(&self, replica: &Replica, owned: &mut Owned) {
+        let (begun, mut has_begun) = oneshot::channel();
+        let term = Term { replica: replica.clone(), after: owned.cursor.clone(), number: owned.term };
+        _ = self.reader.send(Reading::Begin(term, begun));
+        let mut is_reading = false;
+        // What was restored is rendered here: with the same templates it is what is shown already.
+        let first = Batch { inputs: vec![Input::Render], askers: vec![(oneshot::channel().0, None)] };
+        if !self.run_turn(replica, owned, first).await {
+            return;
+        }
+        let mut beat_at = Instant::now() + self.options.lease / 3;
+        loop {
+            tokio::select! {
+                () = replica.queued() => {}
+                _ = &mut has_begun, if !is_reading => is_reading = true,
+                () = sleep_until(beat_at) => {}
+            }
+            replica.open().await;
+            // Read before the queue is: whatever of the view was read up to there is in this turn or an earlier one.
+            let read = self.read().clone();
+            let waiting = self.take(replica, owned.term);
+            let is_idle = waiting.is_empty();
+            if !is_idle && !self.run_turn(replica, owned, Batch::new(waiting)).await {
+                return;
+            }
+            if is_idle && is_reading {
+                owned.cursor =
+                    read.filter(|read| self.ledger.is_after(read, &owned.cursor)).unwrap_or(owned.cursor.clone());
+            }
+            if Instant::now() >= beat_at {
+                let read = Some((owned.n, owned.cursor.clone()));
+                let standing = self.beat(replica, Some(&owned.token), false, read).await;
+                owned.is_away = standing.is_none();
+                match standing {
+                    Some(Standing { token: Some(token), is_intact, .. }) if token == owned.token => {
+                        owned.is_install |= !is_intact;
+                        let repair = Batch { inputs: vec![Input::Render], askers: vec![(oneshot::channel().0, None)] };
+                        if !is_intact && !self.run_turn(replica, owned, repair).await {
+                            return;
+                        }
+                    }
+                    Some(_) if !self.reclaim(replica, owned, None).await => return,
+                    // What is away is waited for: the next turn finds out for how long.
+                    _ => {}
+                }
+                beat_at = Instant::now() + self.options.lease / 3;
+            }
+        }
+    }
+
+    /// Takes what waits for an owner of this term.
+    pub(super) fn take(&self, replica: &Replica, term: u64) -> Vec<Waiting> {
+        let mut waiting = replica.take();
+        waiting.retain(|waiting| waiting.arrival.as_ref().is_none_or(|arrival| arrival.term == term));
+        waiting
+    }
+
+    /// Runs a turn, commits it, shows it and answers. Returns whether this server is still the owner.
+    async fn run_turn(&self, replica: &Replica, owned: &mut Owned, batch: Batch) -> bool {
+        let arrivals = || batch.askers.iter().filter_map(|(_, arrival)| arrival.as_ref());
+        self.busy().insert(Arc::clone(&replica.view), (replica.clone(), owned.token.clone()));
+        let turn = replica.turn(&batch.inputs).await;
+        self.busy().remove(&replica.view);
+        let mut turn = match turn {
+            Ok(turn) => turn,
+            Err(error) => {
+                // Nobody could go on with this source, so it is given up, and nobody tries again.
+                replica.roll_back();
+                if let Some(source) = &owned.source {
+                    _ = replica.restore(source).await;
+                }
+                if let Some(arrival) = arrivals().next_back() {
+                    owned.cursor = arrival.cursor.clone();
+                }
+                batch.askers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(error.clone()))));
+                return true;
+            }
+        };
+        let is_news = turn.is_changed || arrivals().next().is_some() || turn.outcomes.iter().any(Result::is_ok);
+        if !is_news {
+            self.answer_all(replica, batch, turn);
+            return true;
+        }
+        turn.step.replies = self.replies(replica, &batch, &turn);
+        let cursor = arrivals().next_back().map_or(&owned.cursor, |arrival| &arrival.cursor).clone();
+        let entry = serde_json::to_string(&turn.step).expect("a step is JSON");
+        let is_log_long = owned.log_n >= MAX_LOG || owned.log_bytes > MIN_LOG_BYTES.max(owned.snapshot_bytes);
+        let is_install = owned.is_install;
+        let snapshot = (is_install || turn.is_restart || is_log_long).then(|| replica.snapshot());
+        let source = turn.source.clone();
+        let mut commit = Commit { n: owned.n + 1, id: self.request(), entry, source, cursor, snapshot, is_install };
+        match self.commit(replica, owned, &mut commit).await {
+            Some(true) => {
+                replica.show_own(commit.n, &turn.step);
+                self.answer(std::mem::take(&mut turn.step.replies));
+                self.answer_all(replica, batch, turn);
+                true
+            }
+            Some(false) => {
+                replica.roll_back();
+                self.hand_over(replica, batch);
+                false
+            }
+            None => self.go_alone(replica, owned, batch, turn).await,
+        }
+    }
+
+    /// Keeps the leases of views whose turns take long: their keepers cannot.
+    pub(super) async fn renew_leases(&self) {
+        loop {
+            sleep(self.options.lease / 3).await;
+            let busy: Vec<_> = self.busy().values().cloned().collect();
+            for (replica, token) in busy {
+                self.beat(&replica, Some(&token), false, None).await;
+            }
+        }
+    }
+
+    /// Writes a commit. `Some(false)`: another owns the view; `None`: the ledger is away for too long.
+    pub(super) async fn commit(&self, replica: &Replica, owned: &mut Owned, commit: &mut Commit) -> Option<bool> {
+        // Whoever was waited for already is not waited for again.
+        let patience = if owned.is_away { FIRST_PAUSE } else { self.options.alone_after };
+        let (mut began, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let deadline = began + patience;
+            let written = self.ledger.commit(&replica.view, &self.name, &owned.token, commit);
+            match tokio::time::timeout_at(deadline, written).await {
+                Ok(Ok(Committed::Done)) => {
+                    owned.committed(commit);
+                    return Some(true);
+                }
+                Ok(Ok(Committed::Deposed)) => {
+                    if !self.reclaim(replica, owned, Some(commit)).await {
+                        return Some(false);
+                    }
+                }
+                Ok(Ok(Committed::Astray)) => commit.is_install = true,
+                Ok(Err(error)) => {
+                    (self.report)(News::Down { error });
+                    sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+                Err(_) => {}
+            }
+            if owned.is_install || commit.is_install {
+                commit.is_install = true;
+                commit.snapshot.get_or_insert_with(|| replica.snapshot());
+            }
+            if Instant::now() >= deadline {
+                // If it took far longer than that, it was this server that slept, and the ledger was not asked.
+                if began.elapsed() < 2 * self.options.alone_after {
+                    return None;
+                }
+                began = Instant::now();
+            }
+        }
+    }
+
+    /// Takes the lease again after it ended, if nobody else wrote meanwhile. A commit under way may have been written.
+    async fn reclaim(&self, replica: &Replica, owned: &mut Owned, commit: Option<&Commit>) -> bool {
+        let Some(standing) = self.beat(replica, Some(&owned.token), true, None).await else { return true };
+        let Some(token) = standing.token else { return false };
+        let Some(kept) = self.try_once(self.ledger.load(&replica.view, &self.name)).await else { return true };
+        let is_ours = match kept {
+            Some(kept) if kept.n >= owned.n => {
+                kept.n == owned.n || commit.is_some_and(|commit| kept.n == commit.n && kept.n_own == commit.n)
+            }
+            // The ledger forgot what this server still has.
+            _ => {
+                owned.is_install = true;
+                true
+            }
+        };
+        owned.token = token;
+        is_ours
+    }
+}
+
+impl Owned {
+    pub(super) fn committed(&mut self, commit: &Commit) {
+        (self.n, self.cursor, self.is_install) = (commit.n, commit.cursor.clone(), false);
+        (self.source, self.is_away) = (Some(commit.source.clone()), false);
+        match &commit.snapshot {
+            Some(snapshot) => (self.log_n, self.log_bytes, self.snapshot_bytes) = (0, 0, snapshot.len()),
+            None => {
+                self.log_n += 1;
+                self.log_bytes += commit.entry.len();
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The ledger: what the servers of a cluster keep together, so that each document is rendered by one of them.
+//!
+//! Per view the ledger keeps a *lease* with a fencing token, the *kept state* (source, snapshot, and the cursor of the pushes that
+//! are in it) and the *log* of commits, numbered 1, 2, 3 …. One [`commit`](Ledger::commit) changes all of them at once or nothing,
+//! and only for the holder of the lease: a deposed owner writes nothing, whatever it still believes. The cursor is part of the
+//! commit, so a push is in the state exactly once, whoever dies when.
+//!
+//! Commits are numbered one by one, so a reader that finds another number than the next one knows that it missed some (the log is bounded)
+//! or that somebody else wrote there, and loads what is kept. What it reads is text from outside: [`Kept`] and [`Entry`]
+//! hold it unread, and [`replica`](crate::replica) checks it before anything changes.
+//!
+//! Two ledgers exist, [`MemoryLayer`](crate::MemoryLayer) for the hubs of one process and `domcast_redis::RedisLayer`, held to the
+//! same suite of tests.
+
+use crate::audience::Client;
+use crate::channel::{ChannelLayer, Cursor, Message};
+use crate::push::Push;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A channel layer that also keeps documents and says who owns them.
+pub trait Ledger: ChannelLayer {
+    /// Publishes pushes of a replica, each once however often it is tried.
+    fn forward(&self, forwarded: &[Forwarded]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Returns the messages after `after` up to `until`, oldest first; `None` if some of them are no longer kept.
+    fn between(
+        &self,
+        after: &Cursor,
+        until: &Cursor,
+    ) -> impl Future<Output = Result<Option<Vec<Message>>, Self::Error>> + Send;
+
+    /// Whether `cursor` is a later place than `other`.
+    fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool;
+
+    /// Says that a server is there: renews its lease, or takes one that nobody holds.
+    fn beat(&self, view: &str, beat: &Beat) -> impl Future<Output = Result<Standing, Self::Error>> + Send;
+
+    /// Writes a commit, if `token` is the lease's present one and no later commit of this owner is written.
+    ///
+    /// Repeating the owner's last commit is [`Committed::Done`].
+    fn commit(
+        &self,
+        view: &str,
+        owner: &str,
+        token: &str,
+        commit: &Commit,
+    ) -> impl Future<Output = Result<Committed, Self::Error>> + Send;
+
+    /// Returns what is kept of a view; `None` if nothing is.
+    fn load(&self, view: &str, owner: &str) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send;
+
+    /// Returns entries of the logs of these views after the commits named, and waits while there are none.
+    ///
+    /// The list may be empty. Entries of one log come in order, but need not begin with the next one.
+    fn entries(&self, after: &[(Arc<str>, u64)]) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
+}
+
+/// A push on its way from a replica to the owner.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// The push.
+    pub push: Push,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a forwarded push comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// A name that no other push has: the owner's answer carries it.
+    pub request: String,
+    /// The browser that sent it, which may not call every handler: the name of its tab, and who it is.
+    pub browser: Option<(String, Client)>,
+}
+
+/// What a server says about itself and a view.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// The name of this life of the server.
+    pub owner: String,
+    /// The token that it holds, if it is the owner.
+    pub token: Option<String>,
+    /// Whether it would take the lease.
+    pub may_claim: bool,
+    /// How long a lease, and its subscribers, count without another beat.
+    pub lease: Duration,
+    /// How many subscribers it has.
+    pub n_subscribers: usize,
+    /// An owner with nothing under way: its last commit, and up to where it has read the pushes. It counts only if that is
+    /// the last commit still, as a beat may come late.
+    pub read: Option<(u64, Cursor)>,
+}
+
+/// What a server is told in return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The token of the lease, if the server holds it now. It is another one than before if the lease was lost in between.
+    pub token: Option<String>,
+    /// The subscribers of all servers.
+    pub n_subscribers: usize,
+    /// Whether log and kept state hold together; if not, the owner writes them anew.
+    pub is_intact: bool,
+}
+
+/// What an owner writes after a turn.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Its number: one more than the last, or after an install any later one.
+    pub n: u64,
+    /// A name that no other commit has, by which a repetition is known.
+    pub id: String,
+    /// What is for every reader of the log.
+    pub entry: String,
+    /// The source after it.
+    pub source: String,
+    /// The last message whose push is in the source.
+    pub cursor: Cursor,
+    /// The document after it, now and then, so that readers need not begin at the first commit.
+    pub snapshot: Option<String>,
+    /// Whether it replaces whatever is kept: the first commit, or one after the ledger lost its memory.
+    pub is_install: bool,
+}
+
+/// What came of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is written.
+    Done,
+    /// The lease is another's, or the commit comes late; nothing was written.
+    Deposed,
+    /// The lease is ours, but what is kept is not what we left. Nothing was written; install.
+    Astray,
+}
+
+/// What a ledger keeps of a view, unread.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The number of the last commit.
+    pub n: u64,
+    /// The number of the last commit of the server that asks; 0 if there is none.
+    pub n_own: u64,
+    /// The source.
+    pub source: String,
+    /// The last message whose push is in the source.
+    pub cursor: Cursor,
+    /// The document as it was after commit `snapshot_n`.
+    pub snapshot: String,
+    /// Which commit the snapshot was written with.
+    pub snapshot_n: u64,
+    /// The entries after the snapshot.
+    pub log: Vec<Entry>,
+}
+
+/// An entry of a log, unread.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The view.
+    pub view: Arc<str>,
+    /// The number of its commit.
+    pub n: u64,
+    /// What was committed.
+    pub text: String,
+}

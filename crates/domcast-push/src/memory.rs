@@ -1,0 +1,258 @@
+//! The channel layer and the ledger of one process: hubs of one process can share views, as servers do over Redis.
+//!
+//! It keeps to the letter what [`Ledger`] promises, and is the model that the suite of tests compares Redis with.
+
+use crate::channel::{ChannelLayer, Cursor, Message};
+use crate::ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
+use crate::push::Push;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The channel layer and ledger of one process. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    memory: Mutex<Memory>,
+    written: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    pushes: VecDeque<(Push, Option<Origin>)>,
+    /// The number of pushes published so far.
+    n_published: u64,
+    /// The last requests that were forwarded.
+    requests: VecDeque<String>,
+    views: HashMap<String, View>,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    lease: Option<Lease>,
+    n_tokens: u64,
+    subscribers: BTreeMap<String, (usize, Instant)>,
+    kept: Option<Kept>,
+    /// The last commit of each server: number and id.
+    commits: HashMap<String, (u64, String)>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    token: String,
+    ends: Instant,
+}
+
+/// The most pushes that a [`MemoryLayer`] keeps.
+const MAX_KEPT: usize = 10_000;
+/// How many forwarded pushes it remembers: more than a server sends at once.
+const MAX_REQUESTS: usize = 1024;
+/// The most commits that it keeps of a view, besides those after the last snapshot.
+const MAX_LOG: usize = 1024;
+
+/// A cursor that a [`MemoryLayer`] cannot go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadCursor(Cursor);
+
+impl MemoryLayer {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what `find` finds, when it does.
+    async fn wait<T>(&self, find: impl Fn(&Memory) -> Option<T>) -> T {
+        loop {
+            let mut written = std::pin::pin!(self.shared.written.notified());
+            written.as_mut().enable();
+            if let Some(found) = find(&self.memory()) {
+                return found;
+            }
+            written.await;
+        }
+    }
+}
+
+impl ChannelLayer for MemoryLayer {
+    type Error = BadCursor;
+
+    async fn publish(&self, push: &Push) -> Result<Cursor, BadCursor> {
+        let cursor = self.memory().publish(push.clone(), None);
+        self.shared.written.notify_waiters();
+        Ok(cursor)
+    }
+
+    async fn end(&self) -> Result<Cursor, BadCursor> {
+        Ok(Cursor(self.memory().n_published.to_string()))
+    }
+
+    async fn receive(&self, cursor: &Cursor) -> Result<Vec<Message>, BadCursor> {
+        let after = |memory: &Memory| match memory.after(cursor) {
+            Some(messages) if messages.is_empty() => None,
+            Some(messages) => Some(Ok(messages)),
+            None => Some(Err(BadCursor(cursor.clone()))),
+        };
+        self.wait(after).await
+    }
+}
+
+impl Ledger for MemoryLayer {
+    async fn forward(&self, forwarded: &[Forwarded]) -> Result<(), BadCursor> {
+        let mut memory = self.memory();
+        for Forwarded { push, origin } in forwarded {
+            if !memory.requests.contains(&origin.request) {
+                memory.requests.push_back(origin.request.clone());
+                if memory.requests.len() > MAX_REQUESTS {
+                    memory.requests.pop_front();
+                }
+                memory.publish(push.clone(), Some(origin.clone()));
+            }
+        }
+        drop(memory);
+        self.shared.written.notify_waiters();
+        Ok(())
+    }
+
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, BadCursor> {
+        let messages = self.memory().after(after);
+        Ok(messages.map(|messages| {
+            messages.into_iter().take_while(|message| !self.is_after(&message.cursor, until)).collect()
+        }))
+    }
+
+    fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
+        let number = |cursor: &Cursor| cursor.0.parse::<u64>().unwrap_or_default();
+        number(cursor) > number(other)
+    }
+
+    async fn beat(&self, view: &str, beat: &Beat) -> Result<Standing, BadCursor> {
+        let now = Instant::now();
+        let mut memory = self.memory();
+        let view = memory.views.entry(view.into()).or_default();
+        view.subscribers.insert(beat.owner.clone(), (beat.n_subscribers, now + beat.lease));
+        view.subscribers.retain(|_, (_, ends)| *ends > now);
+        view.lease.take_if(|lease| lease.ends <= now);
+        let held = view.lease.as_ref().map(|lease| &lease.token);
+        let is_held = held.is_some() && held == beat.token.as_ref();
+        let is_ours = held.is_none_or(|token| token.starts_with(&format!("{} ", beat.owner)));
+        let token = if is_held {
+            beat.token.clone()
+        } else if is_ours && beat.may_claim {
+            view.n_tokens += 1;
+            Some(format!("{} {}", beat.owner, view.n_tokens))
+        } else {
+            None
+        };
+        if let Some(token) = &token {
+            view.lease = Some(Lease { token: token.clone(), ends: now + beat.lease });
+        }
+        if let (true, Some(kept), Some((n, cursor))) = (is_held, &mut view.kept, &beat.read)
+            && kept.n == *n
+        {
+            kept.cursor.clone_from(cursor);
+        }
+        let n_subscribers = view.subscribers.values().map(|(n_subscribers, _)| n_subscribers).sum();
+        Ok(Standing { token, n_subscribers, is_intact: view.kept.is_some() || !is_held })
+    }
+
+    async fn commit(&self, name: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, BadCursor> {
+        let mut memory = self.memory();
+        let view = memory.views.entry(name.into()).or_default();
+        if view.commits.get(owner).is_some_and(|(_, id)| *id == commit.id) {
+            return Ok(Committed::Done);
+        }
+        let is_late = view.commits.get(owner).is_some_and(|(n, _)| *n >= commit.n);
+        let is_ours = view.lease.as_ref().is_some_and(|lease| lease.token == token && lease.ends > Instant::now());
+        if is_late || !is_ours {
+            return Ok(Committed::Deposed);
+        }
+        let entry = Entry { view: name.into(), n: commit.n, text: commit.entry.clone() };
+        let before = view.kept.take_if(|kept| commit.is_install || kept.n + 1 == commit.n);
+        let mut kept = match (before, &commit.snapshot) {
+            (Some(kept), _) if !commit.is_install => kept,
+            (_, Some(snapshot)) if commit.is_install => Kept {
+                n: commit.n,
+                n_own: 0,
+                source: String::new(),
+                cursor: commit.cursor.clone(),
+                snapshot: snapshot.clone(),
+                snapshot_n: commit.n,
+                log: Vec::new(),
+            },
+            _ => return Ok(Committed::Astray),
+        };
+        (kept.n, kept.source, kept.cursor) = (commit.n, commit.source.clone(), commit.cursor.clone());
+        if let Some(snapshot) = &commit.snapshot {
+            (kept.snapshot, kept.snapshot_n) = (snapshot.clone(), commit.n);
+            // Readers that are a little behind still find what they miss.
+            let n_old = kept.log.len().saturating_sub(MAX_LOG);
+            kept.log.drain(..n_old);
+        }
+        kept.log.push(entry);
+        view.kept = Some(kept);
+        view.commits.insert(owner.into(), (commit.n, commit.id.clone()));
+        drop(memory);
+        self.shared.written.notify_waiters();
+        Ok(Committed::Done)
+    }
+
+    async fn load(&self, view: &str, owner: &str) -> Result<Option<Kept>, BadCursor> {
+        let memory = self.memory();
+        let Some(view) = memory.views.get(view) else { return Ok(None) };
+        let n_own = view.commits.get(owner).map_or(0, |(n, _)| *n);
+        Ok(view.kept.clone().map(|mut kept| {
+            kept.log.retain(|entry| entry.n > kept.snapshot_n);
+            Kept { n_own, ..kept }
+        }))
+    }
+
+    async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, BadCursor> {
+        let find = |memory: &Memory| {
+            let log = |(view, n): &(Arc<str>, u64)| {
+                let kept = memory.views.get(&**view)?.kept.as_ref()?;
+                Some(kept.log.iter().filter(|entry| entry.n > *n).cloned().collect::<Vec<_>>())
+            };
+            let entries: Vec<Entry> = after.iter().filter_map(log).flatten().collect();
+            (!entries.is_empty()).then_some(entries)
+        };
+        Ok(self.wait(find).await)
+    }
+}
+
+impl Memory {
+    fn publish(&mut self, push: Push, origin: Option<Origin>) -> Cursor {
+        self.n_published += 1;
+        self.pushes.push_back((push, origin));
+        if self.pushes.len() > MAX_KEPT {
+            self.pushes.pop_front();
+        }
+        Cursor(self.n_published.to_string())
+    }
+
+    /// Returns the messages after a cursor, or `None` if they are not all kept.
+    fn after(&self, cursor: &Cursor) -> Option<Vec<Message>> {
+        let n_seen: u64 = cursor.0.parse().ok()?;
+        let n_new = usize::try_from(self.n_published.checked_sub(n_seen)?).ok()?;
+        let first = self.pushes.len().checked_sub(n_new)?;
+        let message = |((push, origin), n): (&(Push, Option<Origin>), u64)| Message {
+            cursor: Cursor(n.to_string()),
+            push: Ok(push.clone()),
+            origin: origin.clone(),
+        };
+        Some(self.pushes.range(first..).zip(n_seen + 1..).map(message).collect())
+    }
+}
+
+impl fmt::Display for BadCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cursor `{}` is older than the {MAX_KEPT} pushes kept, or none of this layer", self.0.0)
+    }
+}
+
+impl Error for BadCursor {}

@@ -1,0 +1,177 @@
+//! The ledger over Redis: one script per step, so that each happens at once or not at all.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `domcast:pushes` | the pushes, a stream |
+//! | `domcast:{view}:lease` | the token of the owner, a string that expires |
+//! | `domcast:{view}:tokens` | how many tokens were given out |
+//! | `domcast:{view}:kept` | number of the last commit, source, cursor, snapshot, a hash |
+//! | `domcast:{view}:log` | the steps, a stream whose entries have the numbers of their commits |
+//! | `domcast:{view}:subscribers` | how many look on, by server, a hash |
+//! | `domcast:{view}:by:SERVER` | the last commit of a server |
+//! | `domcast:request:ID` | a forwarded push that is in the stream |
+//!
+//! Redis is not trusted: a key of another kind is removed, a number that is none counts as missing, and text is
+//! handed on unread to who can judge it. What an owner has in its memory replaces what was overwritten here.
+
+use crate::layer::{BLOCK, RedisError, RedisLayer, items, messages_of};
+use domcast_push::{Beat, Commit, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
+use redis::{Script, Value};
+use std::sync::{Arc, LazyLock};
+
+static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/commit.lua")));
+static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
+static FORWARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forward.lua")));
+
+/// The most entries of logs that are read at once.
+const MAX_ENTRIES: usize = 64;
+/// The most pushes that are read at once when they are read again.
+const MAX_AGAIN: usize = 1000;
+
+impl RedisLayer {
+    fn key(&self, view: &str, part: &str) -> String {
+        format!("{}:{{{view}}}:{part}", self.prefix())
+    }
+
+    fn keys<const N: usize>(&self, view: &str, parts: [&str; N]) -> [String; N] {
+        parts.map(|part| self.key(view, part))
+    }
+}
+
+impl Ledger for RedisLayer {
+    async fn forward(&self, forwarded: &[Forwarded]) -> Result<(), RedisError> {
+        let mut call = FORWARD.key(self.stream_name());
+        call.arg(self.max_entries());
+        for Forwarded { push, origin } in forwarded {
+            call.key(format!("{}:request:{}", self.prefix(), origin.request));
+            let sender = match &origin.browser {
+                Some((tab, client)) => serde_json::json!([tab, client.user, client.session]).to_string(),
+                None => "server".into(),
+            };
+            call.arg(serde_json::to_string(push).expect("a push is JSON")).arg(&origin.request).arg(sender);
+        }
+        self.run(&call).await
+    }
+
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, RedisError> {
+        // The first entry there is: if it is behind `after`, others may have been between.
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.stream_name()).arg("-").arg("+").arg("COUNT").arg(1);
+        let first = messages_of(&self.ask::<Value>(&command).await?);
+        let is_whole = first.first().is_none_or(|first| !self.is_after(&first.cursor, after) || after.0 == "0-0");
+        let (mut messages, mut at) = (Vec::new(), after.clone());
+        while self.is_after(until, &at) {
+            let mut command = redis::cmd("XRANGE");
+            command.arg(self.stream_name()).arg(format!("({}", at.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
+            let read = messages_of(&self.ask::<Value>(&command).await?);
+            let Some(last) = read.last() else { break };
+            at = last.cursor.clone();
+            messages.extend(read);
+        }
+        Ok(is_whole.then_some(messages))
+    }
+
+    fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
+        place(cursor) > place(other)
+    }
+
+    async fn beat(&self, view: &str, beat: &Beat) -> Result<Standing, RedisError> {
+        let mut call = BEAT.prepare_invoke();
+        for key in self.keys(view, ["lease", "tokens", "subscribers", "kept", "log"]) {
+            call.key(key);
+        }
+        call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
+        call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
+        let (n, cursor) = beat.read.as_ref().map_or((0, ""), |(n, cursor)| (*n, &cursor.0));
+        call.arg(n).arg(cursor);
+        let (token, n_subscribers, is_intact): (String, usize, bool) = self.run(&call).await?;
+        Ok(Standing { token: Some(token).filter(|token| !token.is_empty()), n_subscribers, is_intact })
+    }
+
+    async fn commit(&self, view: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, RedisError> {
+        let mut call = COMMIT.prepare_invoke();
+        for key in self.keys(view, ["lease", "kept", "log", &format!("by:{owner}")]) {
+            call.key(key);
+        }
+        call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
+        call.arg(u8::from(commit.is_install)).arg(&commit.entry).arg(&commit.source).arg(&commit.cursor.0);
+        call.arg(commit.snapshot.as_deref().unwrap_or_default());
+        let committed: String = self.run(&call).await?;
+        Ok(match &*committed {
+            "done" => Committed::Done,
+            "astray" => Committed::Astray,
+            _ => Committed::Deposed,
+        })
+    }
+
+    async fn load(&self, view: &str, owner: &str) -> Result<Option<Kept>, RedisError> {
+        let mut call = LOAD.prepare_invoke();
+        for key in self.keys(view, ["kept", "log", &format!("by:{owner}")]) {
+            call.key(key);
+        }
+        let loaded: Value = self.run(&call).await?;
+        Ok(kept(view, &loaded))
+    }
+
+    async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, RedisError> {
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
+        for (view, _) in after {
+            command.arg(self.key(view, "log"));
+        }
+        for (_, n) in after {
+            command.arg(format!("{n}-0"));
+        }
+        let streams = self.wait_for_entries(&command).await?;
+        let mut found = Vec::new();
+        for stream in items(&streams) {
+            let [Value::BulkString(key), entries] = items(stream) else { continue };
+            let view = after.iter().find(|(view, _)| self.key(view, "log").as_bytes() == key);
+            let Some((view, _)) = view else { continue };
+            found.extend(items(entries).iter().map(|entry| log_entry(view, entry)));
+        }
+        Ok(found)
+    }
+}
+
+/// Reads the answer of `load.lua`; `None` for what cannot be one.
+fn kept(view: &str, loaded: &Value) -> Option<Kept> {
+    let [n, source, cursor, snapshot, snapshot_n, own, log] = items(loaded) else { return None };
+    let view: Arc<str> = view.into();
+    let cursor = Cursor(text(cursor)?);
+    place(&cursor)?;
+    Some(Kept {
+        n: text(n)?.parse().ok()?,
+        n_own: text(own)?.split_once(' ').and_then(|(n, _)| n.parse().ok()).unwrap_or_default(),
+        source: text(source)?,
+        cursor,
+        snapshot: text(snapshot)?,
+        snapshot_n: text(snapshot_n)?.parse().ok()?,
+        log: items(log).iter().map(|entry| log_entry(&view, entry)).collect(),
+    })
+}
+
+/// Reads `[id, [field, value, …]]`. An id that is no number of a commit counts as one that never comes.
+fn log_entry(view: &Arc<str>, entry: &Value) -> Entry {
+    let [id, fields] = items(entry) else { return Entry { view: Arc::clone(view), n: u64::MAX, text: String::new() } };
+    let n = text(id).and_then(|id| id.strip_suffix("-0")?.parse().ok()).unwrap_or(u64::MAX);
+    let step = match items(fields) {
+        [Value::BulkString(name), step] if name == b"step" => text(step),
+        _ => None,
+    };
+    Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
+    }
+}
+
+/// An entry's id, `milliseconds-sequence`.
+fn place(cursor: &Cursor) -> Option<(u64, u64)> {
+    let (milliseconds, sequence) = cursor.0.split_once('-')?;
+    Some((milliseconds.parse().ok()?, sequence.parse().ok()?))
+}

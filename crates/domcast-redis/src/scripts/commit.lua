@@ -1,0 +1,32 @@
+-- Writes a commit: everything or nothing, and only for the holder of the lease.
+-- KEYS: lease, kept, log, the last commit of this owner
+-- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or ''
+-- Returns: 'done', 'deposed' or 'astray'
+
+local kinds = { 'string', 'hash', 'stream', 'string' }
+for idx, kind in ipairs(kinds) do
+    local found = redis.call('TYPE', KEYS[idx]).ok
+    if found ~= kind and found ~= 'none' then redis.call('DEL', KEYS[idx]) end
+end
+local lease, kept, log, own = unpack(KEYS)
+local token, n, n_before, id, install, entry, source, cursor, snapshot = unpack(ARGV)
+
+local commit = n .. ' ' .. id
+local last = redis.call('GET', own)
+if last == commit then return 'done' end
+-- A command of a connection that was given up may come late.
+local last_n = last and tonumber(string.match(last, '^(%d+) '))
+if last_n and last_n >= tonumber(n) then return 'deposed' end
+if redis.call('GET', lease) ~= token then return 'deposed' end
+if install == '1' then
+    redis.call('DEL', kept, log)
+elseif redis.call('HGET', kept, 'n') ~= n_before then
+    return 'astray'
+end
+-- Numbers of entries only grow: if somebody else wrote here, this one is refused.
+local added = redis.pcall('XADD', log, 'MAXLEN', '1024', n .. '-0', 'step', entry)
+if type(added) == 'table' and added.err then return 'astray' end
+redis.call('HSET', kept, 'n', n, 'source', source, 'cursor', cursor)
+if snapshot ~= '' then redis.call('HSET', kept, 'snapshot', snapshot, 'snapshot_n', n) end
+redis.call('SET', own, commit, 'EX', 3600)
+return 'done'

@@ -1,0 +1,266 @@
+//! One server renders a view, the others relay its patches.
+
+use crate::servers::{Redis, Server, options, until};
+use domcast_push::template::Templates;
+use domcast_push::{ChannelLayer, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+fn add(by: i64) -> Push {
+    Push::handler("n", "add", json!({"by": by}))
+}
+
+/// Two servers at the same position.
+async fn two(redis: &Redis) -> [Server; 2] {
+    let first = Server::start(redis);
+    first.begin().await;
+    first.hub.push(add(1)).await.unwrap();
+    let second = Server::start(redis);
+    until("the second server has what is kept", || second.position() == first.position()).await;
+    [first, second]
+}
+
+#[tokio::test]
+async fn all_servers_show_the_same_versions_whoever_is_pushed_to() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis).await;
+    let mut pages = [servers[0].page(), servers[1].page()];
+    let receipts = [servers[0].hub.push(add(10)).await.unwrap(), servers[1].hub.push(add(100)).await.unwrap()];
+    redis.layer().publish(&add(1000)).await.unwrap();
+    assert_eq!(receipts[0].epoch(), receipts[1].epoch());
+    assert_eq!(receipts[0].version().map(|version| version + 1), receipts[1].version());
+    for (server, page) in servers.iter().zip(&mut pages) {
+        until("the page shows all pushes", || {
+            page.read(usize::MAX);
+            page.tree.to_html() == "<b>1111</b>"
+        })
+        .await;
+        assert_eq!(page.position, Some(server.position().to_string()));
+        assert_eq!((page.n_patches, page.n_snapshots), (3, 0));
+    }
+    assert_eq!(servers[0].position(), servers[1].position());
+}
+
+#[tokio::test]
+async fn a_page_resumes_on_another_server_with_the_patches_that_it_missed() {
+    let Some(redis) = Redis::start().await else { return };
+    let [first, second] = two(&redis).await;
+    let mut page = first.page();
+    page.read(usize::MAX);
+    page.disconnect();
+    let receipt = first.hub.push(add(1)).await.unwrap();
+    until("the other server has the update", || Some(second.position()) == receipt.position).await;
+    page.connect(&second.hub);
+    page.read(usize::MAX);
+    assert_eq!(page.tree.to_html(), "<b>2</b>");
+    assert_eq!((page.n_patches, page.n_snapshots), (1, 0));
+}
+
+#[tokio::test]
+async fn a_push_to_a_replica_is_refused_as_by_the_owner() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis).await;
+    for server in &servers {
+        let error = server.hub.push(Push::state("n", [("m", 1)])).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Unfit);
+        assert_eq!(error.to_string(), "view `n` has no state key `m` (declared: `n`)");
+    }
+}
+
+#[tokio::test]
+async fn an_event_on_a_replica_is_acknowledged_after_what_it_changed() {
+    let Some(redis) = Redis::start().await else { return };
+    let [_first, second] = two(&redis).await;
+    let mut page = second.page();
+    page.read(usize::MAX);
+    let session = page.session.as_ref().unwrap();
+    session.receive(r#"["event", 1, 0, "add", {"by": 5}]"#).unwrap().unwrap().await;
+    assert_eq!(page.read(usize::MAX), [json!(["ack", 1])]);
+    assert_eq!(page.tree.to_html(), "<b>6</b>");
+}
+
+#[tokio::test]
+async fn when_the_owner_dies_another_goes_on_at_the_next_version_of_the_same_epoch() {
+    let Some(redis) = Redis::start().await else { return };
+    let [mut first, second] = two(&redis).await;
+    let mut page = second.page();
+    let last = first.hub.push(add(1)).await.unwrap();
+    first.kill();
+    // Nobody owns the view now: what is pushed waits.
+    redis.layer().publish(&add(10)).await.unwrap();
+    until("the push is applied by the other", || second.n() == 12).await;
+    let receipt = second.hub.push(add(100)).await.unwrap();
+    assert_eq!(receipt.epoch(), last.epoch());
+    assert_eq!(receipt.version(), last.version().map(|version| version + 2));
+    page.read(usize::MAX);
+    assert_eq!(page.tree.to_html(), "<b>112</b>");
+    assert_eq!(page.n_snapshots, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_missed_more_than_the_log_keeps_loads_what_is_kept() {
+    let Some(redis) = Redis::start().await else { return };
+    let [first, second] = two(&redis).await;
+    let mut page = second.page();
+    page.read(usize::MAX);
+    let sleeping = second.pause();
+    for _ in 0..1100 {
+        first.hub.push(add(1)).await.unwrap();
+    }
+    drop(sleeping);
+    until("the replica has it all", || second.position() == first.position()).await;
+    page.read(usize::MAX);
+    assert_eq!(page.tree.to_html(), "<b>1101</b>");
+    assert_eq!(page.n_snapshots, 1);
+}
+
+#[tokio::test]
+async fn when_redis_forgets_everything_the_owner_gives_it_back() {
+    let Some(mut redis) = Redis::start().await else { return };
+    let servers = two(&redis).await;
+    let before = servers[0].position();
+    for round in 1..=3 {
+        redis.kill().await;
+        redis.restart().await;
+        for server in &servers {
+            while server.hub.push(Push::state("n", [("n", round)])).await.is_err() {}
+        }
+        until("both show it", || servers.iter().all(|server| server.n() == round)).await;
+    }
+    let mut late = Server::start(&redis);
+    until("a server that comes later has it", || late.position() == servers[0].position()).await;
+    late.kill();
+    assert_eq!(servers[0].position().epoch, before.epoch);
+}
+
+#[tokio::test]
+async fn a_view_ticks_on_one_server_while_anybody_looks_on_anywhere() {
+    let Some(redis) = Redis::start().await else { return };
+    let ticking = || {
+        let hub = Hub::new(Templates::from_sources([("n.html", "<b>{{ n }}</b>")]));
+        let tick = Edits::new().set("n", "n + 1");
+        let view = DeclaredView::new("n.html").state("n", 0).tick(Duration::from_millis(20), tick);
+        hub.register_declared("n", view).unwrap();
+        hub
+    };
+    let first = Server::start_with(&redis, ticking(), options());
+    first.begin().await;
+    let second = Server::start_with(&redis, ticking(), options());
+    until("both share the view", || first.position() == second.position()).await;
+    assert_eq!((first.n(), second.n()), (0, 0), "nobody looks on");
+    let mut page = second.page();
+    until("the owner ticks for the page of the other", || {
+        page.read(usize::MAX);
+        page.tree.to_html() == "<b>20</b>"
+    })
+    .await;
+    assert_eq!(page.n_patches, 20, "each tick is one version");
+    page.disconnect();
+    let mut last = (first.n(), Instant::now());
+    until("the ticks end", || {
+        last = if first.n() == last.0 { last } else { (first.n(), Instant::now()) };
+        last.1.elapsed() > options().lease
+    })
+    .await;
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Counter {
+    count: i64,
+}
+
+impl View for Counter {
+    const TEMPLATE: &'static str = "counter.html";
+
+    fn handlers(handlers: &mut Handlers<Counter>) {
+        handlers.on("increment", |view: &mut Counter, _: Empty| {
+            view.count += 1;
+            Ok(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_state_of_views_of_every_kind_outlives_their_owner() {
+    let Some(redis) = Redis::start().await else { return };
+    let hub = || {
+        let templates = [("n.html", "<b>{{ n }}</b>"), ("counter.html", "<i>{{ count }}</i>")];
+        let hub = Hub::new(Templates::from_sources(templates));
+        hub.register_declared("n", DeclaredView::new("n.html").state("n", 0)).unwrap();
+        hub.register("counter", Counter { count: 0 }).unwrap();
+        hub.register_posted("panel", "").unwrap();
+        hub
+    };
+    let mut first = Server::start_with(&redis, hub(), options());
+    first.hub.push(Push::state("n", [("n", 5)])).await.unwrap();
+    first.hub.push(Push::handler("counter", "increment", json!({}))).await.unwrap();
+    first.hub.push(Push::html("panel", "<ul><li>a<li>b</ul>")).await.unwrap();
+    first.hub.push(Push::html("panel", "<ul><li>b<li>c</ul>")).await.unwrap();
+    let before = first.hub.views();
+    let second = Server::start_with(&redis, hub(), options());
+    let positions = |server: &Server| server.hub.views().into_iter().map(|view| view.position).collect::<Vec<_>>();
+    until("all views are shared", || positions(&second) == positions(&first)).await;
+    first.kill();
+    let pushes = [
+        Push::state("n", [("n", 6)]),
+        Push::handler("counter", "increment", json!({})),
+        Push::html("panel", "<ul><li>b<li>c<li>d</ul>"),
+    ];
+    for push in pushes {
+        // Until the lease ends the push waits for the next owner.
+        _ = second.hub.push(push).await;
+    }
+    let shows = |view: &str, html: &str| crate::client::content(&second.hub, view) == html;
+    until("the state is gone on with", || {
+        shows("n", "<b>6</b>")
+            && shows("counter", "<i>2</i>")
+            && shows("panel", "<ul><li>b</li><li>c</li><li>d</li></ul>")
+    })
+    .await;
+    for (before, after) in before.iter().zip(second.hub.views()) {
+        assert_eq!(after.position.epoch, before.position.epoch);
+        assert_eq!(after.position.version, before.position.version + 1);
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Slow {
+    n: i64,
+}
+
+static N_SLOW_CALLS: AtomicUsize = AtomicUsize::new(0);
+
+impl View for Slow {
+    const TEMPLATE: &'static str = "n.html";
+
+    fn handlers(handlers: &mut Handlers<Slow>) {
+        handlers.on("add", |view: &mut Slow, _: Empty| {
+            N_SLOW_CALLS.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(2 * options().lease);
+            view.n += 1;
+            Ok(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_longer_than_a_lease_runs_once() {
+    let Some(redis) = Redis::start().await else { return };
+    let hub = || {
+        let hub = Hub::new(Templates::from_sources([("n.html", "<b>{{ n }}</b>")]));
+        hub.register("n", Slow { n: 0 }).unwrap();
+        hub.run_turns(|_, turn| tokio::task::block_in_place(turn));
+        hub
+    };
+    let first = Server::start_with_threads(&redis, hub());
+    first.begin().await;
+    let second = Server::start_with_threads(&redis, hub());
+    until("both share the view", || first.position() == second.position()).await;
+    // The owner's lease outlives the handler, so the other waits, and says so.
+    let queued = second.hub.push(Push::handler("n", "add", json!({}))).await.unwrap_err();
+    assert_eq!(queued.class(), ErrorClass::Queued);
+    until("both show what it did", || first.n() == 1 && second.n() == 1).await;
+    assert_eq!(N_SLOW_CALLS.load(Ordering::SeqCst), 1);
+}

@@ -1,0 +1,269 @@
+//! What every ledger promises: the same tests for the memory of one process and for Redis.
+
+use crate::servers::{Redis, Server, until};
+use domcast_push::{
+    Beat, Client, Commit, Committed, Cursor, Forwarded, Ledger, MemoryLayer, Origin, Position, Push, Standing,
+};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const LEASE: Duration = Duration::from_millis(200);
+
+/// Runs each test with an empty ledger of either kind.
+macro_rules! conformance {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(&std::sync::Arc::new(super::MemoryLayer::default())).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $test() {
+                let Some(redis) = super::Redis::start().await else { return };
+                super::$test(&redis.layer()).await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    pushes_come_in_order_after_a_cursor
+    a_push_is_forwarded_once_however_often_it_is_tried
+    pushes_are_read_again_between_two_places
+    one_server_at_a_time_has_the_lease
+    a_lease_ends_and_the_next_holder_has_another_token
+    only_the_present_token_commits
+    a_lease_that_ended_commits_nothing_even_if_nobody_took_it
+    a_commit_that_is_repeated_is_written_once
+    a_commit_that_comes_late_is_not_written
+    a_commit_follows_the_one_before_or_nothing_is_written
+    what_is_kept_is_the_snapshot_and_the_log_after_it
+    readers_of_logs_wait_for_the_next_commit
+    an_install_replaces_what_is_kept
+    an_idle_owner_moves_the_cursor_unless_it_committed_since
+    the_subscribers_of_all_servers_are_counted_and_forgotten
+    hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
+}
+
+fn push(n: i64) -> Push {
+    Push::state("n", [("n", n)])
+}
+
+fn beat(owner: &str, token: Option<&str>) -> Beat {
+    let (owner, token) = (owner.into(), token.map(Into::into));
+    Beat { owner, token, may_claim: true, lease: LEASE, n_subscribers: 0, read: None }
+}
+
+async fn claim(ledger: &Arc<impl Ledger>, owner: &str) -> Option<String> {
+    ledger.beat("n", &beat(owner, None)).await.unwrap().token
+}
+
+fn commit(n: u64, snapshot: Option<&str>) -> Commit {
+    let (entry, source) = (format!("step {n}"), format!("source {n}"));
+    let (id, cursor, snapshot) = (format!("id {n}"), Cursor(format!("{n}-0")), snapshot.map(Into::into));
+    Commit { n, id, entry, source, cursor, snapshot, is_install: false }
+}
+
+fn install(n: u64) -> Commit {
+    Commit { is_install: true, id: format!("install {n}"), ..commit(n, Some("snapshot")) }
+}
+
+async fn pushes_come_in_order_after_a_cursor(ledger: &Arc<impl Ledger>) {
+    ledger.publish(&push(0)).await.unwrap();
+    let end = ledger.end().await.unwrap();
+    let mut places = Vec::new();
+    for n in 1..=3 {
+        places.push(ledger.publish(&push(n)).await.unwrap());
+    }
+    let messages = ledger.receive(&end).await.unwrap();
+    assert_eq!(messages.iter().map(|message| message.cursor.clone()).collect::<Vec<_>>(), places);
+    assert_eq!(
+        messages.into_iter().map(|message| message.push.unwrap()).collect::<Vec<_>>(),
+        [push(1), push(2), push(3)]
+    );
+    assert!(ledger.is_after(&places[1], &places[0]) && !ledger.is_after(&places[0], &places[0]));
+}
+
+async fn a_push_is_forwarded_once_however_often_it_is_tried(ledger: &Arc<impl Ledger>) {
+    let start = ledger.end().await.unwrap();
+    let forwarded = |n: i64, is_browser: bool| {
+        let client = Client { user: Some("ann".into()), ..Client::default() };
+        let origin = Origin { request: format!("r{n}"), browser: is_browser.then(|| ("tab".into(), client)) };
+        Forwarded { push: push(n), origin }
+    };
+    ledger.forward(&[forwarded(1, false), forwarded(2, true)]).await.unwrap();
+    ledger.forward(&[forwarded(2, true), forwarded(3, false)]).await.unwrap();
+    let messages = ledger.receive(&start).await.unwrap();
+    let origins: Vec<_> = messages.into_iter().map(|message| message.origin.unwrap()).collect();
+    assert_eq!(origins, [forwarded(1, false).origin, forwarded(2, true).origin, forwarded(3, false).origin]);
+}
+
+async fn pushes_are_read_again_between_two_places(ledger: &Arc<impl Ledger>) {
+    let mut places = vec![ledger.publish(&push(0)).await.unwrap()];
+    for n in 1..=5 {
+        places.push(ledger.publish(&push(n)).await.unwrap());
+    }
+    let between = ledger.between(&places[1], &places[3]).await.unwrap().unwrap();
+    assert_eq!(between.into_iter().map(|message| message.cursor).collect::<Vec<_>>(), places[2..=3]);
+}
+
+async fn one_server_at_a_time_has_the_lease(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    assert_eq!(claim(ledger, "b").await, None);
+    let renewed = ledger.beat("n", &beat("a", Some(&token))).await.unwrap();
+    assert_eq!(renewed.token, Some(token));
+    assert!(ledger.beat("other", &beat("b", None)).await.unwrap().token.is_some());
+}
+
+async fn a_lease_ends_and_the_next_holder_has_another_token(ledger: &Arc<impl Ledger>) {
+    let first = claim(ledger, "a").await.unwrap();
+    sleep(LEASE / 2).await;
+    ledger.beat("n", &beat("a", Some(&first))).await.unwrap();
+    sleep(LEASE * 3 / 4).await;
+    assert_eq!(claim(ledger, "b").await, None, "it was renewed");
+    sleep(LEASE).await;
+    let second = claim(ledger, "b").await.unwrap();
+    sleep(LEASE * 2).await;
+    let third = claim(ledger, "a").await.unwrap();
+    assert!(first != second && second != third && first != third);
+    assert!(ledger.beat("n", &beat("b", Some(&second))).await.unwrap().token.is_none());
+}
+
+async fn only_the_present_token_commits(ledger: &Arc<impl Ledger>) {
+    let old = claim(ledger, "a").await.unwrap();
+    assert_eq!(ledger.commit("n", "a", &old, &install(1)).await.unwrap(), Committed::Done);
+    sleep(LEASE * 2).await;
+    let new = claim(ledger, "b").await.unwrap();
+    assert_eq!(ledger.commit("n", "a", &old, &commit(2, None)).await.unwrap(), Committed::Deposed);
+    assert_eq!(ledger.commit("n", "a", &old, &install(2)).await.unwrap(), Committed::Deposed);
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().n, 1);
+    assert_eq!(ledger.commit("n", "b", &new, &commit(2, None)).await.unwrap(), Committed::Done);
+}
+
+async fn a_lease_that_ended_commits_nothing_even_if_nobody_took_it(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    sleep(LEASE * 2).await;
+    assert_eq!(ledger.commit("n", "a", &token, &install(1)).await.unwrap(), Committed::Deposed);
+    assert!(ledger.load("n", "a").await.unwrap().is_none());
+}
+
+async fn a_commit_that_is_repeated_is_written_once(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    ledger.commit("n", "a", &token, &install(1)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(ledger.commit("n", "a", &token, &commit(2, None)).await.unwrap(), Committed::Done);
+    }
+    sleep(LEASE * 2).await;
+    let other = claim(ledger, "b").await.unwrap();
+    ledger.commit("n", "b", &other, &commit(3, None)).await.unwrap();
+    // Whoever did not hear the answer learns it even when it is deposed.
+    assert_eq!(ledger.commit("n", "a", &token, &commit(2, None)).await.unwrap(), Committed::Done);
+    let kept = ledger.load("n", "a").await.unwrap().unwrap();
+    assert_eq!((kept.n, kept.n_own), (3, 2));
+    assert_eq!(kept.log.iter().map(|entry| entry.n).collect::<Vec<_>>(), [2, 3]);
+}
+
+async fn a_commit_follows_the_one_before_or_nothing_is_written(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    assert_eq!(ledger.commit("n", "a", &token, &commit(1, Some("s"))).await.unwrap(), Committed::Astray);
+    ledger.commit("n", "a", &token, &install(5)).await.unwrap();
+    assert_eq!(ledger.commit("n", "a", &token, &commit(7, None)).await.unwrap(), Committed::Astray);
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().source, "source 5");
+}
+
+async fn what_is_kept_is_the_snapshot_and_the_log_after_it(ledger: &Arc<impl Ledger>) {
+    assert!(ledger.load("n", "a").await.unwrap().is_none());
+    let token = claim(ledger, "a").await.unwrap();
+    for commit in [install(1), commit(2, None), commit(3, Some("snapshot 3")), commit(4, None), commit(5, None)] {
+        assert_eq!(ledger.commit("n", "a", &token, &commit).await.unwrap(), Committed::Done);
+    }
+    let kept = ledger.load("n", "b").await.unwrap().unwrap();
+    assert_eq!((kept.n, kept.n_own, kept.snapshot_n), (5, 0, 3));
+    assert_eq!((&*kept.snapshot, &*kept.source, &*kept.cursor.0), ("snapshot 3", "source 5", "5-0"));
+    let log: Vec<_> = kept.log.iter().map(|entry| (entry.n, &*entry.text)).collect();
+    assert_eq!(log, [(4, "step 4"), (5, "step 5")]);
+}
+
+async fn readers_of_logs_wait_for_the_next_commit(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    ledger.commit("n", "a", &token, &install(1)).await.unwrap();
+    let views = |n| [(Arc::from("n"), n), (Arc::from("other"), 0)];
+    let (behind, next) = (views(0), views(1));
+    assert_eq!(ledger.entries(&behind).await.unwrap()[0].n, 1);
+    let commit = commit(2, None);
+    let commit = async {
+        sleep(Duration::from_millis(20)).await;
+        ledger.commit("n", "a", &token, &commit).await.unwrap();
+    };
+    let (entries, ()) = tokio::join!(ledger.entries(&next), commit);
+    let entries = entries.unwrap();
+    assert_eq!((&*entries[0].view, entries[0].n, &*entries[0].text), ("n", 2, "step 2"));
+}
+
+async fn an_install_replaces_what_is_kept(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    for commit in [install(1), commit(2, None), install(9), commit(10, None)] {
+        assert_eq!(ledger.commit("n", "a", &token, &commit).await.unwrap(), Committed::Done);
+    }
+    let kept = ledger.load("n", "a").await.unwrap().unwrap();
+    assert_eq!((kept.n, kept.snapshot_n, kept.log.len()), (10, 9, 1));
+    let numbers: Vec<_> = ledger.entries(&[(Arc::from("n"), 1)]).await.unwrap().iter().map(|entry| entry.n).collect();
+    assert_eq!(numbers, [9, 10]);
+}
+
+async fn the_subscribers_of_all_servers_are_counted_and_forgotten(ledger: &Arc<impl Ledger>) {
+    let with = |owner: &str, n_subscribers| Beat { n_subscribers, ..beat(owner, None) };
+    ledger.beat("n", &with("a", 3)).await.unwrap();
+    let Standing { n_subscribers, .. } = ledger.beat("n", &with("b", 4)).await.unwrap();
+    assert_eq!(n_subscribers, 7);
+    sleep(LEASE * 2).await;
+    assert_eq!(ledger.beat("n", &with("b", 5)).await.unwrap().n_subscribers, 5);
+}
+
+async fn an_idle_owner_moves_the_cursor_unless_it_committed_since(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    ledger.commit("n", "a", &token, &install(1)).await.unwrap();
+    let read = |cursor: &str| Beat { read: Some((1, Cursor(cursor.into()))), ..beat("a", Some(&token)) };
+    ledger.beat("n", &read("7-0")).await.unwrap();
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().cursor, Cursor("7-0".into()));
+    ledger.commit("n", "a", &token, &Commit { cursor: Cursor("9-0".into()), ..commit(2, None) }).await.unwrap();
+    ledger.beat("n", &read("8-0")).await.unwrap();
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().cursor, Cursor("9-0".into()));
+}
+
+async fn a_commit_that_comes_late_is_not_written(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    for commit in [install(1), commit(2, None), install(4)] {
+        assert_eq!(ledger.commit("n", "a", &token, &commit).await.unwrap(), Committed::Done);
+    }
+    for late in [install(3), commit(2, None), Commit { id: "other".into(), ..install(4) }] {
+        assert_eq!(ledger.commit("n", "a", &token, &late).await.unwrap(), Committed::Deposed);
+    }
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().n, 4);
+}
+
+async fn hubs_share_a_view_and_one_goes_on_when_the_other_is_gone(ledger: &Arc<impl Ledger + 'static>) {
+    let mut first = Server::start_on(ledger);
+    first.begin().await;
+    let second = Server::start_on(ledger);
+    until("both share the view", || first.position() == second.position()).await;
+    let mut pages = [first.page(), second.page()];
+    let add = || Push::handler("n", "add", json!({"by": 1}));
+    let receipts = [first.hub.push(add()).await.unwrap(), second.hub.push(add()).await.unwrap()];
+    assert_eq!(receipts[0].version().map(|version| version + 1), receipts[1].version());
+    until("both show both pushes", || first.n() == 2 && second.n() == 2).await;
+    pages.iter_mut().for_each(|page| drop(page.read(usize::MAX)));
+    assert_eq!(
+        pages.map(|page| (page.tree.to_html(), page.n_snapshots)),
+        [("<b>2</b>".into(), 0), ("<b>2</b>".into(), 0)]
+    );
+    first.kill();
+    _ = second.hub.push(add()).await;
+    until("the other applies what is pushed", || second.n() == 3).await;
+    let last = receipts[1].position.clone().unwrap();
+    assert_eq!(second.position(), Position { version: last.version + 1, ..last });
+}
