@@ -2,12 +2,21 @@
 
 use domcast_benches::{Change, Table};
 use domcast_diff::{Tree, diff};
+use domcast_document::{Template, TemplateDocument};
 use domcast_parser::parse_fragment;
+use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 4] =
-    ["parse", "diff, one label, tree just parsed", "diff, nothing, tree just parsed", "diff, one label, both known"];
+pub(crate) const NAMES: [&str; 7] = [
+    "parse",
+    "diff, one label, tree just parsed",
+    "diff, nothing, tree just parsed",
+    "diff, one label, both known",
+    "document, one label, change named",
+    "document, one label, rows shared",
+    "document, first HTML",
+];
 
 /// Prepares an operation and runs it `n_runs` times.
 pub(crate) fn run(name: &str, n_runs: u64) {
@@ -23,8 +32,47 @@ pub(crate) fn run(name: &str, n_runs: u64) {
             let (old, new) = (parse(&old.to_html()), parse(&new.to_html()));
             (0..n_runs).for_each(|_| drop(black_box(diff(&old, &new))));
         }
+        "document, one label, change named" => {
+            let (old, _) = table(Change::One);
+            let mut document = document(&old);
+            let path = Path::from("rows").then(old.rows.len() / 2).then("label");
+            for run in 0..n_runs {
+                let mut state = document.state().clone();
+                let label = if run % 2 == 0 { "pretty yellow pony !!!" } else { "pretty yellow pony" };
+                let changes = state.set(path.clone(), label).expect("the row is there");
+                drop(black_box(document.update(state, &changes).expect("it renders")));
+            }
+        }
+        "document, one label, rows shared" => {
+            let (old, new) = table(Change::One);
+            let mut document = document(&old);
+            let old = document.state().clone();
+            let new = old.renewed(&new).expect("a table is a state");
+            for run in 0..n_runs {
+                let state = if run % 2 == 0 { &new } else { &old };
+                drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")));
+            }
+        }
+        "document, first HTML" => {
+            let (old, _) = table(Change::One);
+            let template = template();
+            for _ in 0..n_runs {
+                let state = State::new(&old).expect("a table is a state");
+                let document = TemplateDocument::new(&template, state).expect("it renders");
+                drop(black_box((document.html(), document)));
+            }
+        }
         other => panic!("no operation `{other}`"),
     }
+}
+
+fn template() -> Template {
+    let templates = Templates::from_sources([("table.html", Table::TEMPLATE)]);
+    Template::new(&templates, "table.html").expect("the template is right")
+}
+
+fn document(table: &Table) -> TemplateDocument {
+    TemplateDocument::new(&template(), State::new(table).expect("a table is a state")).expect("it renders")
 }
 
 fn diff_first(change: Change, n_runs: u64) {

@@ -92,17 +92,17 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             check_parent(tree, *parent)?;
             check_before(tree, *parent, *before)?;
             check_nodes(tree, nodes)?;
-            tree.insert_copies(*parent, *before, &nodes.tree, &nodes.tops);
+            tree.insert_copies(*parent, *before, &nodes.tree, &nodes.tops, nodes.n_nodes());
         }
         Patch::ReplaceChildren { parent, nodes } => {
             check_parent(tree, *parent)?;
             check_nodes(tree, nodes)?;
-            clear(tree, *parent);
-            tree.insert_copies(*parent, None, &nodes.tree, &nodes.tops);
+            tree.remove_children(*parent);
+            tree.insert_copies(*parent, None, &nodes.tree, &nodes.tops, nodes.n_nodes());
         }
         Patch::Clear { parent } => {
             check_parent(tree, *parent)?;
-            clear(tree, *parent);
+            tree.remove_children(*parent);
         }
         Patch::Remove { nodes } => {
             check_removable(tree, nodes)?;
@@ -221,12 +221,6 @@ fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
     if tree.next_id().0 as usize + nodes.n_nodes() >= u32::MAX as usize { Err(Reason::Full) } else { Ok(()) }
 }
 
-fn clear(tree: &mut Tree, parent: NodeId) {
-    while let Some(child) = tree.last_child(parent) {
-        tree.remove(child);
-    }
-}
-
 fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeId]) {
     for &id in nodes {
         tree.detach(id);
@@ -259,6 +253,10 @@ fn spliced(text: &str, splice: &Splice) -> Result<String, Reason> {
 
 /// Returns the byte offset of a UTF-16 offset; `None` beyond the end or inside a surrogate pair.
 fn byte_offset(text: &str, utf16_offset: u32) -> Option<usize> {
+    // Most texts are ASCII, of which a unit is a byte.
+    if text.as_bytes().get(..utf16_offset as usize).is_some_and(<[u8]>::is_ascii) {
+        return Some(utf16_offset as usize);
+    }
     let mut n_units = 0;
     for (offset, char) in text.char_indices() {
         if n_units >= utf16_offset {

@@ -62,6 +62,22 @@ impl Builder {
         }
     }
 
+    /// Appends a copy of a node of any tree to `parent`, with all below it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node.
+    pub fn append_copy(&mut self, parent: NodeId, from: &Tree, top: NodeId) -> NodeId {
+        let mut open: Vec<NodeId> = vec![parent];
+        for (id, depth) in from.descendants(top) {
+            open.truncate(depth + 1);
+            let node = from.get(id).unwrap_or_else(|| panic!("there is no node {id:?}"));
+            let content = self.columns.pools.content(node);
+            open.push(self.append(open[depth], content));
+        }
+        open[1]
+    }
+
     /// Keeps a copy of the attributes of an element of the prototype, for other values; it has at least one.
     ///
     /// # Panics

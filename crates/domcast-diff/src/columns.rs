@@ -346,8 +346,8 @@ impl Columns {
     }
 
     /// Copies a subtree of other columns before the child `before` of `parent`, or to the end, numbered in document order.
-    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, lists: &mut Lists) {
-        let mut copier = Copier { from: &from.pools, to: &mut self.pools, lists, region: Text::EMPTY, shift: 0 };
+    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, copies: &mut Copies) {
+        let mut copier = Copier { from: &from.pools, to: &mut self.pools, copies };
         let first = self.slots.len() as u32;
         // Pairs of an open node and its copy.
         let mut open: Vec<(u32, u32)> = Vec::new();
@@ -379,6 +379,16 @@ impl Columns {
         self.insert(parent, before, first);
     }
 
+    /// Prepares to copy `n_nodes` nodes of other columns: if they are most of what is there, all text is copied at once.
+    pub(crate) fn expect_copies(&mut self, from: &Columns, n_nodes: usize, copies: &mut Copies) {
+        self.slots.reserve(n_nodes);
+        let is_most = n_nodes >= 16 && 2 * n_nodes >= from.slots.len();
+        if is_most && !from.pools.text.is_empty() {
+            let all = Text { start: 0, len: from.pools.text.len() as u32 };
+            Copier { from: &from.pools, to: &mut self.pools, copies }.region(all);
+        }
+    }
+
     /// Writes the pools anew if more than half of one may be waste.
     pub(crate) fn tidy_if_grown(&mut self) {
         let Sizes { text, attributes, lists } = self.pools.sizes();
@@ -390,12 +400,12 @@ impl Columns {
     /// Writes the pools anew, without what no node uses.
     pub(crate) fn tidy(&mut self) {
         let from = std::mem::replace(&mut self.pools, Pools::new(0));
-        let mut lists = Lists::with_hasher(Folding::new());
+        let mut copies = Copies::new();
         let tops: Vec<u32> = (0..self.slots.len() as u32)
             .filter(|&id| self.slots[id as usize].parent == NONE && !self.slots[id as usize].is_hole())
             .collect();
         let mut pools = std::mem::take(&mut self.pools);
-        let mut copier = Copier { from: &from, to: &mut pools, lists: &mut lists, region: Text::EMPTY, shift: 0 };
+        let mut copier = Copier { from: &from, to: &mut pools, copies: &mut copies };
         for top in tops {
             let mut next = Some(top);
             while let Some(id) = next {
@@ -450,17 +460,26 @@ impl Columns {
     }
 }
 
-/// The new numbers of lists of attributes, by the old ones.
-pub(crate) type Lists = HashMap<u32, u32, Folding>;
+/// What was copied from some pools so far.
+pub(crate) struct Copies {
+    /// The new numbers of lists of attributes, by the old ones.
+    lists: HashMap<u32, u32, Folding>,
+    /// The part of the old text that was copied last, and how far.
+    region: Text,
+    shift: u32,
+}
+
+impl Copies {
+    pub(crate) fn new() -> Copies {
+        Copies { lists: HashMap::with_hasher(Folding::new()), region: Text::EMPTY, shift: 0 }
+    }
+}
 
 /// Copies what slots point to from some pools to others. The bytes of a span are copied as a whole, so what is inside only shifts.
 struct Copier<'a> {
     from: &'a Pools,
     to: &'a mut Pools,
-    lists: &'a mut Lists,
-    /// The part of the old text that was copied last, and how far.
-    region: Text,
-    shift: u32,
+    copies: &'a mut Copies,
 }
 
 impl Copier<'_> {
@@ -469,21 +488,26 @@ impl Copier<'_> {
         if span.len == 0 {
             return span;
         }
-        if !self.region.contains(span) {
-            let copy = self.to.push_text(self.from.str(span));
-            (self.region, self.shift) = (span, copy.start.wrapping_sub(span.start));
+        if !self.copies.region.contains(span) {
+            self.region(span);
         }
         self.shifted(span)
     }
 
+    /// Copies a part of the text as it is; what is in it will only shift.
+    fn region(&mut self, region: Text) {
+        let copy = self.to.push_text(self.from.str(region));
+        (self.copies.region, self.copies.shift) = (region, copy.start.wrapping_sub(region.start));
+    }
+
     fn shifted(&self, text: Text) -> Text {
-        Text { start: text.start.wrapping_add(self.shift), len: text.len }
+        Text { start: text.start.wrapping_add(self.copies.shift), len: text.len }
     }
 
     fn text(&mut self, text: Text) -> Text {
         match text.len {
             0 => Text::EMPTY,
-            _ if self.region.contains(text) => self.shifted(text),
+            _ if self.copies.region.contains(text) => self.shifted(text),
             _ => self.to.push_text(self.from.str(text)),
         }
     }
@@ -512,7 +536,7 @@ impl Copier<'_> {
         if list == 0 {
             return 0;
         }
-        if let Some(&copy) = self.lists.get(&list) {
+        if let Some(&copy) = self.copies.lists.get(&list) {
             return copy;
         }
         let from = self.from;
@@ -522,7 +546,7 @@ impl Copier<'_> {
             .map(|slot| AttributeSlot { name: self.symbol(slot.name), value: self.text(slot.value), ..*slot })
             .collect();
         let copy = self.to.push_list(slots);
-        self.lists.insert(list, copy);
+        self.copies.lists.insert(list, copy);
         copy
     }
 }

@@ -5,8 +5,7 @@
 //! never the thread's stack.
 
 use crate::children;
-use crate::columns::{Columns, Lists, NONE};
-use crate::digest::Folding;
+use crate::columns::{Columns, Copies, NONE};
 use crate::element;
 use crate::equal::Equal;
 use crate::node::VNode;
@@ -28,16 +27,8 @@ pub fn diff(old: &Tree, new: &Tree) -> Patches {
     if Arc::ptr_eq(&old.0, &new.0) {
         return Patches::default();
     }
-    let mut walk = Walk {
-        old,
-        new,
-        equal: Equal::new(&old.0, &new.0),
-        listing: Listing::new(old),
-        pairs: vec![(NodeId::ROOT, NodeId::ROOT)],
-    };
-    while let Some((old_id, new_id)) = walk.pairs.pop() {
-        walk.pair(old_id, new_id);
-    }
+    let mut walk = Walk::new(old, new, Listing::new(old), (NodeId::ROOT, NodeId::ROOT));
+    walk.run();
     let Listing { next_id, mut patches, .. } = walk.listing;
     let n_inserted = (next_id - old.next_id().0) as usize;
     if n_inserted > 0 && n_inserted * SHARED_PART < new.n_nodes() {
@@ -54,11 +45,11 @@ fn own(patches: &mut [Patch]) {
     });
     let mut all: Vec<&mut Nodes> = inserted.collect();
     let mut copy = Columns::new(0);
-    let mut lists = Lists::with_hasher(Folding::new());
+    let mut copies = Copies::new();
     for nodes in &mut all {
         for top in &mut nodes.tops {
             let id = copy.slots.len() as u32;
-            copy.copy(NodeId::ROOT.0, NONE, &nodes.tree.0, top.0, &mut lists);
+            copy.copy(NodeId::ROOT.0, NONE, &nodes.tree.0, top.0, &mut copies);
             *top = NodeId(id);
         }
     }
@@ -76,7 +67,17 @@ pub(crate) struct Walk<'a> {
     pub(crate) pairs: Vec<(NodeId, NodeId)>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    pub(crate) fn new(old: &'a Tree, new: &'a Tree, listing: Listing, pair: (NodeId, NodeId)) -> Walk<'a> {
+        Walk { old, new, equal: Equal::new(&old.0, &new.0), listing, pairs: vec![pair] }
+    }
+
+    pub(crate) fn run(&mut self) {
+        while let Some((old_id, new_id)) = self.pairs.pop() {
+            self.pair(old_id, new_id);
+        }
+    }
+
     fn pair(&mut self, old_id: NodeId, new_id: NodeId) {
         if self.equal.at_a_glance(old_id, new_id) == Some(true) {
             return;

@@ -7,7 +7,7 @@
 //! on one another, and run in the order in which they were told.
 
 use crate::children::{Siblings, loss_if_moved};
-use crate::diff::Listing;
+use crate::diff::{Listing, Walk};
 use crate::digest::Folding;
 use crate::element;
 use crate::name::Name;
@@ -83,6 +83,22 @@ impl<'a> Editor<'a> {
 
     fn attributes(&self, id: NodeId) -> Attributes<'a> {
         self.tree.element(id).unwrap_or_else(|| panic!("{id:?} is not an element")).attributes
+    }
+
+    /// Makes an element equal to one of its name in another tree, by comparing the two as [`diff`](crate::diff) does. Returns whether they differed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a node is missing.
+    pub fn make_equal(&mut self, id: NodeId, new: &Tree, new_id: NodeId) -> bool {
+        let listing = std::mem::replace(&mut self.listing, Listing::new(self.tree));
+        let (n_patches, n_inserted) = (listing.patches.len(), listing.inserted.len());
+        let mut walk = Walk::new(self.tree, new, listing, (id, new_id));
+        walk.run();
+        self.listing = walk.listing;
+        // These are known by their place alone.
+        self.listing.inserted.truncate(n_inserted);
+        self.listing.patches.len() > n_patches
     }
 
     /// Removes a node with all in it.
@@ -168,21 +184,20 @@ impl<'a> Editor<'a> {
             (0..old_ids.len()).filter(|&idx| !is_paired[idx] && is_text(self.tree, old_ids[idx])).peekable();
         let mut pairs: Vec<(usize, usize)> = Vec::new();
         let mut coming: Vec<usize> = Vec::new();
-        for new_idx in 0..=new_ids.len() {
-            let end = match siblings.stays.get(new_idx) {
-                None => Some(old_ids.len()),
-                Some(true) => siblings.partners[new_idx],
-                Some(false) => None,
-            };
-            if let Some(end) = end {
-                let mut coming = coming.drain(..);
-                while let Some(old_idx) = going.next_if(|&idx| idx < end) {
-                    pairs.extend(coming.next().map(|new_idx| (old_idx, new_idx)));
-                }
-            } else if siblings.partners[new_idx].is_none() && is_text(new, new_ids[new_idx]) {
-                coming.push(new_idx);
+        let mut end_gap = |coming: &mut Vec<usize>, end: usize| {
+            let mut coming = coming.drain(..);
+            while let Some(old_idx) = going.next_if(|&idx| idx < end) {
+                pairs.extend(coming.next().map(|new_idx| (old_idx, new_idx)));
+            }
+        };
+        for (new_idx, &new_id) in new_ids.iter().enumerate() {
+            match siblings.partners[new_idx] {
+                Some(old_idx) if siblings.stays[new_idx] => end_gap(&mut coming, old_idx),
+                None if is_text(new, new_id) => coming.push(new_idx),
+                _ => {}
             }
         }
+        end_gap(&mut coming, old_ids.len());
         for (old_idx, new_idx) in pairs {
             if let Some(VNode::Text(text)) = new.get(new_ids[new_idx]) {
                 self.set_text(old_ids[old_idx], text);

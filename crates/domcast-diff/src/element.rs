@@ -103,5 +103,8 @@ fn n_digits(number: usize) -> usize {
 }
 
 fn utf16_len(text: &str) -> u32 {
+    if text.is_ascii() {
+        return text.len() as u32;
+    }
     text.chars().map(|char| char.len_utf16() as u32).sum()
 }

@@ -8,8 +8,7 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::columns::{AttributeSlot, Columns, Content, Lists, NONE};
-use crate::digest::Folding;
+use crate::columns::{AttributeSlot, Columns, Content, Copies, NONE};
 use crate::name::Name;
 use crate::node::{Element, VNode};
 use std::fmt;
@@ -101,6 +100,11 @@ impl Tree {
     pub fn span(&self, id: NodeId) -> Option<&str> {
         let span = self.0.slot(id.0)?.span;
         (span.len != 0).then(|| self.0.pools.str(span))
+    }
+
+    /// Returns what identifies an element among its siblings: `dc-key`, else `data-key`, else `id`; an empty one does not count.
+    pub fn key(&self, id: NodeId) -> Option<&str> {
+        self.element(id).and_then(|_| crate::children::key(&self.0, id))
     }
 
     /// Returns the parent of a node that exists and is not the root.
@@ -203,21 +207,29 @@ impl Tree {
     /// Panics if `before` is not a child of `parent`, `top` is a root, or a node is missing, and where [`create`](Self::create) does.
     pub fn insert_copy(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, top: NodeId) -> NodeId {
         let copy = self.next_id();
-        self.insert_copies(parent, before, from, &[top]);
+        self.insert_copies(parent, before, from, &[top], 1);
         copy
     }
 
-    pub(crate) fn insert_copies(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, tops: &[NodeId]) {
+    pub(crate) fn insert_copies(
+        &mut self,
+        parent: NodeId,
+        before: Option<NodeId>,
+        from: &Tree,
+        tops: &[NodeId],
+        n_nodes: usize,
+    ) {
         self.check(parent);
         if let Some(before) = before {
             assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
         let columns = self.edit();
-        let mut lists = Lists::with_hasher(Folding::new());
+        let mut copies = Copies::new();
+        columns.expect_copies(&from.0, n_nodes, &mut copies);
         for &top in tops {
             from.check(top);
             assert!(top != NodeId::ROOT, "a root is not copied");
-            columns.copy(parent.0, before.map_or(NONE, |before| before.0), &from.0, top.0, &mut lists);
+            columns.copy(parent.0, before.map_or(NONE, |before| before.0), &from.0, top.0, &mut copies);
         }
         columns.tidy_if_grown();
     }
@@ -251,6 +263,18 @@ impl Tree {
             columns.slots[id as usize] = crate::columns::Slot::new(Content::Hole);
             columns.n_holes += 1;
         }
+    }
+
+    /// Removes all children of a node and all below them.
+    pub(crate) fn remove_children(&mut self, parent: NodeId) {
+        let columns = self.edit();
+        let first = columns.next_in(parent.0, parent.0);
+        let below: Vec<u32> = std::iter::successors(first, |&id| columns.next_in(parent.0, id)).collect();
+        columns.n_holes += below.len() as u32;
+        below.into_iter().for_each(|id| columns.slots[id as usize] = crate::columns::Slot::new(Content::Hole));
+        let slot = &mut columns.slots[parent.0 as usize];
+        (slot.first_child, slot.last_child) = (NONE, NONE);
+        columns.forget(parent.0);
     }
 
     /// Gives a text node or comment another text.

@@ -6,6 +6,7 @@
 use crate::skeleton::Skeleton;
 use domcast_diff::NodeId;
 use domcast_template::{BodyId, FragmentId, Instance, Slot};
+use std::collections::HashMap;
 
 const NONE: u32 = u32::MAX;
 
@@ -18,6 +19,8 @@ pub(crate) struct Kept {
     around: Vec<FragmentId>,
     /// Rooms without a fragment, by body.
     free: Vec<Vec<u32>>,
+    /// The nodes that holes made by printing markup, texts not counted, by fragment: the part, and its nodes in order.
+    islands: HashMap<FragmentId, Vec<(u32, Vec<NodeId>)>>,
     /// Whether a value within an attribute was markup once, which can make other attributes: from then on start tags are parsed.
     pub(crate) parses_tags: bool,
 }
@@ -67,8 +70,40 @@ impl Kept {
         &mut self.ids[place as usize]
     }
 
+    /// The nodes of an island.
+    pub(crate) fn island(&self, fragment: FragmentId, part: u32) -> Option<&[NodeId]> {
+        let islands = self.islands.get(&fragment)?;
+        islands.iter().find(|(other, _)| *other == part).map(|(_, nodes)| &nodes[..])
+    }
+
+    /// The nodes of all islands of a fragment.
+    pub(crate) fn islands_of(&self, fragment: FragmentId) -> impl Iterator<Item = NodeId> + '_ {
+        self.islands.get(&fragment).into_iter().flatten().flat_map(|(_, nodes)| nodes.iter().copied())
+    }
+
+    pub(crate) fn island_mut(&mut self, fragment: FragmentId, part: u32) -> Option<&mut Vec<NodeId>> {
+        let islands = self.islands.get_mut(&fragment)?;
+        islands.iter_mut().find(|(other, _)| *other == part).map(|(_, nodes)| nodes)
+    }
+
+    /// Remembers the nodes of an island.
+    pub(crate) fn set_island(&mut self, fragment: FragmentId, part: u32, nodes: Vec<NodeId>) {
+        match self.island_mut(fragment, part) {
+            Some(present) => *present = nodes,
+            None => self.islands.entry(fragment).or_default().push((part, nodes)),
+        }
+    }
+
+    /// Forgets an island where text is now.
+    pub(crate) fn drop_island(&mut self, fragment: FragmentId, part: u32) {
+        if let Some(islands) = self.islands.get_mut(&fragment) {
+            islands.retain(|(other, _)| *other != part);
+        }
+    }
+
     /// Forgets a fragment that went.
     pub(crate) fn free(&mut self, fragment: FragmentId, body: BodyId) {
+        self.islands.remove(&fragment);
         let Some(room) = self.rooms.get_mut(fragment as usize).filter(|room| **room != NONE) else { return };
         if self.free.len() <= body as usize {
             self.free.resize_with(body as usize + 1, Vec::new);
@@ -81,11 +116,13 @@ impl Kept {
         self.ids.clear();
         self.rooms.clear();
         self.free.clear();
+        self.islands.clear();
     }
 
     /// Gives all ids as `rename` says.
     pub(crate) fn rename(&mut self, rename: impl Fn(NodeId) -> NodeId) {
-        self.ids.iter_mut().filter(|id| id.0 != NONE).for_each(|id| *id = rename(*id));
+        let islands = self.islands.values_mut().flatten().flat_map(|(_, nodes)| nodes);
+        self.ids.iter_mut().filter(|id| id.0 != NONE).chain(islands).for_each(|id| *id = rename(*id));
     }
 
     /// The fragment around a fragment that is not the first.

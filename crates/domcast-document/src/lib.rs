@@ -72,18 +72,20 @@ pub struct Trace {
     pub n_tags: usize,
     /// Elements whose lists of children were made anew.
     pub n_contents: usize,
+    /// Nodes that markup makes which was printed and parsed, and compared with what was there.
+    pub n_islands: usize,
     /// Why all was rendered, parsed and compared, if it was.
     pub whole: Option<&'static str>,
 }
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Trace { n_edits, n_runs, n_tags, n_contents, whole } = self;
+        let Trace { n_edits, n_runs, n_tags, n_contents, n_islands, whole } = self;
         match whole {
             Some(why) => write!(f, "{n_edits} parts changed; all was rendered, parsed and compared, because {why}"),
             None => write!(
                 f,
-                "{n_edits} parts changed: {n_runs} texts, {n_tags} start tags, {n_contents} lists of children"
+                "{n_edits} parts changed: {n_runs} texts, {n_tags} start tags, {n_contents} lists of children, {n_islands} nodes of markup"
             ),
         }
     }

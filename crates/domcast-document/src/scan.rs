@@ -139,11 +139,18 @@ impl Scanner<'_> {
             _ => {}
         }
         match &part.kind {
-            PartKind::Hole(hole) if hole.escapes => {
+            PartKind::Hole(hole) if hole.escapes || self.mode == Mode::Text => {
                 self.mark(body, idx, MarkerPlace::Text);
                 return Ok(());
             }
             PartKind::Hole(_) => return Err(irregular("what it prints is not escaped")),
+            PartKind::Opaque(_) if self.program.body(body).parts.len() == 1 && body == 0 => {
+                return Err(irregular("all of it is opaque"));
+            }
+            PartKind::Opaque(_) if self.mode == Mode::Text => {
+                self.mark(body, idx, MarkerPlace::Text);
+                return Ok(());
+            }
             _ => {}
         }
         let bodies = bodies(part).ok_or_else(|| irregular("it is opaque"))?;
@@ -362,7 +369,7 @@ pub(crate) fn bodies(part: &Part) -> Option<Vec<BodyId>> {
 }
 
 /// Whether a text ends in what may be the beginning of a character reference.
-fn ends_in_reference(html: &str) -> bool {
+pub(crate) fn ends_in_reference(html: &str) -> bool {
     let name = html.trim_end_matches(|char: char| char.is_ascii_alphanumeric() || char == '#');
     name.ends_with('&')
 }

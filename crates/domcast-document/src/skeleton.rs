@@ -5,6 +5,7 @@
 //!
 //! - in a *run*: static text, holes and regions between two nodes make one text node, or none if all print nothing. A run without
 //!   regions between two nodes of its own body is *closed*: it is changed alone;
+//!   What a hole prints may turn out to be markup: then its nodes are an *island* among the children;
 //! - in a *start tag*;
 //! - else in the *content* of an element: its list of children is made anew, from nodes that are there and nodes that are not.
 //!
@@ -62,7 +63,7 @@ pub(crate) type Content = Range<u32>;
 pub(crate) enum Item {
     /// Static text, and its node in the prototype if it is one of its own.
     Text(Box<str>, Option<NodeId>),
-    /// The part with this number prints text.
+    /// The part with this number prints text, or markup that makes an island of nodes.
     Hole(u32),
     /// The part with this number renders other bodies.
     Region(u32),
@@ -400,14 +401,15 @@ impl Compiler<'_> {
         let first = self.items.len();
         let content = first as u32..(first + items.len()) as u32;
         self.items.extend(items);
-        let has_regions = self.items[first..].iter().any(|item| matches!(item, Item::Region(_)));
+        // A hole may print markup, and then takes a list of children.
+        let has_parts = self.items[first..].iter().any(|item| matches!(item, Item::Region(_) | Item::Hole(_)));
         let nodes: Vec<(usize, u32)> = (first..self.items.len())
             .filter_map(|at| match self.items[at] {
                 Item::Node(node) => Some((at, node)),
                 _ => None,
             })
             .collect();
-        if has_regions || owner == Owner::Around {
+        if has_parts || owner == Owner::Around {
             nodes.iter().for_each(|(_, node)| self.keep(*node));
             self.keep_owner(owner);
         }
@@ -421,8 +423,6 @@ impl Compiler<'_> {
             start = at + 1;
             let has_holes = (run.start..run.end).any(|at| matches!(self.items[at as usize], Item::Hole(_)));
             if has_holes && !is_open {
-                after.iter().for_each(|node| self.keep(*node));
-                self.keep_owner(owner);
                 self.runs.push(Run { content: run.clone(), owner, after });
             }
             let place =

@@ -1,18 +1,22 @@
 //! An instance to nodes: all of them, or those that are new among the children of a node.
 //!
-//! Nodes are stamped from the prototype: no HTML is written and none is parsed, save for start tags whose parts are more than values.
+//! Nodes are stamped from the prototype: no HTML is written and none is parsed, save for start tags whose parts are more than values, and for
+//! markup that a hole prints, whose nodes are an *island* among the others.
 //! What is stamped shares the names, static texts and static attributes of the prototype.
 
 use crate::kept::{Kept, regions};
-use crate::scan::TagPiece;
+use crate::scan::{BEGIN, TagPiece, ends_in_reference};
 use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Tag, Value};
-use domcast_diff::{Builder, Child, Element, Namespace, NodeId, Tree, VNode};
-use domcast_template::{Fragment, FragmentId, HoleValue, Instance, Slot};
+use domcast_diff::{Builder, Child, Element, Name, Namespace, NodeId, Tree, VNode};
+use domcast_parser::{Parser, parse_fragment};
+use domcast_template::{FragmentId, HoleValue, Instance, Slot};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// What a skeleton cannot say: a value that is more than text where text was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Odd {
-    /// A value is marked as safe and has markup in it.
+    /// What a part prints is markup that is not regular, or does not close what it opens.
     Markup,
     /// A value has characters that a parser changes: NUL, or a carriage return at its end.
     Character,
@@ -24,7 +28,7 @@ impl Odd {
     /// What was odd, for people.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Odd::Markup => "a value is markup",
+            Odd::Markup => "markup that is printed does not stand alone",
             Odd::Character => "a value has characters that a parser changes",
             Odd::Tag => "the parts of a start tag do not make one",
         }
@@ -48,7 +52,7 @@ impl<'a> RunText<'a> {
     pub(crate) fn push_static(&mut self, text: &'a str, id: Option<NodeId>) {
         match id {
             Some(id) if self.only.is_none() && self.text.is_empty() && !self.drops_newline => {
-                self.only = Some((text, id))
+                self.only = Some((text, id));
             }
             _ => self.push().push_str(text),
         }
@@ -61,8 +65,23 @@ impl<'a> RunText<'a> {
         &mut self.text
     }
 
-    pub(crate) fn push_value(&mut self, value: &HoleValue) -> Result<(), Odd> {
-        push_value(value, self.push(), b"<&")
+    /// Appends what a hole prints that is no markup.
+    pub(crate) fn push_slot(&mut self, slot: &Slot) -> Result<(), Odd> {
+        match slot {
+            Slot::Hole(value) => push_value(value, self.push(), b"<&"),
+            Slot::Html(html) => {
+                let text = self.push();
+                let start = text.len();
+                text.push_str(html);
+                normalize(text, start)
+            }
+            _ => unreachable!("the part prints text"),
+        }
+    }
+
+    /// Appends a text of an island.
+    fn push_text(&mut self, text: &str) {
+        self.push().push_str(text);
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -87,7 +106,12 @@ fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<()
     if value.is_markup() && pushed.iter().any(|byte| special.contains(byte)) {
         return Err(Odd::Markup);
     }
-    if pushed.iter().any(|byte| matches!(byte, b'\r' | 0)) {
+    normalize(text, start)
+}
+
+/// Makes newlines of the carriage returns from `start` on, as a parser does.
+fn normalize(text: &mut String, start: usize) -> Result<(), Odd> {
+    if text.as_bytes()[start..].iter().any(|byte| matches!(byte, b'\r' | 0)) {
         let pushed = text.split_off(start);
         if pushed.contains('\0') || pushed.ends_with('\r') {
             return Err(Odd::Character);
@@ -97,10 +121,74 @@ fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<()
     Ok(())
 }
 
-pub(crate) fn hole(fragment: &Fragment, part: u32) -> &HoleValue {
-    match &fragment.slots[part as usize] {
-        Slot::Hole(value) => value,
-        _ => unreachable!("the part is a hole"),
+pub(crate) fn slot(instance: &Instance, fragment: FragmentId, part: u32) -> &Slot {
+    &instance.fragment(fragment).slots[part as usize]
+}
+
+/// What a hole prints, if that is markup.
+pub(crate) fn markup(slot: &Slot) -> Option<Cow<'_, str>> {
+    let html = match slot {
+        Slot::Hole(value) if value.is_markup() => value.text(),
+        Slot::Html(html) => Cow::Borrowed(&**html),
+        _ => return None,
+    };
+    html.contains(['<', '&']).then_some(html)
+}
+
+/// Markup that a hole prints among the children of an element, parsed.
+struct Island {
+    tree: Tree,
+    nodes: Vec<NodeId>,
+}
+
+impl Island {
+    /// Parses markup within the elements that are around it. It must be regular, and close what it opens.
+    fn new(skeleton: &Skeleton, owner: NodeId, html: &str) -> Result<Island, Odd> {
+        // What follows could go on with these.
+        if html.ends_with('<') || ends_in_reference(html) || html.contains(BEGIN) {
+            return Err(Odd::Markup);
+        }
+        let prototype = &skeleton.prototype;
+        let above = std::iter::successors(Some(owner), |&id| prototype.parent(id));
+        let mut names: Vec<Name<'_>> = above.filter_map(|id| Some(prototype.element(id)?.name)).collect();
+        names.reverse();
+        let mut text = String::new();
+        names.iter().for_each(|name| text.extend(["<", name.local, ">"]));
+        text.extend([BOUND, html, BOUND]);
+        names.iter().rev().for_each(|name| text.extend(["</", name.local, ">"]));
+        if Parser::default().is_regular(&text, Some("div")) != Ok(true) {
+            return Err(Odd::Markup);
+        }
+        let tree = parse_fragment(&text, "div").map_err(|_| Odd::Markup)?;
+        let mut parent = NodeId::ROOT;
+        for name in names {
+            let first = tree.first_child(parent).filter(|_| tree.first_child(parent) == tree.last_child(parent));
+            let is_named = |id: &NodeId| tree.element(*id).is_some_and(|element| element.name == name);
+            parent = first.filter(is_named).ok_or(Odd::Markup)?;
+        }
+        let nodes: Vec<NodeId> = tree.children(parent).collect();
+        let is_bound = |id: Option<&NodeId>| {
+            id.is_some_and(|id| matches!(tree.get(*id), Some(VNode::Comment(text)) if text.starts_with(BEGIN)))
+        };
+        if nodes.len() < 2 || !is_bound(nodes.first()) || !is_bound(nodes.last()) {
+            return Err(Odd::Markup);
+        }
+        let nodes = nodes[1..nodes.len() - 1].to_vec();
+        Ok(Island { tree, nodes })
+    }
+}
+
+/// Stands before and after the markup of an island while it is parsed.
+const BOUND: &str = "<!--\u{f8ff}-->";
+
+/// Whether an old node of an island may become a new one.
+fn is_same_kind(old_tree: &Tree, old: NodeId, new_tree: &Tree, new: NodeId) -> bool {
+    match (old_tree.get(old), new_tree.get(new)) {
+        (Some(VNode::Element(a)), Some(VNode::Element(b))) => {
+            a.name == b.name && old_tree.key(old) == new_tree.key(new)
+        }
+        (Some(VNode::Comment(_)), Some(VNode::Comment(_))) => true,
+        _ => false,
     }
 }
 
@@ -158,7 +246,7 @@ pub(crate) fn parse_tag(
             },
         }
     }
-    let tree = domcast_parser::parse_fragment(&html, "div").map_err(|_| Odd::Tag)?;
+    let tree = parse_fragment(&html, "div").map_err(|_| Odd::Tag)?;
     let first = tree.first_child(NodeId::ROOT);
     let is_tag = first.and_then(|id| tree.element(id)).is_some_and(|element| element.name.local == name);
     if is_tag && tree.n_nodes() == 2 { Ok(tree) } else { Err(Odd::Tag) }
@@ -168,6 +256,16 @@ pub(crate) fn tag_element(tree: &Tree) -> Element<'_> {
     tree.first_child(NodeId::ROOT).and_then(|id| tree.element(id)).expect("a parsed tag is one element")
 }
 
+/// What was stamped, below a root.
+#[derive(Default)]
+pub(crate) struct Stamped {
+    pub(crate) tree: Tree,
+    /// Where ids of nodes are remembered, in the order of these ids.
+    pub(crate) places: Vec<u32>,
+    /// The same for nodes of islands: the fragment, the part, and which of the island's nodes.
+    pub(crate) in_islands: Vec<(FragmentId, u32, usize)>,
+}
+
 pub(crate) struct Stamper<'a> {
     skeleton: &'a Skeleton,
     instance: &'a Instance,
@@ -175,6 +273,8 @@ pub(crate) struct Stamper<'a> {
     builder: Builder,
     /// Where ids of stamped nodes are remembered, in the order of these ids.
     pub(crate) stamped: Vec<u32>,
+    /// Stamped nodes of islands: the fragment, the part, and which of the island's nodes.
+    pub(crate) stamped_islands: Vec<(FragmentId, u32, usize)>,
     value: String,
 }
 
@@ -186,38 +286,56 @@ impl<'a> Stamper<'a> {
         n_nodes: usize,
     ) -> Stamper<'a> {
         let builder = Builder::like(&skeleton.prototype, n_nodes);
-        Stamper { skeleton, instance, kept, builder, stamped: Vec::new(), value: String::new() }
+        Stamper {
+            skeleton,
+            instance,
+            kept,
+            builder,
+            stamped: Vec::new(),
+            stamped_islands: Vec::new(),
+            value: String::new(),
+        }
     }
 
     /// Stamps all nodes.
     pub(crate) fn all(mut self) -> Result<Tree, Odd> {
         let mut run = RunText::new(false);
-        self.fill(0, &self.skeleton.bodies[0].content, NodeId::ROOT, &mut run)?;
+        self.fill(0, &self.skeleton.bodies[0].content, (NodeId::ROOT, NodeId::ROOT), &mut run)?;
         self.end_run(&mut run, NodeId::ROOT);
         Ok(self.builder.finish(true))
     }
 
-    /// The nodes stamped so far, below a root, and where their ids are remembered.
-    pub(crate) fn finish(self) -> (Tree, Vec<u32>) {
-        (self.builder.finish(true), self.stamped)
+    /// The nodes stamped so far.
+    pub(crate) fn finish(self) -> Stamped {
+        Stamped { tree: self.builder.finish(true), places: self.stamped, in_islands: self.stamped_islands }
     }
 
+    /// Stamps a content below a parent; its owner is the parent's node in the prototype.
     fn fill(
         &mut self,
         fragment: FragmentId,
         content: &Content,
-        parent: NodeId,
+        (parent, owner): (NodeId, NodeId),
         run: &mut RunText<'a>,
     ) -> Result<(), Odd> {
         let (skeleton, instance) = (self.skeleton, self.instance);
         for item in skeleton.items(content) {
             match item {
                 Item::Text(text, id) => run.push_static(text, *id),
-                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Hole(part) => {
+                    let slot = slot(instance, fragment, *part);
+                    match markup(slot) {
+                        None => run.push_slot(slot)?,
+                        Some(html) => {
+                            let island = Island::new(skeleton, owner, &html)?;
+                            self.stamp_island(fragment, *part, &island, parent, run);
+                        }
+                    }
+                }
                 Item::Region(part) => {
                     for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
                         let body = instance.fragment(inner).body;
-                        self.fill(inner, &skeleton.bodies[body as usize].content, parent, run)?;
+                        self.fill(inner, &skeleton.bodies[body as usize].content, (parent, owner), run)?;
                     }
                 }
                 Item::Node(node) => {
@@ -227,6 +345,98 @@ impl<'a> Stamper<'a> {
             }
         }
         Ok(())
+    }
+
+    fn stamp_island(
+        &mut self,
+        fragment: FragmentId,
+        part: u32,
+        island: &Island,
+        parent: NodeId,
+        run: &mut RunText<'a>,
+    ) {
+        let mut nodes = Vec::new();
+        for &id in &island.nodes {
+            if let Some(VNode::Text(text)) = island.tree.get(id) {
+                run.push_text(text);
+                continue;
+            }
+            self.end_run(run, parent);
+            self.stamped_islands.push((fragment, part, nodes.len()));
+            nodes.push(self.builder.append_copy(parent, &island.tree, id));
+        }
+        self.kept.set_island(fragment, part, nodes);
+    }
+
+    /// Lists the nodes of an island: old nodes that become new ones, and new ones.
+    fn list_island(
+        &mut self,
+        fragment: FragmentId,
+        part: u32,
+        island: Island,
+        run: &mut RunText<'a>,
+        lister: &mut Lister<'_>,
+    ) {
+        let mut old: Vec<NodeId> = self.kept.island(fragment, part).unwrap_or_default().to_vec();
+        let mut nodes = Vec::new();
+        for &id in &island.nodes {
+            if let Some(VNode::Text(text)) = island.tree.get(id) {
+                run.push_text(text);
+                continue;
+            }
+            self.list_run(run, lister);
+            let partner = old.iter().position(|old| is_same_kind(lister.tree, *old, &island.tree, id));
+            let child = match partner {
+                Some(idx) => {
+                    let old_id = old.remove(idx);
+                    lister.inside.compared.push((old_id, island.tree.clone(), id));
+                    nodes.push(old_id);
+                    Child::Kept(old_id)
+                }
+                None => {
+                    let new = self.builder.append_copy(NodeId::ROOT, &island.tree, id);
+                    let in_island = (fragment, part, nodes.len());
+                    self.stamped_islands.push(in_island);
+                    let child_idx = lister.children.len();
+                    lister.came.push(Came { child_idx, in_island, island: island.tree.clone(), id });
+                    nodes.push(new);
+                    Child::New(new)
+                }
+            };
+            lister.children.push(child);
+        }
+        lister.left.append(&mut old);
+        self.kept.set_island(fragment, part, nodes);
+    }
+
+    /// Pairs nodes of islands by key that left one and came in another: an item that moved in a list prints its markup elsewhere.
+    fn pair_islands(&mut self, freed: &[FragmentId], lister: &mut Lister<'_>) {
+        if lister.came.is_empty() {
+            return;
+        }
+        let tree = lister.tree;
+        let freed = freed.iter().flat_map(|fragment| self.kept.islands_of(*fragment));
+        lister.left.extend(freed.filter(|id| tree.parent(*id) == Some(lister.parent)));
+        let mut by_key: HashMap<(Name<'_>, &str), NodeId> = HashMap::new();
+        for &id in &lister.left {
+            if let (Some(element), Some(key)) = (tree.element(id), tree.key(id)) {
+                by_key.entry((element.name, key)).or_insert(id);
+            }
+        }
+        let came = std::mem::take(&mut lister.came);
+        let mut moved = HashSet::new();
+        for Came { child_idx, in_island, island, id } in &came {
+            let name_and_key = island.element(*id).map(|element| element.name).zip(island.key(*id));
+            let Some(old) = name_and_key.and_then(|name_and_key| by_key.remove(&name_and_key)) else { continue };
+            lister.children[*child_idx] = Child::Kept(old);
+            lister.inside.compared.push((old, island.clone(), *id));
+            moved.insert(*in_island);
+            let (fragment, part, idx) = *in_island;
+            if let Some(nodes) = self.kept.island_mut(fragment, part) {
+                nodes[idx] = old;
+            }
+        }
+        self.stamped_islands.retain(|in_island| !moved.contains(in_island));
     }
 
     fn end_run(&mut self, run: &mut RunText<'a>, parent: NodeId) -> Option<NodeId> {
@@ -266,7 +476,7 @@ impl<'a> Stamper<'a> {
             return Ok(id);
         }
         let mut run = RunText::new(node.drops_newline);
-        self.fill(fragment, &node.content, id, &mut run)?;
+        self.fill(fragment, &node.content, (id, node.id), &mut run)?;
         self.end_run(&mut run, id);
         Ok(id)
     }
@@ -313,27 +523,37 @@ impl<'a> Stamper<'a> {
     }
 
     /// Lists the children that a node has to have: those that are there, and those that are stamped now, below the root of what is
-    /// stamped. A text goes with the node before it. Texts that change are added to `texts`.
+    /// stamped. A text goes with the node before it. What changes in children that are kept is added to `inside`.
     pub(crate) fn children(
         &mut self,
         fragment: FragmentId,
         owner: Owner,
         tree: &Tree,
-        texts: &mut Vec<(NodeId, String)>,
+        freed: &[FragmentId],
+        inside: &mut Inside,
     ) -> Result<(NodeId, Vec<Child>), Odd> {
         let skeleton = self.skeleton;
-        let (content, drops_newline) = match owner {
+        let (content, drops_newline, in_prototype) = match owner {
             Owner::Node(node) => {
                 let node = &skeleton.nodes[node as usize];
-                (&node.content, node.drops_newline)
+                (&node.content, node.drops_newline, node.id)
             }
-            _ => (&skeleton.bodies[self.instance.fragment(fragment).body as usize].content, false),
+            _ => (&skeleton.bodies[self.instance.fragment(fragment).body as usize].content, false, NodeId::ROOT),
         };
         let parent = owner_id(skeleton, self.kept, fragment, owner);
-        let mut lister = Lister { tree, parent, children: Vec::new(), texts };
+        let mut lister = Lister {
+            tree,
+            parent,
+            owner: in_prototype,
+            children: Vec::new(),
+            inside,
+            left: Vec::new(),
+            came: Vec::new(),
+        };
         let mut run = RunText::new(drops_newline);
         self.list(fragment, content, &mut run, &mut lister)?;
         self.list_run(&mut run, &mut lister);
+        self.pair_islands(freed, &mut lister);
         Ok((parent, lister.children))
     }
 
@@ -348,7 +568,19 @@ impl<'a> Stamper<'a> {
         for item in skeleton.items(content) {
             match item {
                 Item::Text(text, id) => run.push_static(text, *id),
-                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Hole(part) => {
+                    let slot = slot(instance, fragment, *part);
+                    match markup(slot) {
+                        None => {
+                            run.push_slot(slot)?;
+                            self.kept.drop_island(fragment, *part);
+                        }
+                        Some(html) => {
+                            let island = Island::new(skeleton, lister.owner, &html)?;
+                            self.list_island(fragment, *part, island, run, lister);
+                        }
+                    }
+                }
                 Item::Region(part) => {
                     for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
                         let body = instance.fragment(inner).body;
@@ -382,7 +614,7 @@ impl<'a> Stamper<'a> {
         match present.and_then(|id| Some((id, lister.tree.get(id)?))) {
             Some((id, VNode::Text(old))) => {
                 if old != text {
-                    lister.texts.push((id, text.to_owned()));
+                    lister.inside.texts.push((id, text.to_owned()));
                 }
                 lister.children.push(Child::Kept(id));
                 run.clear();
@@ -399,8 +631,30 @@ impl<'a> Stamper<'a> {
 struct Lister<'a> {
     tree: &'a Tree,
     parent: NodeId,
+    /// The parent's node in the prototype.
+    owner: NodeId,
     children: Vec<Child>,
-    texts: &'a mut Vec<(NodeId, String)>,
+    inside: &'a mut Inside,
+    /// Old nodes of islands that became no new ones of theirs.
+    left: Vec<NodeId>,
+    /// New nodes of islands that were no old ones of theirs.
+    came: Vec<Came>,
+}
+
+/// What changes in children that are kept.
+#[derive(Default)]
+pub(crate) struct Inside {
+    pub(crate) texts: Vec<(NodeId, String)>,
+    /// Nodes of islands that are to become equal to others.
+    pub(crate) compared: Vec<(NodeId, Tree, NodeId)>,
+}
+
+/// A new node of an island.
+struct Came {
+    child_idx: usize,
+    in_island: (FragmentId, u32, usize),
+    island: Tree,
+    id: NodeId,
 }
 
 /// The node that owns a content of a fragment.
@@ -428,7 +682,7 @@ impl<'a> Finder<'a> {
         self.kept.parses_tags = false;
         let mut next = self.tree.first_child(NodeId::ROOT);
         let mut run = RunText::new(false);
-        let found = self.content(0, &self.skeleton.bodies[0].content, &mut next, &mut run);
+        let found = self.content(0, &self.skeleton.bodies[0].content, NodeId::ROOT, &mut next, &mut run);
         let found = found.and_then(|()| self.end_run(&mut run, &mut next)).and_then(|()| at_end(next));
         found.inspect_err(|_| self.kept.clear())
     }
@@ -437,6 +691,7 @@ impl<'a> Finder<'a> {
         &mut self,
         fragment: FragmentId,
         content: &Content,
+        owner: NodeId,
         next: &mut Option<NodeId>,
         run: &mut RunText<'a>,
     ) -> Result<(), Odd> {
@@ -444,11 +699,20 @@ impl<'a> Finder<'a> {
         for item in skeleton.items(content) {
             match item {
                 Item::Text(text, id) => run.push_static(text, *id),
-                Item::Hole(part) => run.push_value(hole(instance.fragment(fragment), *part))?,
+                Item::Hole(part) => {
+                    let slot = slot(instance, fragment, *part);
+                    match markup(slot) {
+                        None => run.push_slot(slot)?,
+                        Some(html) => {
+                            let island = Island::new(skeleton, owner, &html)?;
+                            self.find_island(fragment, *part, &island, next, run)?;
+                        }
+                    }
+                }
                 Item::Region(part) => {
                     for inner in regions(&instance.fragment(fragment).slots[*part as usize]) {
                         let body = instance.fragment(inner).body;
-                        self.content(inner, &skeleton.bodies[body as usize].content, next, run)?;
+                        self.content(inner, &skeleton.bodies[body as usize].content, owner, next, run)?;
                     }
                 }
                 Item::Node(node) => {
@@ -459,6 +723,29 @@ impl<'a> Finder<'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn find_island(
+        &mut self,
+        fragment: FragmentId,
+        part: u32,
+        island: &Island,
+        next: &mut Option<NodeId>,
+        run: &mut RunText<'a>,
+    ) -> Result<(), Odd> {
+        let mut nodes = Vec::new();
+        for &id in &island.nodes {
+            if let Some(VNode::Text(text)) = island.tree.get(id) {
+                run.push_text(text);
+                continue;
+            }
+            self.end_run(run, next)?;
+            let found = next.filter(|found| self.tree.is_equal_at(*found, &island.tree, id)).ok_or(Odd::Markup)?;
+            nodes.push(found);
+            *next = self.tree.next_sibling(found);
+        }
+        self.kept.set_island(fragment, part, nodes);
         Ok(())
     }
 
@@ -510,7 +797,7 @@ impl<'a> Finder<'a> {
         }
         let mut next = self.tree.first_child(id);
         let mut run = RunText::new(node.drops_newline);
-        self.content(fragment, &node.content, &mut next, &mut run)?;
+        self.content(fragment, &node.content, node.id, &mut next, &mut run)?;
         self.end_run(&mut run, &mut next)?;
         at_end(next)
     }

@@ -4,7 +4,9 @@
 //! [`Place`] says which node that is; the [`Editor`](domcast_diff::Editor) makes the patches, and applying them to the document's own tree gives
 //! new nodes their ids, by the one rule that clients follow too.
 //!
-//! Where a skeleton cannot say what comes out (the template has none; a value is markup), all is rendered, parsed and compared: the
+//! Markup that a part prints is parsed within the elements around it, and compared with the nodes that it made before.
+//!
+//! Where a skeleton cannot say what comes out (the template has none; markup does not close), all is rendered, parsed and compared: the
 //! *plain pipeline*. After it the nodes are looked for in the tree, so that the update after that is a small one again.
 //!
 //! Invariants: the instance renders the present state; the tree is what a parser makes of the instance's HTML; if `is_linked`, the remembered
@@ -12,13 +14,15 @@
 
 use crate::irregular::Irregular;
 use crate::kept::Kept;
-use crate::skeleton::Item;
-use crate::skeleton::{Owner, Place, Skeleton, Tag};
-use crate::stamp::{Finder, Odd, RunText, Stamper, attribute_value, hole, owner_id, parse_tag, tag_element};
+use crate::skeleton::{Content, Item, Owner, Place, Skeleton, Tag};
+use crate::stamp::{
+    Finder, Inside, Odd, RunText, Stamped, Stamper, attribute_value, markup, owner_id, parse_tag, slot, tag_element,
+};
 use crate::{DocumentError, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Edit, Edits, FragmentId, Instance, Program, State, TemplateError, Templates};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A template, compiled. Clones share it.
@@ -81,6 +85,9 @@ pub struct TemplateDocument {
     tree: Tree,
     kept: Kept,
     is_linked: bool,
+    /// Whether an update began and did not end: code of the template's author panicked, or the new HTML was too long. Then the
+    /// instance is made anew from the present state, and the tree compared as a whole.
+    is_cut_off: bool,
 }
 
 /// A state that a template was rendered over, before the tree knows.
@@ -89,12 +96,14 @@ pub struct TemplateDocument {
 pub struct Evaluated {
     state: State,
     edits: Edits,
+    /// Whether the edits are not all that changed.
+    was_cut_off: bool,
 }
 
 impl Evaluated {
-    /// Whether the page looks the same.
+    /// Whether the page looks the same. Then it makes no difference whether the update is finished.
     pub fn is_same(&self) -> bool {
-        self.edits.is_empty()
+        self.edits.is_empty() && !self.was_cut_off
     }
 }
 
@@ -121,6 +130,7 @@ impl TemplateDocument {
             tree: Tree::new(),
             kept: Kept::default(),
             is_linked: false,
+            is_cut_off: false,
         };
         let template = Arc::clone(&template.0);
         if let Ok(skeleton) = &template.skeleton {
@@ -155,9 +165,9 @@ impl TemplateDocument {
         &self.state
     }
 
-    /// The present HTML, as the template renders it.
+    /// The present HTML, as the template renders it; after an update that was cut off by a panic, as the tree says it.
     pub fn html(&self) -> String {
-        self.instance.html()
+        if self.is_cut_off { self.tree.to_html() } else { self.instance.html() }
     }
 
     /// The bytes of memory that the document holds beside its state, what its instance holds not counted.
@@ -171,7 +181,8 @@ impl TemplateDocument {
     ///
     /// # Errors
     ///
-    /// [`DocumentError`]: the template fails, or what it prints exceeds the limits of the parser. The document is as it was.
+    /// [`DocumentError`]: the template fails, or what it prints exceeds the limits of the parser. The document is as it was, as it is
+    /// where a function of the templates panics.
     pub fn update(&mut self, state: State, changes: &Changes) -> Result<Update, DocumentError> {
         let evaluated = self.evaluate(state, changes)?;
         self.finish(evaluated)
@@ -183,10 +194,19 @@ impl TemplateDocument {
     ///
     /// # Errors
     ///
-    /// [`DocumentError`]: the template fails. The document is as it was.
+    /// [`DocumentError`]: the template fails. The document is as it was, as it is where a function of the templates panics, and if
+    /// what is returned is dropped.
     pub fn evaluate(&mut self, state: State, changes: &Changes) -> Result<Evaluated, DocumentError> {
-        let edits = self.instance.update(&state, changes)?;
-        Ok(Evaluated { state, edits })
+        let was_cut_off = std::mem::replace(&mut self.is_cut_off, true);
+        if was_cut_off {
+            self.restore()?;
+        }
+        let edits = self.instance.update(&state, changes).inspect_err(|_| self.is_cut_off = was_cut_off)?;
+        let evaluated = Evaluated { state, edits, was_cut_off };
+        if evaluated.is_same() {
+            (self.state, self.is_cut_off) = (evaluated.state.clone(), false);
+        }
+        Ok(evaluated)
     }
 
     /// Swaps the tree with another place for it. It must be back for [`finish`](Self::finish).
@@ -222,11 +242,11 @@ impl TemplateDocument {
     ///
     /// [`DocumentError::Parse`]: what the template prints exceeds the limits of the parser. The document is as it was.
     pub fn finish(&mut self, evaluated: Evaluated) -> Result<Update, DocumentError> {
-        let Evaluated { state, edits } = evaluated;
+        let is_same = evaluated.is_same();
+        let Evaluated { state, edits, .. } = evaluated;
         let template = Arc::clone(&self.template.0);
         let mut trace = Trace { n_edits: edits.len(), ..Trace::default() };
-        if edits.is_empty() {
-            self.state = state;
+        if is_same {
             return Ok(Update { patches: Patches::default(), trace });
         }
         let patches = match &template.skeleton {
@@ -256,19 +276,24 @@ impl TemplateDocument {
         let mut patches = match patches {
             Ok(patches) => patches,
             Err(error) => {
-                // The instance is at the new state already; what was rendered before can be rendered again.
-                self.instance = self.template.program().instance(&self.state)?;
-                if let Ok(skeleton) = &template.skeleton {
-                    self.kept = Kept::default();
-                    self.kept.put_in(0, 0, skeleton, &self.instance);
-                }
-                self.is_linked = false;
+                self.restore()?;
                 return Err(error);
             }
         };
+        self.is_cut_off = false;
         self.state = state;
         self.compact_if_sparse(&mut patches);
         Ok(Update { patches, trace })
+    }
+
+    /// Makes the instance anew from the present state.
+    fn restore(&mut self) -> Result<(), TemplateError> {
+        self.instance = self.template.program().instance(&self.state)?;
+        (self.kept, self.is_linked) = (Kept::default(), false);
+        if let Ok(skeleton) = &self.template.0.skeleton {
+            self.kept.put_in(0, 0, skeleton, &self.instance);
+        }
+        Ok(())
     }
 
     /// About how many nodes new fragments make, those in them not counted.
@@ -306,34 +331,51 @@ impl TemplateDocument {
         (trace.n_runs, trace.n_tags, trace.n_contents) = (runs.len(), tags.len(), contents.len());
         let (sets_texts, mut set_elements) = (!runs.is_empty(), Vec::new());
         let mut editor = Editor::new(&self.tree);
+        let view = View { skeleton, instance: &self.instance, tree: &self.tree };
         for (fragment, run) in runs {
-            set_run(skeleton, &self.instance, &self.kept, &self.tree, &mut editor, fragment, run)?;
+            view.set_run(fragment, run, &self.kept, &mut editor)?;
         }
         for (fragment, node) in tags {
             let id = owner_id(skeleton, &self.kept, fragment, Owner::Node(node));
-            set_tag(skeleton, &self.instance, &self.tree, &mut editor, &mut self.kept, (fragment, node, id))?;
+            view.set_tag(fragment, node, id, &mut self.kept, &mut editor)?;
             set_elements.push(id);
         }
         let n_new = self.n_new_nodes(edits, skeleton);
-        let mut stamped = Vec::new();
+        let mut stamped = Stamped::default();
         let mut is_sure_to_differ = true;
         if !contents.is_empty() {
             let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
-            let mut texts = Vec::new();
+            let mut inside = Inside::default();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
             for (fragment, owner) in contents {
-                lists.push(stamper.children(fragment, owner, &self.tree, &mut texts)?);
+                lists.push(stamper.children(fragment, owner, &self.tree, edits.freed(), &mut inside)?);
             }
-            let (new, places) = stamper.finish();
-            let look = Look { tree: &self.tree, new: &new, texts: &texts, sets_texts, set_elements: &set_elements };
-            is_sure_to_differ = lists.iter().any(|(parent, children)| look.differs(*parent, children));
+            stamped = stamper.finish();
+            let Inside { texts, compared } = inside;
+            let new = &stamped.tree;
+            let mut sets_texts = sets_texts;
+            for (id, island, new_id) in compared {
+                trace.n_islands += 1;
+                if editor.make_equal(id, &island, new_id) {
+                    sets_texts = true;
+                    set_elements.push(id);
+                }
+            }
+            let look = Look { tree: &self.tree, new, texts: &texts, sets_texts, set_elements: &set_elements };
+            // What differs within a node says nothing if the node may have changed places with one that it becomes alike.
+            let parents: HashSet<NodeId> = lists.iter().map(|(parent, _)| *parent).collect();
+            let is_outermost = |parent: NodeId| {
+                let mut above = std::iter::successors(self.tree.parent(parent), |&id| self.tree.parent(id));
+                parents.len() == 1 || !above.any(|id| parents.contains(&id))
+            };
+            is_sure_to_differ =
+                lists.iter().any(|(parent, children)| is_outermost(*parent) && look.differs(*parent, children));
             for (id, text) in &texts {
                 editor.set_text(*id, text);
             }
             for (parent, children) in lists {
-                editor.set_children(parent, &children, &new, skeleton.may_lose);
+                editor.set_children(parent, &children, new, skeleton.may_lose);
             }
-            stamped = places;
         }
         let mut firsts = Vec::new();
         let patches = editor.finish_with(|new, id| firsts.push((new, id)));
@@ -342,14 +384,18 @@ impl TemplateDocument {
         }
         apply(&mut self.tree, &patches).expect("the patches of an editor fit its tree");
         firsts.sort_unstable();
-        let mut firsts = firsts.into_iter().peekable();
-        let mut run = (NodeId(0), NodeId(0));
-        for place in stamped {
+        let present = |id: NodeId| {
+            let (first, present) = firsts[firsts.partition_point(|(first, _)| *first <= id) - 1];
+            NodeId(present.0 + (id.0 - first.0))
+        };
+        for place in stamped.places {
             let id = self.kept.at(place);
-            while let Some(next) = firsts.next_if(|next| next.0 <= *id) {
-                run = next;
+            *id = present(*id);
+        }
+        for (fragment, part, idx) in stamped.in_islands {
+            if let Some(nodes) = self.kept.island_mut(fragment, part) {
+                nodes[idx] = present(nodes[idx]);
             }
-            *id = NodeId(run.1.0 + (id.0 - run.0.0));
         }
         Ok(patches)
     }
@@ -383,6 +429,14 @@ impl TemplateDocument {
         }
         sort(&mut work.runs, |(_, run)| *run);
         sort(&mut work.tags, |(_, node)| *node);
+        work.runs.retain(|&(fragment, run)| {
+            let run = &skeleton.runs[run as usize];
+            let is_text = !self.has_island(skeleton, fragment, &run.content);
+            if !is_text {
+                push(&mut work.contents, self.owner(skeleton, fragment, run.owner));
+            }
+            is_text
+        });
         sort(&mut work.contents, |(_, owner)| match owner {
             Owner::Node(node) => *node,
             _ => u32::MAX,
@@ -396,6 +450,16 @@ impl TemplateDocument {
             });
         }
         work
+    }
+
+    /// Whether a part prints markup among static text and holes, or did.
+    fn has_island(&self, skeleton: &Skeleton, fragment: FragmentId, content: &Content) -> bool {
+        skeleton.items(content).iter().any(|item| match item {
+            Item::Hole(part) => {
+                markup(slot(&self.instance, fragment, *part)).is_some() || self.kept.island(fragment, *part).is_some()
+            }
+            _ => false,
+        })
     }
 
     /// Returns the fragment whose body has the element that owns something, and the owner there.
@@ -503,88 +567,91 @@ fn sort<T: PartialEq>(list: &mut Vec<(FragmentId, T)>, key: impl Fn(&(FragmentId
     }
 }
 
-/// Sets the text of a closed run.
-fn set_run(
-    skeleton: &Skeleton,
-    instance: &Instance,
-    kept: &Kept,
-    tree: &Tree,
-    editor: &mut Editor<'_>,
-    fragment: FragmentId,
-    run: u32,
-) -> Result<(), Odd> {
-    let run = &skeleton.runs[run as usize];
-    let drops_newline = match (run.owner, run.after) {
-        (Owner::Node(node), None) => skeleton.nodes[node as usize].drops_newline,
-        _ => false,
-    };
-    let mut text = RunText::new(drops_newline);
-    for item in skeleton.items(&run.content) {
-        match item {
-            Item::Text(piece, id) => text.push_static(piece, *id),
-            Item::Hole(part) => text.push_value(hole(instance.fragment(fragment), *part))?,
-            Item::Region(_) | Item::Node(_) => unreachable!("a closed run has text and holes"),
-        }
-    }
-    let text = text.as_str();
-    let (parent, present) = match run.after {
-        None => {
-            let parent = owner_id(skeleton, kept, fragment, run.owner);
-            (Some(parent), tree.first_child(parent))
-        }
-        Some(node) => {
-            let before = owner_id(skeleton, kept, fragment, Owner::Node(node));
-            (tree.parent(before), tree.next_sibling(before))
-        }
-    };
-    let parent = parent.expect("a node beside a run has a parent");
-    let present_text = present.filter(|id| matches!(tree.get(*id), Some(VNode::Text(_))));
-    match present_text {
-        Some(id) if text.is_empty() => editor.remove(id),
-        Some(id) => editor.set_text(id, text),
-        None if text.is_empty() => {}
-        None => editor.insert_text(parent, present, text),
-    }
-    Ok(())
+/// What changes of single nodes look at.
+struct View<'a> {
+    skeleton: &'a Skeleton,
+    instance: &'a Instance,
+    tree: &'a Tree,
 }
 
-/// Sets the attributes of an element with parts in its start tag.
-fn set_tag(
-    skeleton: &Skeleton,
-    instance: &Instance,
-    tree: &Tree,
-    editor: &mut Editor<'_>,
-    kept: &mut Kept,
-    (fragment, node, id): (FragmentId, u32, NodeId),
-) -> Result<(), Odd> {
-    let tag = match &skeleton.nodes[node as usize].tag {
-        Tag::Values(_, tag) if kept.parses_tags => *tag,
-        Tag::Values(values, tag) => {
-            let mut texts = Vec::with_capacity(values.len());
-            let written = values.iter().try_for_each(|value| {
-                let mut text = String::new();
-                attribute_value(skeleton, instance, fragment, value, &mut text)?;
-                texts.push(text);
-                Ok(())
-            });
-            match written {
-                Err(Odd::Markup) => kept.parses_tags = true,
-                Err(odd) => return Err(odd),
-                Ok(()) => {
-                    for (value, text) in values.iter().zip(&texts) {
-                        editor.set_attribute(id, value.name.as_name(), text);
-                    }
-                    return Ok(());
-                }
+impl View<'_> {
+    /// Sets the text of a closed run.
+    fn set_run(&self, fragment: FragmentId, run: u32, kept: &Kept, editor: &mut Editor<'_>) -> Result<(), Odd> {
+        let View { skeleton, instance, tree } = *self;
+        let run = &skeleton.runs[run as usize];
+        let drops_newline = match (run.owner, run.after) {
+            (Owner::Node(node), None) => skeleton.nodes[node as usize].drops_newline,
+            _ => false,
+        };
+        let mut text = RunText::new(drops_newline);
+        for item in skeleton.items(&run.content) {
+            match item {
+                Item::Text(piece, id) => text.push_static(piece, *id),
+                Item::Hole(part) => text.push_slot(slot(instance, fragment, *part))?,
+                Item::Region(_) | Item::Node(_) => unreachable!("a closed run has text and holes"),
             }
-            *tag
         }
-        Tag::Parsed(tag) => *tag,
-        Tag::Static => return Ok(()),
-    };
-    let name: Option<Name<'_>> = tree.element(id).map(|element| element.name);
-    let name = name.expect("a node with a start tag is an element");
-    let parsed = parse_tag(skeleton, instance, fragment, tag, name.namespace)?;
-    editor.set_attributes(id, tag_element(&parsed).attributes);
-    Ok(())
+        let text = text.as_str();
+        let (parent, present) = match run.after {
+            None => {
+                let parent = owner_id(skeleton, kept, fragment, run.owner);
+                (Some(parent), tree.first_child(parent))
+            }
+            Some(node) => {
+                let before = owner_id(skeleton, kept, fragment, Owner::Node(node));
+                (tree.parent(before), tree.next_sibling(before))
+            }
+        };
+        let parent = parent.expect("a node beside a run has a parent");
+        let present_text = present.filter(|id| matches!(tree.get(*id), Some(VNode::Text(_))));
+        match present_text {
+            Some(id) if text.is_empty() => editor.remove(id),
+            Some(id) => editor.set_text(id, text),
+            None if text.is_empty() => {}
+            None => editor.insert_text(parent, present, text),
+        }
+        Ok(())
+    }
+
+    /// Sets the attributes of an element with parts in its start tag.
+    fn set_tag(
+        &self,
+        fragment: FragmentId,
+        node: u32,
+        id: NodeId,
+        kept: &mut Kept,
+        editor: &mut Editor<'_>,
+    ) -> Result<(), Odd> {
+        let View { skeleton, instance, tree } = *self;
+        let tag = match &skeleton.nodes[node as usize].tag {
+            Tag::Values(_, tag) if kept.parses_tags => *tag,
+            Tag::Values(values, tag) => {
+                let mut texts = Vec::with_capacity(values.len());
+                let written = values.iter().try_for_each(|value| {
+                    let mut text = String::new();
+                    attribute_value(skeleton, instance, fragment, value, &mut text)?;
+                    texts.push(text);
+                    Ok(())
+                });
+                match written {
+                    Err(Odd::Markup) => kept.parses_tags = true,
+                    Err(odd) => return Err(odd),
+                    Ok(()) => {
+                        for (value, text) in values.iter().zip(&texts) {
+                            editor.set_attribute(id, value.name.as_name(), text);
+                        }
+                        return Ok(());
+                    }
+                }
+                *tag
+            }
+            Tag::Parsed(tag) => *tag,
+            Tag::Static => return Ok(()),
+        };
+        let name: Option<Name<'_>> = tree.element(id).map(|element| element.name);
+        let name = name.expect("a node with a start tag is an element");
+        let parsed = parse_tag(skeleton, instance, fragment, tag, name.namespace)?;
+        editor.set_attributes(id, tag_element(&parsed).attributes);
+        Ok(())
+    }
 }

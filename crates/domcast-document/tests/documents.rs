@@ -5,6 +5,7 @@ use domcast_document::{HtmlDocument, Template, TemplateDocument};
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, State, Templates};
 use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn a_text_is_set_alone() {
@@ -80,6 +81,23 @@ fn nothing_is_sent_where_equal_rows_change_places() {
 }
 
 #[test]
+fn nothing_is_sent_where_rows_change_places_and_become_alike() {
+    let template = "<ul>{% for x in xs %}<li>{% if on %}{{ loop.index }}{% endif %}</li>{% endfor %}</ul>";
+    let templates = Templates::from_sources([("page.html", template)]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let old = state(&json!({"on": true, "xs": [{"n": 1}, {"n": 2}]}));
+    let mut document = TemplateDocument::new(&template, old.clone()).expect("it renders");
+    // The rows are the same parts, in another order.
+    let rows: State = [1, 0].into_iter().filter_map(|idx| old.get("xs")?.get(idx as usize).cloned()).collect();
+    let mut new = old.clone();
+    let changes = new.set("xs", rows).expect("the state has rows");
+    let update = document.update(new, &changes).expect("it renders");
+    assert_eq!(update.patches.to_string(), "");
+    let update = document.update(old, &Changes::Unknown).expect("it renders");
+    assert_eq!(update.patches.to_string(), "");
+}
+
+#[test]
 fn a_loop_in_svg_costs_what_changes() {
     let template = "<svg viewBox=\"0 0 {{ w }} 9\">{% for x in xs %}<circle cx=\"{{ x }}\"/>{% endfor %}</svg>";
     check(
@@ -106,20 +124,69 @@ fn a_carriage_return_is_a_newline() {
 }
 
 #[test]
-fn markup_in_a_value_takes_the_plain_pipeline_as_long_as_it_is_there() {
+fn markup_that_is_printed_is_compared_alone() {
+    check(
+        "<p>{{ t|safe }}!</p><i>{{ n }}</i>",
+        &[
+            json!({"t": "a", "n": 1}),
+            json!({"t": "<b>b</b> &amp; <u>c</u>", "n": 1}),
+            json!({"t": "<b>b</b> &amp; <u>d</u>", "n": 2}),
+            json!({"t": "<u>d</u>", "n": 2}),
+            json!({"t": "e", "n": 2}),
+        ],
+        &[
+            "set text of #2 to \" & \"\ninsert <u>\"c\"</u>\"!\" at the end of #1\ninsert <b>\"b\"</b> before #2 in #1",
+            "set text of #4 to \"2\"\nset text of #6 to \"d\"",
+            "remove #8 #2",
+            "set text of #7 to \"e!\"\nremove #5",
+        ],
+    );
+}
+
+#[test]
+fn a_macro_costs_what_it_prints() {
+    let template = "{% macro card(u) %}<div dc-key=\"{{ u.id }}\"><b>{{ u.name }}</b></div>{% endmacro %}\
+                    <main>{% for u in us %}{{ card(u) }}{% endfor %}</main>";
+    let users = |names: &[&str]| -> Value { names.iter().map(|name| json!({"id": name[..1], "name": name})).collect() };
+    check(
+        template,
+        &[
+            json!({"us": users(&["ada", "bob"])}),
+            json!({"us": users(&["ada", "bobby"])}),
+            json!({"us": users(&["bobby", "ada"])}),
+        ],
+        &["set text of #7 to \"bobby\"", "move #5 before #2"],
+    );
+}
+
+#[test]
+fn markup_that_does_not_close_takes_the_plain_pipeline_as_long_as_it_is_there() {
     let templates = Templates::from_sources([("page.html", "<p>{{ t|safe }}</p><i>{{ n }}</i>")]);
     let template = Template::new(&templates, "page.html").expect("the template is right");
     let mut document = TemplateDocument::new(&template, state(&json!({"t": "a", "n": 1}))).expect("it renders");
-    let mut plain = |value: Value| {
+    let mut is_plain = |value: Value| {
         let update = document.update(state(&value), &Changes::Unknown).expect("it renders");
         assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
         update.trace.whole.is_some()
     };
-    assert!(!plain(json!({"t": "b", "n": 1})));
-    assert!(plain(json!({"t": "<b>c</b>", "n": 1})));
-    assert!(plain(json!({"t": "<b>c</b>", "n": 2})));
-    assert!(plain(json!({"t": "d", "n": 2})), "the nodes are looked for after it");
-    assert!(!plain(json!({"t": "d", "n": 3})));
+    assert!(!is_plain(json!({"t": "b", "n": 1})));
+    assert!(is_plain(json!({"t": "<b>c", "n": 1})));
+    assert!(is_plain(json!({"t": "<b>c", "n": 2})));
+    assert!(is_plain(json!({"t": "d", "n": 2})), "the nodes are looked for after it");
+    assert!(!is_plain(json!({"t": "d", "n": 3})));
+}
+
+#[test]
+fn markup_whose_meaning_depends_on_what_is_around_takes_the_plain_pipeline() {
+    for (template, values) in [
+        ("<p>{{ t|safe }}</p>", ["<div>a</div>", "<li>b"]),
+        ("<a>{{ t|safe }}</a>", ["<a>x</a>", "<!-- "]),
+        ("<b>{{ t|safe }}lt;</b>", ["<i></i>&", "x<"]),
+        ("<ul>{{ t|safe }} tail</ul>", ["<li>a", "<li>b"]),
+        ("<textarea>{{ t|safe }}</textarea>", ["<b>", "&amp;"]),
+    ] {
+        law(template, &[json!({"t": "-"}), json!({"t": values[0]}), json!({"t": values[1]})], Plain);
+    }
 }
 
 #[test]
@@ -148,7 +215,6 @@ fn what_a_part_could_change_around_it_takes_the_plain_pipeline() {
         "<template>{{ t }}</template>",
         "<math><mi>{{ t }}</mi></math>",
         "<select><option>{{ t }}<option>b</select>",
-        "{% autoescape false %}{{ t }}{% endautoescape %}",
         "<h1>{% if on %}<h2>a</h2>{% endif %}</h1>",
         "<a>{% if on %}<a>x</a>{% endif %}</a>",
     ];
@@ -173,6 +239,31 @@ fn a_failing_template_leaves_the_document_as_it_was() {
     assert_eq!(*document.tree(), before);
     let update = document.update(state(&json!({"a": 3, "b": 1})), &Changes::Unknown).expect("it renders");
     assert_eq!(update.patches.to_string(), "set text of #2 to \"3\"\n");
+}
+
+#[test]
+fn a_panic_in_a_function_of_the_templates_leaves_the_document_as_it_was() {
+    let templates =
+        Templates::from_sources([("page.html", "<p>{{ a }}</p>{% for x in xs %}<i>{{ checked(x) }}</i>{% endfor %}")]);
+    templates.configure(|environment| {
+        environment.add_function("checked", |x: i64| {
+            assert!(x != 13, "thirteen");
+            x
+        });
+    });
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&json!({"a": 1, "xs": [1, 2]}))).expect("it renders");
+    let before = document.tree().clone();
+    let new = state(&json!({"a": 2, "xs": [1, 3, 13, 2]}));
+    let updated = catch_unwind(AssertUnwindSafe(|| document.update(new, &Changes::Unknown)));
+    assert!(updated.is_err());
+    assert_eq!(*document.tree(), before);
+    assert_eq!(parse_fragment(&document.html(), "div").expect("it is short"), before);
+    for xs in [json!([1, 2]), json!([1, 2, 3]), json!([3])] {
+        let update = document.update(state(&json!({"a": 3, "xs": xs})), &Changes::Unknown).expect("it renders");
+        assert!(!update.patches.is_empty());
+        assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
+    }
 }
 
 #[test]

@@ -144,7 +144,7 @@ impl HoleValue {
     pub fn push_text(&self, text: &mut String) {
         match &self.state {
             State::Text(value) => text.push_str(value),
-            State::Int(int) => _ = write!(text, "{int}"),
+            State::Int(int) => text.push_str(itoa::Buffer::new().format(*int)),
             _ => text.push_str(&self.text()),
         }
     }
@@ -159,7 +159,7 @@ impl HoleValue {
         match &self.state {
             State::Text(text) if self.is_markup => html.push_str(text),
             State::Text(text) => escape(text, html),
-            State::Int(int) => _ = write!(html, "{int}"),
+            State::Int(int) => html.push_str(itoa::Buffer::new().format(*int)),
             _ => html.push_str(&self.text()),
         }
     }
