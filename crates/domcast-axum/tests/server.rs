@@ -4,6 +4,8 @@
 mod seen; // metrics, health, the status page
 #[path = "server/safe.rs"]
 mod safe; // attacks
+#[path = "server/here.rs"]
+mod here; // presence, hooks
 
 use domcast_axum::{
     Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, Options, Push, PushAccess, Templates, View,
