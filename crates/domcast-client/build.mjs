@@ -11,20 +11,28 @@ import { build } from 'esbuild';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 
+// Properties that are the client's own, and may be called by a letter in a page. None is a name of the DOM, of what is
+// read from or written to JSON, or of what a page or an embedder sees.
+const OURS = [
+  ...['check', 'child', 'closed', 'connect', 'covered', 'depth', 'drop', 'emit', 'epoch', 'forms', 'frame', 'greeting', 'guard', 'isQuiet'],
+  ...['local', 'mounted', 'namespace', 'note', 'number', 'offline', 'opened', 'placed', 'qualified', 'received', 'renewed', 'renumber', 'reopen'],
+  ...['revoked', 'root', 'schemes', 'scripts', 'setValue', 'settle', 'settled', 'snapshot', 'timer', 'tree', 'update', 'version'],
+];
+
 const here = new URL('.', import.meta.url).pathname;
 const bundles = [
-  { file: 'domcast.js', entry: 'ts/main.ts', format: 'iife' },
+  { file: 'domcast.js', entry: 'ts/main.ts', format: 'iife', mangleProps: new RegExp(`^(${OURS.join('|')})$`) },
   { file: 'domcast.mjs', entry: 'ts/embed.ts', format: 'esm' },
 ];
 
 const target = process.argv[2] ?? 'dist';
 let stale = false;
-for (const { file, entry, format } of bundles) {
+for (const { file, entry, ...options } of bundles) {
   const result = await build({
     absWorkingDir: here,
     entryPoints: [entry],
     bundle: true,
-    format,
+    ...options,
     target: 'es2022',
     minify: true,
     legalComments: 'none',

@@ -11,7 +11,9 @@
 //! hexadecimal digits over `domcast mount`, the view, the user and the expiry, each after its length.
 
 use crate::domcast::{Domcast, now};
-use domcast_push::{Client, Gate, Session};
+use crate::hooks::Hooked;
+use axum::http::request::Parts;
+use domcast_push::{Gate, Session};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt::{self, Write};
@@ -107,15 +109,23 @@ impl fmt::Debug for Authorization {
 }
 
 impl Domcast {
-    /// Opens a session for a connection, held to the [`authorization`](crate::Config::authorization) if there is one.
-    pub(crate) fn connect(&self, client: Client) -> Arc<Session> {
-        let Some(authorization) = &self.config().authorization else {
-            return Arc::new(self.hub().connect_as(client));
-        };
-        let grants = Arc::new(Grants { authorization: authorization.clone(), list: Mutex::default() });
-        let gate: Arc<dyn Gate> = grants.clone();
-        let session = Arc::new(self.hub().connect_through(client, gate));
-        self.guarded().push((Arc::downgrade(&session), grants));
+    /// Opens a session for a request, held to the [`authorization`](crate::Config::authorization) if there is one.
+    pub(crate) fn connect(&self, request: &Parts) -> Arc<Session> {
+        let client = self.client(request);
+        let authorization = self.config().authorization.clone();
+        let grants = authorization.map(|authorization| Arc::new(Grants { authorization, list: Mutex::default() }));
+        let mut gate = grants.clone().map(|grants| grants as Arc<dyn Gate>);
+        if self.hooks().are_set() {
+            let (hooks, request, client) = (Arc::clone(self.hooks()), request.clone(), client.clone());
+            gate = Some(Arc::new(Hooked { hooks, request, client, gate }));
+        }
+        let session = Arc::new(match gate {
+            Some(gate) => self.hub().connect_through(client, gate),
+            None => self.hub().connect_as(client),
+        });
+        if let Some(grants) = grants {
+            self.guarded().push((Arc::downgrade(&session), grants));
+        }
         session
     }
 

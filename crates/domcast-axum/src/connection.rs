@@ -73,7 +73,7 @@ impl Domcast {
         let room = room.map_err(|_| unavailable("the server has as many connections as it may have"))?;
         let n_events = self.config().limits.n_events.clamp(1, 1 << 16);
         Ok(Connection {
-            session: self.connect(self.client(request)),
+            session: self.connect(request),
             rate: Mutex::new(Paced { bucket: Bucket::new(self.config().limits.frames), next: Instant::now() }),
             events: Arc::new(Semaphore::new(n_events)),
             n_events: n_events as u32,

@@ -3,10 +3,11 @@
 use crate::authorization::{Authorization, Guarded};
 use crate::connection::Connections;
 use crate::health::{self, Health};
+use crate::hooks::Hooks;
 use crate::rate::{Bucket, Rate};
 use crate::status::Status;
 use crate::stream::{self, Streams};
-use crate::{api, metrics, page, socket};
+use crate::{api, metrics, page, presence, socket};
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -39,6 +40,7 @@ struct Shared {
     status: Option<Arc<Status>>,
     has_tasks: AtomicBool,
     identify: OnceLock<Identify>,
+    hooks: Arc<Hooks>,
 }
 
 type Identify = Box<dyn Fn(&Parts) -> Client + Send + Sync>;
@@ -168,6 +170,7 @@ impl Domcast {
                 status,
                 has_tasks: AtomicBool::new(false),
                 identify: OnceLock::new(),
+                hooks: Arc::default(),
                 config,
             }),
         }
@@ -206,6 +209,10 @@ impl Domcast {
         &self.shared.guarded
     }
 
+    pub(crate) fn hooks(&self) -> &Arc<Hooks> {
+        &self.shared.hooks
+    }
+
     pub(crate) fn health(&self) -> &Health {
         &self.shared.health
     }
@@ -233,6 +240,7 @@ impl Domcast {
             .route("/push", post(api::push))
             .route("/views/{name}", get(page::view_page))
             .route("/views/{name}/html", get(page::view_html).put(api::put_html))
+            .route("/presence", get(presence::presence))
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(async || "ok"))
             .route("/readyz", get(health::ready))

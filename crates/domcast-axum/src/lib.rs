@@ -28,6 +28,7 @@
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
 //! | `POST /push` | a push as JSON (see [`PushAccess`]) |
+//! | `GET /presence?prefix=NAME` | how many are at each view, key and topic of such a name, as JSON (for who may push) |
 //! | `GET /_domcast` | the status page, live (for who may push) |
 //! | `GET /metrics` | the statistics as Prometheus reads them (for who may push) |
 //! | `GET /healthz` | `ok` while the process lives |
@@ -35,6 +36,8 @@
 
 mod domcast; // configuration and router
 mod access; // who may push
+mod presence; // who is here
+mod hooks; // what an application is told of its visitors
 mod api; // pushes over HTTP
 mod page; // views in pages
 mod connection; // what all transports share, and how it ends
@@ -55,6 +58,7 @@ pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Hub, Options, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Headcount, Hub, Options, Place, PresenceEvent,
+    Present, Push, PushError, Receipt, View,
 };
 pub use rate::Rate;

@@ -55,6 +55,8 @@ async fn run(mut socket: WebSocket, connection: &Connection, limits: &Limits) ->
         Ok(()) => return End::new(End::NORMAL, "the client closed"),
         Err(end) => end,
     };
+    // What follows may take a while, and whoever is silent is gone now.
+    connection.session.leave();
     // A close frame holds 125 bytes, two of them the code.
     let mut reason = end.reason.clone();
     while reason.len() > 123 {

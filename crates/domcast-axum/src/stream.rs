@@ -193,7 +193,11 @@ impl Streams {
         let (domcast, name, stream) = (domcast.clone(), name.to_owned(), Arc::clone(stream));
         tokio::spawn(async move {
             let (end, stay_away) = tokio::select! {
-                end = stream.silent() => (end, Duration::ZERO),
+                end = stream.silent() => {
+                    // A request of a client that was killed may go on for long, and hold the session.
+                    stream.connection.session.leave();
+                    (end, Duration::ZERO)
+                }
                 end = stream.connection.stalled(stream.limits.write) => (end, Duration::ZERO),
                 () = stream.drained() => (End::restart(), random_part(stream.limits.spread)),
                 () = stream.ended() => (End::no_answer_read(), Duration::ZERO),

@@ -4,6 +4,8 @@
 mod seen; // metrics, health, the status page
 #[path = "server/safe.rs"]
 mod safe; // attacks
+#[path = "server/here.rs"]
+mod here; // presence, hooks
 
 use domcast_axum::{
     Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, Options, Push, PushAccess, Templates, View,
@@ -749,7 +751,8 @@ async fn a_newer_request_takes_a_session_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_taken_over_again_and_again_loses_no_frame() {
-    let server = start(open()).await;
+    // Every push makes a frame at once, so that there is always one under way.
+    let server = start_with(open(), Options { render_interval: None, ..Options::default() }).await;
     let mut http = server.http("sse", hello(&server)).await;
     assert_eq!(http.hear().await[0], "mounted");
     let hub = server.domcast.hub().clone();

@@ -589,6 +589,32 @@ fn a_server_asked_to_stop_under_pushes_says_goodbye_and_ends_well() {
     assert!(n_accepted > 0, "it answered until then");
 }
 
+/// The server reads a push's body only once it has said so, so each push is in its hands before the signal.
+#[test]
+#[cfg(unix)]
+fn every_push_that_a_server_has_begun_to_take_is_rendered_and_answered_though_it_is_asked_to_stop() {
+    let mut server = demo();
+    let (address, body) = (server.address, r#"{"view": "counter", "handler": "increment"}"#);
+    let mut sockets: Vec<_> = (0..20).map(|_| BufReader::new(TcpStream::connect(address).unwrap())).collect();
+    for socket in &mut sockets {
+        let head = "POST /push HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\nExpect: 100-continue";
+        write!(socket.get_mut(), "{head}\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+        let mut line = String::new();
+        socket.read_line(&mut line).unwrap();
+        assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    }
+    let pid = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    server.logged("stopping");
+    sockets.iter_mut().for_each(|socket| write!(socket.get_mut(), "{body}").unwrap());
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    for socket in &mut sockets {
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("HTTP/1.1 200") && answer.contains("\"version\":"), "{answer}");
+    }
+}
+
 #[test]
 fn pages_carry_a_policy_against_scripts_that_are_not_ours() {
     let server = demo();

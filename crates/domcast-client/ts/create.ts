@@ -20,34 +20,40 @@ export interface Name {
   readonly qualified: string;
 }
 
-const ATTRIBUTE_NAMESPACES = new Map<string, string | null>([
+type Namespaces = ReadonlyMap<string, string | null>;
+
+/** By prefix; without one the name has that of `''`. */
+const ATTRIBUTE_NAMESPACES: Namespaces = new Map([
+  ['', null],
   ['-', null],
   ['xlink', 'http://www.w3.org/1999/xlink'],
   ['xml', 'http://www.w3.org/XML/1998/namespace'],
   ['xmlns', 'http://www.w3.org/2000/xmlns/'],
 ]);
 
-const ELEMENT_NAMESPACES = new Map<string, string>([
+const ELEMENT_NAMESPACES: Namespaces = new Map([
+  ['', dom.HTML],
   ['html', dom.HTML],
   ['svg', dom.SVG],
   ['math', dom.MATHML],
 ]);
 
-export function elementName(written: string): Name {
+function takeApart(written: string, namespaces: Namespaces): { prefix: string; namespace: string | null; local: string } {
   const space = written.indexOf(' ');
-  const local = written.slice(space + 1);
-  const namespace = space < 0 ? dom.HTML : ELEMENT_NAMESPACES.get(written.slice(0, space));
-  if (namespace === undefined) throw new Unfollowable(`unknown namespace in element name \`${written}\``);
+  // A name that begins with a space has an empty prefix, which is none of the list's.
+  const prefix = space === 0 ? ' ' : written.slice(0, Math.max(space, 0));
+  const namespace = namespaces.get(prefix);
+  if (namespace === undefined) throw new Unfollowable(`unknown namespace in name \`${written}\``);
+  return { prefix, namespace, local: written.slice(space + 1) };
+}
+
+export function elementName(written: string): Name {
+  const { namespace, local } = takeApart(written, ELEMENT_NAMESPACES);
   return { namespace, local, qualified: local };
 }
 
 export function attributeName(written: string): Name {
-  const space = written.indexOf(' ');
-  if (space < 0) return { namespace: null, local: written, qualified: written };
-  const prefix = written.slice(0, space);
-  const local = written.slice(space + 1);
-  const namespace = ATTRIBUTE_NAMESPACES.get(prefix);
-  if (namespace === undefined) throw new Unfollowable(`unknown namespace in attribute name \`${written}\``);
+  const { prefix, namespace, local } = takeApart(written, ATTRIBUTE_NAMESPACES);
   // The parser gives `xmlns` itself no prefix: https://html.spec.whatwg.org/#adjust-foreign-attributes
   const bare = namespace === null || (prefix === 'xmlns' && local === 'xmlns');
   return { namespace, local, qualified: bare ? local : `${prefix}:${local}` };
@@ -152,7 +158,7 @@ function write(element: Element, { namespace, local, qualified }: Name, value: s
   else dom.setAttributeNS(element, namespace, qualified, value);
 }
 
-const setAttrValue = dom.setter(Attr.prototype, 'value');
+const setAttrValue = dom.setter(Attr, 'value');
 
 function writeParsed(element: Element, { local }: Name, value: string): void {
   const piece = parse(`<p ${local}>`);

@@ -20,22 +20,29 @@ export const DOCTYPE = 10;
 
 const bindCall = Function.prototype.bind.bind(Function.prototype.call) as (method: unknown) => unknown;
 
-/** The getter of `prototype[name]`, as a function of the object. */
-export function getter<N extends object, K extends keyof N & string>(prototype: N, name: K): (target: N) => N[K] {
-  return bindCall(Object.getOwnPropertyDescriptor(prototype, name)!.get) as (target: N) => N[K];
+/** A class of the DOM. */
+interface Class<N> {
+  prototype: N;
 }
 
-/** The setter of `prototype[name]`, as a function of the object and the value. */
-export function setter<N extends object, K extends keyof N & string>(prototype: N, name: K): (target: N, value: N[K]) => void {
-  return bindCall(Object.getOwnPropertyDescriptor(prototype, name)!.set) as (target: N, value: N[K]) => void;
+const descriptor = (from: Class<object>, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(from.prototype, name)!;
+
+/** The getter of a property, as a function of the object. */
+export function getter<N extends object, K extends keyof N & string>(from: Class<N>, name: K): (target: N) => N[K] {
+  return bindCall(descriptor(from, name).get) as (target: N) => N[K];
 }
 
-/** The method `prototype[name]`, as a function of the object and the arguments. */
-export function method<N extends object, A extends unknown[], R>(prototype: N, name: { [K in keyof N]: N[K] extends (...args: A) => R ? K : never }[keyof N] & string): (target: N, ...args: A) => R {
-  return bindCall(prototype[name]) as (target: N, ...args: A) => R;
+/** The setter of a property, as a function of the object and the value. */
+export function setter<N extends object, K extends keyof N & string>(from: Class<N>, name: K): (target: N, value: N[K]) => void {
+  return bindCall(descriptor(from, name).set) as (target: N, value: N[K]) => void;
 }
 
-const node = Node.prototype;
+/** A method, as a function of the object and the arguments. */
+export function method<N extends object, A extends unknown[], R>(from: Class<N>, name: { [K in keyof N]: N[K] extends (...args: A) => R ? K : never }[keyof N] & string): (target: N, ...args: A) => R {
+  return bindCall(from.prototype[name]) as (target: N, ...args: A) => R;
+}
+
+const node = Node;
 export const nodeType = getter(node, 'nodeType');
 export const firstChild = getter(node, 'firstChild');
 export const nextSibling = getter(node, 'nextSibling');
@@ -49,7 +56,7 @@ export const removeChild = method<Node, [Node], Node>(node, 'removeChild');
 export const replaceChild = method<Node, [Node, Node], Node>(node, 'replaceChild');
 export const cloneNode = method<Node, [boolean], Node>(node, 'cloneNode');
 
-const element = Element.prototype;
+const element = Element;
 export const localName = getter(element, 'localName');
 export const namespaceURI = getter(element, 'namespaceURI');
 export const attributes = getter(element, 'attributes');
@@ -61,14 +68,13 @@ export const setAttribute = method<Element, [string, string], void>(element, 'se
 export const setAttributeNS = method<Element, [string | null, string, string], void>(element, 'setAttributeNS');
 export const setAttributeNode = method<Element, [Attr], Attr | null>(element, 'setAttributeNode');
 export const removeAttribute = method<Element, [string], void>(element, 'removeAttribute');
-export const removeAttributeNode = method<Element, [Attr], Attr>(element, 'removeAttributeNode');
 export const removeAttributeNS = method<Element, [string | null, string], void>(element, 'removeAttributeNS');
 export const matches = method<Element, [string], boolean>(element, 'matches');
 export const closest = method<Element, [string], Element | null>(element, 'closest');
 export const querySelectorAll = method<ParentNode, [string], NodeListOf<Element>>(element, 'querySelectorAll');
 export const setInnerHTML = setter(element, 'innerHTML');
 
-const doc = Document.prototype;
+const doc = Document;
 export const createElement = method<Document, [string], Element>(doc, 'createElement');
 export const createElementNS = method<Document, [string, string], Element>(doc, 'createElementNS');
 export const createTextNode = method<Document, [string], Text>(doc, 'createTextNode');
@@ -80,18 +86,18 @@ export const documentElement = getter(doc, 'documentElement');
 
 export const queryDocument = method<ParentNode, [string], NodeListOf<Element>>(doc, 'querySelectorAll');
 
-export const queryFragment = method<ParentNode, [string], NodeListOf<Element>>(DocumentFragment.prototype, 'querySelectorAll');
+export const queryFragment = method<ParentNode, [string], NodeListOf<Element>>(DocumentFragment, 'querySelectorAll');
 
-export const data = getter(CharacterData.prototype, 'data');
-export const setData = setter(CharacterData.prototype, 'data');
-export const replaceData = method<CharacterData, [number, number, string], void>(CharacterData.prototype, 'replaceData');
+export const data = getter(CharacterData, 'data');
+export const setData = setter(CharacterData, 'data');
+export const replaceData = method<CharacterData, [number, number, string], void>(CharacterData, 'replaceData');
 
-export const templateContent = getter(HTMLTemplateElement.prototype, 'content');
-export const dispatchEvent = method<EventTarget, [Event], boolean>(EventTarget.prototype, 'dispatchEvent');
-const addListener = method<EventTarget, [string, (event: Event) => void, boolean], void>(EventTarget.prototype, 'addEventListener');
+export const templateContent = getter(HTMLTemplateElement, 'content');
+export const dispatchEvent = method<EventTarget, [Event], boolean>(EventTarget, 'dispatchEvent');
+const addListener = method<EventTarget, [string, (event: Event) => void, boolean], void>(EventTarget, 'addEventListener');
 export const readyState = getter(doc, 'readyState');
 export const visibilityState = getter(doc, 'visibilityState');
-export const focus = method<HTMLElement, [FocusOptions], void>(HTMLElement.prototype, 'focus');
+export const focus = method<HTMLElement, [FocusOptions], void>(HTMLElement, 'focus');
 
 /** Listens at the document; `capture` hears events that do not bubble, and before the page does. */
 export function listen<K extends keyof DocumentEventMap>(type: K, heard: (event: DocumentEventMap[K]) => void, capture = false): void {
@@ -164,6 +170,5 @@ export function move(parent: Node, moved: Node, before: Node | null): void {
 
 function moveMethod(parent: Node): Movable['moveBefore'] {
   const type = nodeType(parent);
-  const prototype = type === ELEMENT ? element : type === DOCUMENT ? doc : DocumentFragment.prototype;
-  return (prototype as Movable).moveBefore;
+  return ((type === ELEMENT ? element : type === DOCUMENT ? doc : DocumentFragment).prototype as Movable).moveBefore;
 }

@@ -107,7 +107,7 @@ export function listen(page: Page): void {
   });
 }
 
-const resetForm = dom.method<HTMLFormElement, [], void>(HTMLFormElement.prototype, 'reset');
+const resetForm = dom.method<HTMLFormElement, [], void>(HTMLFormElement, 'reset');
 
 function payloadOf(kind: Kind, element: Element, event: Event): Payload {
   const fields = new Map<string, unknown>();

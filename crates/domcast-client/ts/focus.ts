@@ -4,7 +4,7 @@
 
 import * as dom from './dom';
 
-const getSelection = dom.method<Document, [], Selection | null>(Document.prototype, 'getSelection');
+const getSelection = dom.method<Document, [], Selection | null>(Document, 'getSelection');
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 
@@ -24,7 +24,7 @@ export function holdFocus(document: Document): () => void {
   return () => {
     if (dom.activeElement(document) === active || !dom.isConnected(active)) return;
     dom.focus(active as HTMLElement, { preventScroll: true });
-    if (caret) writeCaret(active, caret);
+    if (caret) writeCaret(active as Field, caret);
     if (!selection || !marks?.[0] || !marks[2] || !dom.isConnected(marks[0]) || !dom.isConnected(marks[2])) return;
     try {
       selection.setBaseAndExtent(marks[0], marks[1], marks[2], marks[3]);
@@ -38,7 +38,7 @@ export function holdFocus(document: Document): () => void {
 export function setValueKeepingCaret(field: Field, value: string): void {
   const old = getValue(field);
   const caret = dom.activeElement(dom.ownerDocument(field)!) === field ? readCaret(field) : null;
-  setValue(field, value);
+  accessorsOf(field).setValue(field, value);
   if (!caret) return;
   const shared = Math.min(old.length, value.length);
   let head = 0;
@@ -49,44 +49,35 @@ export function setValueKeepingCaret(field: Field, value: string): void {
   writeCaret(field, { start: follow(caret.start), end: follow(caret.end), direction: caret.direction });
 }
 
-const input = {
-  value: dom.getter(HTMLInputElement.prototype, 'value'),
-  setValue: dom.setter(HTMLInputElement.prototype, 'value'),
-  start: dom.getter(HTMLInputElement.prototype, 'selectionStart'),
-  end: dom.getter(HTMLInputElement.prototype, 'selectionEnd'),
-  direction: dom.getter(HTMLInputElement.prototype, 'selectionDirection'),
-  select: dom.method<HTMLInputElement, [number, number, Caret['direction']], void>(HTMLInputElement.prototype, 'setSelectionRange'),
-};
+const accessors = <F extends Field>(from: { prototype: F }) => ({
+  value: dom.getter(from as { prototype: Field }, 'value'),
+  setValue: dom.setter(from as { prototype: Field }, 'value'),
+  start: dom.getter(from as { prototype: Field }, 'selectionStart'),
+  end: dom.getter(from as { prototype: Field }, 'selectionEnd'),
+  direction: dom.getter(from as { prototype: Field }, 'selectionDirection'),
+  select: dom.method<Field, [number, number, Caret['direction']], void>(from as { prototype: Field }, 'setSelectionRange'),
+});
 
-const area = {
-  value: dom.getter(HTMLTextAreaElement.prototype, 'value'),
-  setValue: dom.setter(HTMLTextAreaElement.prototype, 'value'),
-  start: dom.getter(HTMLTextAreaElement.prototype, 'selectionStart'),
-  end: dom.getter(HTMLTextAreaElement.prototype, 'selectionEnd'),
-  direction: dom.getter(HTMLTextAreaElement.prototype, 'selectionDirection'),
-  select: dom.method<HTMLTextAreaElement, [number, number, Caret['direction']], void>(HTMLTextAreaElement.prototype, 'setSelectionRange'),
-};
+const input = accessors(HTMLInputElement);
+const area = accessors(HTMLTextAreaElement);
 
-const isInput = (element: Element): element is HTMLInputElement => dom.isHtml(element, 'input');
+/** How to reach what is in a field, whatever names its form shadows. */
+const accessorsOf = (field: Field): typeof input => (dom.isHtml(field, 'input') ? input : area);
 
-export const getValue = (field: Field): string => (isInput(field) ? input.value(field) : area.value(field as HTMLTextAreaElement));
-
-const setValue = (field: Field, value: string): void => (isInput(field) ? input.setValue(field, value) : area.setValue(field as HTMLTextAreaElement, value));
+export const getValue = (field: Field): string => accessorsOf(field).value(field);
 
 /** The selection inside a field; `null` for everything that has none (a checkbox, an e-mail field, a div). */
 function readCaret(element: Element): Caret | null {
-  const read = <F extends Field>(field: F, from: { start(field: F): number | null; end(field: F): number | null; direction(field: F): string | null }): Caret | null => {
-    const start = from.start(field);
-    return start === null ? null : { start, end: from.end(field)!, direction: from.direction(field) as Caret['direction'] };
-  };
-  if (isInput(element)) return read(element, input);
-  return dom.isHtml(element, 'textarea') ? read(element as HTMLTextAreaElement, area) : null;
+  if (!dom.isHtml(element, 'input') && !dom.isHtml(element, 'textarea')) return null;
+  const field = element as Field;
+  const { start, end, direction } = accessorsOf(field);
+  const at = start(field);
+  return at === null ? null : { start: at, end: end(field)!, direction: direction(field) as Caret['direction'] };
 }
 
-function writeCaret(element: Element, { start, end, direction }: Caret): void {
+function writeCaret(field: Field, { start, end, direction }: Caret): void {
   try {
-    if (isInput(element)) input.select(element, start, end, direction);
-    else area.select(element as HTMLTextAreaElement, start, end, direction);
+    accessorsOf(field).select(field, start, end, direction);
   } catch {
     // The field changed its type and has no caret any more.
   }

@@ -105,19 +105,19 @@ function controlOf(node: Node): Element | null {
   }
 }
 
-const inputType = dom.getter(HTMLInputElement.prototype, 'type');
-const checked = dom.getter(HTMLInputElement.prototype, 'checked');
-const setChecked = dom.setter(HTMLInputElement.prototype, 'checked');
-const defaultChecked = dom.getter(HTMLInputElement.prototype, 'defaultChecked');
-const inputForm = dom.getter(HTMLInputElement.prototype, 'form');
-const areaDefault = dom.getter(HTMLTextAreaElement.prototype, 'defaultValue');
-const options = dom.getter(HTMLSelectElement.prototype, 'options');
-const multiple = dom.getter(HTMLSelectElement.prototype, 'multiple');
-const displaySize = dom.getter(HTMLSelectElement.prototype, 'size');
-const selected = dom.getter(HTMLOptionElement.prototype, 'selected');
-const setSelected = dom.setter(HTMLOptionElement.prototype, 'selected');
-const defaultSelected = dom.getter(HTMLOptionElement.prototype, 'defaultSelected');
-const inputDefault = dom.getter(HTMLInputElement.prototype, 'value');
+const inputType = dom.getter(HTMLInputElement, 'type');
+const checked = dom.getter(HTMLInputElement, 'checked');
+const setChecked = dom.setter(HTMLInputElement, 'checked');
+const defaultChecked = dom.getter(HTMLInputElement, 'defaultChecked');
+const inputForm = dom.getter(HTMLInputElement, 'form');
+const areaDefault = dom.getter(HTMLTextAreaElement, 'defaultValue');
+const options = dom.getter(HTMLSelectElement, 'options');
+const multiple = dom.getter(HTMLSelectElement, 'multiple');
+const displaySize = dom.getter(HTMLSelectElement, 'size');
+const selected = dom.getter(HTMLOptionElement, 'selected');
+const setSelected = dom.setter(HTMLOptionElement, 'selected');
+const defaultSelected = dom.getter(HTMLOptionElement, 'defaultSelected');
+const inputDefault = dom.getter(HTMLInputElement, 'value');
 
 function noteText(field: HTMLInputElement | HTMLTextAreaElement): Settle {
   const isUsers = getValue(field) !== markupValue(field);

@@ -16,7 +16,7 @@ import { listen } from './events';
 import { Page, type Listener } from './page';
 import type { Payload } from './protocol';
 
-const script = dom.getter(Document.prototype, 'currentScript')(document);
+const script = dom.getter(Document, 'currentScript')(document);
 const url = new URL(script ? '.' : '/_domcast/', (script as HTMLScriptElement | null)?.src || location.href);
 
 const page = new Page(url.href);

@@ -13,7 +13,7 @@ export function showFault(of: number, fault: Fault | null): void {
   shown.get(of)?.remove();
   shown.delete(of);
   if (!fault) return;
-  const box = block('div', 'position:fixed;left:1rem;right:1rem;bottom:1rem;z-index:2147483647;max-height:60vh;overflow:auto;padding:1rem;border-left:4px solid #d33;background:#1c1c1f;color:#eee;font:14px/1.5 system-ui,sans-serif');
+  const box = block('div', 'position:fixed;inset:auto 1rem 1rem;z-index:2147483647;max-height:60vh;overflow:auto;padding:1rem;border-left:4px solid #d33;background:#1c1c1f;color:#eee;font:14px/1.5 system-ui,sans-serif');
   box.setAttribute('role', 'alert');
   box.setAttribute('dc-fault', '');
   const where = [fault.template, fault.line].filter((part) => part !== null && part !== undefined).join(':');

@@ -76,6 +76,7 @@ export interface Fault {
 export const CLOSE_MOVED = 1000;
 export const CLOSE_LOST = 1006;
 export const CLOSE_TOO_LARGE = 1009;
+export const CLOSE_SILENT = 4408;
 const CLOSE_FULL = 1013;
 const CLOSE_TOO_SLOW = 4429;
 export const CLOSE_OTHER_VERSION = 4426;

@@ -1,6 +1,7 @@
 //! Who looks on: which user, which session of a browser, which tab; and whom a push is for.
 
 use crate::mailbox::Mailbox;
+use crate::presence::{Place, Presence};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,9 +58,10 @@ impl Audience {
     }
 }
 
-/// All connections of a hub, and which topics they are subscribed to.
+/// All connections of a hub, which topics they are subscribed to, and where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Tabs {
+    pub(crate) presence: Presence,
     tabs: Mutex<HashMap<Arc<str>, Connected>>,
 }
 
@@ -74,22 +76,33 @@ impl Tabs {
     pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>) {
         let topics = tab.client.topics.clone();
         let connected = Connected { tab: tab.clone(), topics, mailbox: Arc::clone(mailbox) };
-        self.lock().insert(Arc::clone(&tab.id), connected);
+        let mut tabs = self.lock();
+        connected.topics.iter().for_each(|topic| self.presence.enter(tab, Place::topic(topic)));
+        tabs.insert(Arc::clone(&tab.id), connected);
     }
 
     pub(crate) fn disconnect(&self, tab: &str) {
-        self.lock().remove(tab);
+        let mut tabs = self.lock();
+        if let Some(Connected { tab, topics, .. }) = tabs.remove(tab) {
+            topics.iter().for_each(|topic| self.presence.leave(&tab, Place::topic(topic)));
+        }
     }
 
     pub(crate) fn subscribe(&self, tab: &str, topic: &str) {
-        if let Some(connected) = self.lock().get_mut(tab) {
-            connected.topics.insert(topic.into());
+        let mut tabs = self.lock();
+        if let Some(connected) = tabs.get_mut(tab)
+            && connected.topics.insert(topic.into())
+        {
+            self.presence.enter(&connected.tab, Place::topic(topic));
         }
     }
 
     pub(crate) fn unsubscribe(&self, tab: &str, topic: &str) {
-        if let Some(connected) = self.lock().get_mut(tab) {
-            connected.topics.remove(topic);
+        let mut tabs = self.lock();
+        if let Some(connected) = tabs.get_mut(tab)
+            && connected.topics.remove(topic)
+        {
+            self.presence.leave(&connected.tab, Place::topic(topic));
         }
     }
 

@@ -17,6 +17,7 @@ use crate::frame;
 use crate::mailbox::{Mailbox, MailboxLimits};
 use crate::memo::Memo;
 use crate::position::Position;
+use crate::presence::{Headcount, Place, PresenceEvent, Present};
 use crate::push::{Content, Push, Receipt};
 use crate::session::{Gate, Session};
 use crate::slot::{Answer, Shown, Slot, Subscriber, Ticket, Waiting};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, sleep_until};
 
 /// All views of a server. Clones share them.
@@ -409,6 +410,39 @@ impl Hub {
         self.slots().iter().map(info).collect()
     }
 
+    /// Returns who is at a view, at its document of a key, or among those who get a topic's messages, on this process's connections.
+    ///
+    /// A user counts once with however many tabs, and so does a session of a browser in which nobody is logged in.
+    pub fn presence(&self, place: &Place) -> Present {
+        self.inner.tabs.presence.at(place)
+    }
+
+    /// Counts who is at each view, document of a key and topic whose name begins with `prefix`: views first, in the order of names
+    /// and keys. Where nobody is, is left out.
+    pub fn headcounts(&self, prefix: &str) -> Vec<Headcount> {
+        self.inner.tabs.presence.count(prefix)
+    }
+
+    /// Returns the joins and leaves from now on, in order: one per user and place over many tabs.
+    ///
+    /// A listener that is 1,024 events behind is told so in place of those it missed (`RecvError::Lagged`), and asks
+    /// [`presence`](Self::presence) anew. Make pushes of them to show in a page who else is there:
+    ///
+    /// ```
+    /// # use domcast_push::{Hub, Place, PresenceEvent, Push};
+    /// # async fn show(hub: Hub) {
+    /// let mut events = hub.presence_events();
+    /// while let Ok(PresenceEvent::Joined { .. } | PresenceEvent::Left { .. }) = events.recv().await {
+    ///     let here = hub.presence(&Place::view("order"));
+    ///     let here = [("users", serde_json::json!(here.users.len())), ("guests", serde_json::json!(here.n_anonymous))];
+    ///     _ = hub.push(Push::state("who", here)).await;
+    /// }
+    /// # }
+    /// ```
+    pub fn presence_events(&self) -> broadcast::Receiver<PresenceEvent> {
+        self.inner.tabs.presence.listen()
+    }
+
     /// Opens a session: one per connection. Nothing is known of its client.
     pub fn connect(&self) -> Session {
         self.connect_as(Client::default())
@@ -500,6 +534,16 @@ impl Hub {
 
     pub(crate) fn ticks_changed(&self) -> &Notify {
         &self.inner.ticks_changed
+    }
+
+    /// Where those are who look at a document: at its view, and at its key unless that is a secret.
+    pub(crate) fn places(&self, slot: &Slot) -> impl Iterator<Item = Place> + use<> {
+        let is_private =
+            matches!(self.inner.views.get(&slot.view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private);
+        let key = slot.shown().document.key().filter(|_| !is_private).cloned();
+        let view = Arc::clone(&slot.view);
+        let of_key = key.map(|key| Place::View { view: Arc::clone(&view), key: Some(key) });
+        std::iter::once(Place::View { view, key: None }).chain(of_key)
     }
 
     pub(crate) fn tabs(&self) -> &Tabs {

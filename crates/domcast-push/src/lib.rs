@@ -37,6 +37,7 @@
 
 mod push; // what backends send
 mod audience; // who looks on, and whom a push is for
+mod presence; // who is here
 mod view; // Rust views
 mod call; // what handlers want besides
 mod declared; // views without Rust code
@@ -78,6 +79,7 @@ pub use ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};
 pub use position::{BadPosition, Position};
+pub use presence::{Headcount, Place, PresenceEvent, Present};
 pub use push::{Change, Content, Push, Receipt};
 pub use session::{Gate, Handling, Refused, Session, Work};
 pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};

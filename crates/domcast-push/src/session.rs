@@ -31,10 +31,16 @@ pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
 pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
-/// Decides what one session may mount.
+/// Decides what one session may mount, and is told what it has mounted.
 pub trait Gate: Send + Sync {
     /// Whether `view` may be mounted by who shows this token.
     fn may_mount(&self, view: &str, token: Option<&str>) -> bool;
+
+    /// A document of `view` is mounted. No lock is held.
+    fn mounted(&self, _view: &str, _key: Option<&str>) {}
+
+    /// A document that [`mounted`](Self::mounted) was told of is not mounted any more. No lock is held.
+    fn unmounted(&self, _view: &str, _key: Option<&str>) {}
 }
 
 /// An event that was refused.
@@ -59,7 +65,8 @@ pub struct Session {
 
 #[derive(Clone)]
 enum Mount {
-    Live(Arc<Slot>),
+    /// Whether the gate was told.
+    Live(Arc<Slot>, bool),
     /// The client may not know yet.
     Revoked,
 }
@@ -125,14 +132,14 @@ impl Session {
             ClientFrame::Ping => self.mailbox.answer(frame::pong()),
             ClientFrame::Ack { n } => self.acknowledge(n)?,
             ClientFrame::Resync { document } => {
-                if let Mount::Live(slot) = self.document(document)? {
+                if let Mount::Live(slot, _) = self.document(document)? {
                     slot.statistics.resyncs_asked.add(1);
                     self.mailbox.snapshot(document);
                 }
             }
             ClientFrame::Event { n, document, handler, payload } => {
                 let id = format!("{}.{n}", self.id);
-                let Mount::Live(slot) = self.document(document)? else {
+                let Mount::Live(slot, _) = self.document(document)? else {
                     self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id));
                     return Ok(None);
                 };
@@ -167,7 +174,7 @@ impl Session {
                 Next::Closed => return None,
                 Next::Nothing => self.mailbox.filled().await,
                 Next::Mark { document, from } => {
-                    let Ok(Mount::Live(slot)) = self.document(document) else {
+                    let Ok(Mount::Live(slot, _)) = self.document(document) else {
                         self.mailbox.forget(document);
                         continue;
                     };
@@ -209,23 +216,57 @@ impl Session {
 
     /// Takes a view away from the client, with all that waits of it. Nothing more of it is sent.
     pub fn revoke(&self, view: &str) {
-        let mut mounted = self.mounted();
-        for (document, mount) in mounted.iter_mut().flatten() {
-            if let Mount::Live(slot) = mount
+        let mut told = Vec::new();
+        for (document, mount) in self.mounted().iter_mut().flatten() {
+            if let Mount::Live(slot, is_told) = mount
                 && *slot.view == *view
             {
-                slot.unsubscribe(&self.tab.id);
+                self.unsubscribe_from(slot);
                 self.mailbox.forget(*document);
                 self.mailbox.answer(frame::revoked(*document));
+                told.extend(is_told.then(|| Arc::clone(slot)));
                 *mount = Mount::Revoked;
             }
         }
+        told.iter().for_each(|slot| self.tell_gate(slot, |gate, view, key| gate.unmounted(view, key)));
+    }
+
+    /// Ends all that the client has mounted and is subscribed to, as dropping the session does; [`next`](Self::next) ends.
+    pub fn leave(&self) {
+        self.mailbox.close();
+        self.hub.tabs().disconnect(&self.tab.id);
+        let mounted = std::mem::take(self.mounted().get_or_insert_default());
+        let mut has_keys = false;
+        for mount in mounted.into_values() {
+            let Mount::Live(slot, is_told) = mount else { continue };
+            has_keys |= self.unsubscribe_from(&slot);
+            if is_told {
+                self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
+            }
+        }
+        if has_keys {
+            // Some time what this session used is to be dropped.
+            self.hub.ticks_changed().notify_waiters();
+        }
+    }
+
+    fn unsubscribe_from(&self, slot: &Slot) -> bool {
+        for place in self.hub.places(slot) {
+            self.hub.tabs().presence.leave(&self.tab, place);
+        }
+        slot.unsubscribe(&self.tab.id)
+    }
+
+    fn tell_gate(&self, slot: &Slot, tell: fn(&dyn Gate, &str, Option<&str>)) {
+        let Some(gate) = &self.gate else { return };
+        let key = slot.shown().document.key().cloned();
+        tell(&**gate, &slot.view, key.as_deref());
     }
 
     /// Gives the client another token for a view that it has mounted.
     pub fn renew(&self, view: &str, token: &str) {
         for (document, mount) in self.mounted().iter().flatten() {
-            if matches!(mount, Mount::Live(slot) if *slot.view == *view) {
+            if matches!(mount, Mount::Live(slot, _) if *slot.view == *view) {
                 self.mailbox.answer(frame::token(*document, token));
             }
         }
@@ -236,11 +277,11 @@ impl Session {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
         }
-        let mut mounted = self.mounted();
-        if mounted.is_some() {
+        let mut guard = self.mounted();
+        if guard.is_some() {
             return Err(FrameError::malformed("`hello` is said once"));
         }
-        let mounted = mounted.insert(BTreeMap::new());
+        let mounted = guard.insert(BTreeMap::new());
         for Greeting { view, position, key, token } in views {
             if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
                 self.mailbox.answer(frame::denied(&view));
@@ -249,12 +290,31 @@ impl Session {
             match self.hub.visible(&self.tab.client, &view, key.as_deref()) {
                 Ok(slot) => {
                     let document = self.mount(&slot, position.as_ref());
-                    mounted.insert(document, Mount::Live(slot));
+                    mounted.insert(document, Mount::Live(slot, false));
                 }
                 Err(_) => self.mailbox.answer(frame::unknown(&view)),
             }
         }
+        let documents: Vec<u32> = mounted.keys().copied().collect();
+        drop(guard);
+        documents.into_iter().for_each(|document| self.tell_mounted(document));
         Ok(())
+    }
+
+    /// Tells the gate of a document that was just mounted; if it was taken away in the meantime, of that too.
+    fn tell_mounted(&self, document: u32) {
+        let Ok(Mount::Live(slot, _)) = self.document(document) else { return };
+        self.tell_gate(&slot, |gate, view, key| gate.mounted(view, key));
+        let is_live = match self.mounted().as_mut().and_then(|mounted| mounted.get_mut(&document)) {
+            Some(Mount::Live(_, is_told)) => {
+                *is_told = true;
+                true
+            }
+            Some(Mount::Revoked) | None => false,
+        };
+        if !is_live {
+            self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
+        }
     }
 
     /// Subscribes, and queues what the client misses.
@@ -274,6 +334,10 @@ impl Session {
         let number = document.number();
         if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
             shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
+            drop(shown);
+            for place in self.hub.places(slot) {
+                self.hub.tabs().presence.enter(&self.tab, place);
+            }
             self.hub.ticks_changed().notify_waiters();
         }
         number
@@ -292,18 +356,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.mailbox.close();
-        self.hub.tabs().disconnect(&self.tab.id);
+        self.leave();
         self.hub.statistics().sessions_closed.add(1);
-        let mut has_keys = false;
-        for mount in self.mounted().take().into_iter().flat_map(BTreeMap::into_values) {
-            let Mount::Live(slot) = mount else { continue };
-            has_keys |= slot.unsubscribe(&self.tab.id);
-        }
-        if has_keys {
-            // Some time what this session used is to be dropped.
-            self.hub.ticks_changed().notify_waiters();
-        }
     }
 }
 

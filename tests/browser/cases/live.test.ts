@@ -161,7 +161,7 @@ browserTest('attempts are spread by full jitter, and the network coming back end
   site.down = true;
   peer.socket.terminate();
   await until(page, 'delays.length >= 9');
-  assert.deepEqual(await page.evaluate('delays'), [250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+  assert.deepEqual(await page.evaluate('delays'), [4000, 7500, 7500, 7500, 7500, 7500, 7500, 7500, 7500]);
   site.down = false;
   await page.evaluate(() => dispatchEvent(new Event('online')));
   await (await site.connection()).frame('hello');

@@ -29,9 +29,10 @@ pub(super) struct Args {
     away: f64,
 }
 
-/// The delays of the browser client (PROTOCOL.md, section 4).
-const DELAY: Duration = Duration::from_millis(500);
-const MAX_DELAY: Duration = Duration::from_secs(30);
+/// The delays of the browser client (PROTOCOL.md, section 5).
+const DELAY: Duration = Duration::from_secs(8);
+const ALONE_DELAY: Duration = Duration::from_millis(500);
+const MAX_DELAY: Duration = Duration::from_secs(15);
 /// How long all may take to be back and equal.
 const GOAL: Duration = Duration::from_secs(20);
 
@@ -130,7 +131,8 @@ async fn page(address: SocketAddr, board: Arc<Board>) {
     let mut page = Page { tree: Tree::new(), position: None, attempts: 0, counted: 0 };
     loop {
         _ = connection(address, &board, &mut page).await;
-        let most = MAX_DELAY.min(DELAY * 2_u32.saturating_pow(page.attempts));
+        let delay = if page.position.is_some() { DELAY } else { ALONE_DELAY };
+        let most = MAX_DELAY.min(delay * 2_u32.saturating_pow(page.attempts));
         page.attempts += 1;
         let share = RandomState::new().hash_one(page.attempts) as f64 / u64::MAX as f64;
         tokio::time::sleep(most.mul_f64(share)).await;

@@ -5,6 +5,7 @@ mod client; // a page: a tree that follows frames
 mod coalescing; // many pushes, few renderings
 mod edits; // merge and patch
 mod keys; // one document per key, and private ones
+mod presence; // who is here
 mod pushes; // what pushes do, and what they are told
 mod semantics; // the page that tells all this names tests that are there
 mod sessions; // what subscribers get
