@@ -2,12 +2,17 @@
 
 use domcast_benches::{Change, Table};
 use domcast_diff::{Tree, diff};
-use domcast_parser::parse_fragment;
+use domcast_parser::{Parser, Source, parse_fragment};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 4] =
-    ["parse", "diff, one label, tree just parsed", "diff, nothing, tree just parsed", "diff, one label, both known"];
+pub(crate) const NAMES: [&str; 5] = [
+    "parse",
+    "diff, one label, tree just parsed",
+    "diff, nothing, tree just parsed",
+    "diff, one label, both known",
+    "posted, one label",
+];
 
 /// Prepares an operation and runs it `n_runs` times.
 pub(crate) fn run(name: &str, n_runs: u64) {
@@ -22,6 +27,19 @@ pub(crate) fn run(name: &str, n_runs: u64) {
             let (old, new) = table(Change::One);
             let (old, new) = (parse(&old.to_html()), parse(&new.to_html()));
             (0..n_runs).for_each(|_| drop(black_box(diff(&old, &new))));
+        }
+        "posted, one label" => {
+            // There and back: each run is an update.
+            let (old, new) = table(Change::One);
+            let mut source =
+                Source::new(Parser::default(), old.to_html(), Some("div")).expect("it is within the limits");
+            let (mut there, mut back): (Vec<String>, Vec<String>) =
+                (0..crate::MANY).map(|_| (new.to_html(), old.to_html())).unzip();
+            for run in 0..n_runs {
+                let next = if run % 2 == 0 { there.pop() } else { back.pop() };
+                let update = source.update(next.expect("there are as many as runs")).expect("it is within the limits");
+                assert!(black_box(update).is_local, "one label is parsed alone");
+            }
         }
         other => panic!("no operation `{other}`"),
     }
