@@ -3,12 +3,12 @@
 use domcast_benches::{Change, Table};
 use domcast_diff::{Tree, diff};
 use domcast_document::{Template, TemplateDocument};
-use domcast_parser::parse_fragment;
+use domcast_parser::{Parser, Source, parse_fragment};
 use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 7] = [
+pub(crate) const NAMES: [&str; 8] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
@@ -16,6 +16,7 @@ pub(crate) const NAMES: [&str; 7] = [
     "document, one label, change named",
     "document, one label, rows shared",
     "document, first HTML",
+    "posted, one label",
 ];
 
 /// Prepares an operation and runs it `n_runs` times.
@@ -60,6 +61,19 @@ pub(crate) fn run(name: &str, n_runs: u64) {
                 let state = State::new(&old).expect("a table is a state");
                 let document = TemplateDocument::new(&template, state).expect("it renders");
                 drop(black_box((document.html(), document)));
+            }
+        }
+        "posted, one label" => {
+            // There and back: each run is an update.
+            let (old, new) = table(Change::One);
+            let mut source =
+                Source::new(Parser::default(), old.to_html(), Some("div")).expect("it is within the limits");
+            let (mut there, mut back): (Vec<String>, Vec<String>) =
+                (0..crate::MANY).map(|_| (new.to_html(), old.to_html())).unzip();
+            for run in 0..n_runs {
+                let next = if run % 2 == 0 { there.pop() } else { back.pop() };
+                let update = source.update(next.expect("there are as many as runs")).expect("it is within the limits");
+                assert!(black_box(update).is_local, "one label is parsed alone");
             }
         }
         other => panic!("no operation `{other}`"),

@@ -5,6 +5,8 @@
 
 #[path = "shared/data.rs"]
 pub mod data; // the corpus folder beside the repository
+#[path = "shared/edits.rs"]
+pub mod edits; // changes to text
 #[path = "shared/laws.rs"]
 pub mod laws; // what must hold for every pair of trees
 #[path = "shared/markup.rs"]

@@ -1,8 +1,8 @@
 //! Building a tree from a source, for parsers: nodes point into the source, and may tell of which part they were made.
 
 use crate::columns::{AttributeSlot, Columns, Content, Text};
-use crate::name::{Namespace, Symbol};
-use crate::tree::{NodeId, Tree};
+use crate::name::{Name, Namespace, Symbol};
+use crate::tree::{NodeId, Tree, node_id};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// A tree that a parser writes from front to back, without a copy of the texts that stand in its source as they are.
 pub struct Builder {
     columns: Columns,
+    /// Which part of the source is in the text; `n_before` bytes were there already.
+    window: Range<usize>,
+    n_before: usize,
 }
 
 /// A list of attributes that elements can share.
@@ -26,7 +29,25 @@ impl Builder {
         let mut columns = Columns::new(source.len() + source.len() / 64);
         columns.slots.reserve(n_nodes);
         columns.pools.push_text(source);
-        Builder { columns }
+        Builder { columns, window: 0..source.len(), n_before: 0 }
+    }
+
+    /// A tree that holds its root and will hold parts of a source, which [`hold`](Self::hold) names.
+    pub fn of_part() -> Builder {
+        Builder { columns: Columns::new(0), window: 0..0, n_before: 0 }
+    }
+
+    /// Keeps a part of the source, from `at` on: the one that parts may be of from now on. To be called once.
+    pub fn hold(&mut self, part: &str, at: usize) {
+        (self.window, self.n_before) = (at..at + part.len(), self.columns.pools.text.len());
+        self.columns.pools.text.reserve(part.len() + 256);
+        self.columns.pools.push_text(part);
+    }
+
+    /// Whether this part of the source is kept.
+    #[inline]
+    pub fn holds(&self, range: &Range<usize>) -> bool {
+        self.window.start <= range.start && range.end <= self.window.end
     }
 
     /// A tree that holds its root, and room for `n_nodes` nodes. Nodes of `prototype` can be [appended](Self::append_like)
@@ -35,7 +56,7 @@ impl Builder {
         let mut columns = Columns::new(0);
         columns.slots.reserve(n_nodes);
         columns.pools = prototype.0.pools.clone();
-        Builder { columns }
+        Builder { columns, window: 0..0, n_before: 0 }
     }
 
     /// Appends a copy of a node of the prototype to `parent`, without what is below it.
@@ -127,8 +148,8 @@ impl Builder {
     /// Returns a part of the source as it is.
     #[inline]
     pub fn part(&self, range: Range<usize>) -> Text {
-        debug_assert!(self.columns.pools.text.get(range.clone()).is_some(), "{range:?} is no part of the source");
-        Text { start: range.start as u32, len: (range.end - range.start) as u32 }
+        debug_assert!(self.holds(&range), "{range:?} is no part of the source");
+        Text { start: (range.start - self.window.start + self.n_before) as u32, len: (range.end - range.start) as u32 }
     }
 
     /// Keeps a text that is not in the source.
@@ -188,12 +209,35 @@ impl Builder {
         NodeId(id)
     }
 
-    /// Returns the parent of a node.
-    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        Some(self.columns.slot(id.0)?.parent).filter(|&parent| parent != crate::columns::NONE).map(NodeId)
+    /// Returns the name of an element.
+    pub fn name(&self, id: NodeId) -> Option<Name<'_>> {
+        match self.columns.slot(id.0)?.content {
+            Content::Element { namespace, name, .. } => Some(Name::new(namespace, self.columns.pools.names.get(name))),
+            _ => None,
+        }
     }
 
-    /// Notes that an element and all in it is what `range` of the source means, wherever an element of this name may stand.
+    /// Returns the first child of a node.
+    pub fn first_child(&self, id: NodeId) -> Option<NodeId> {
+        node_id(self.columns.slot(id.0)?.first_child)
+    }
+
+    /// Returns the last child of a node.
+    pub fn last_child(&self, id: NodeId) -> Option<NodeId> {
+        node_id(self.columns.slot(id.0)?.last_child)
+    }
+
+    /// Returns the sibling after a node.
+    pub fn next_sibling(&self, id: NodeId) -> Option<NodeId> {
+        node_id(self.columns.slot(id.0)?.next)
+    }
+
+    /// Returns the parent of a node.
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        node_id(self.columns.slot(id.0)?.parent)
+    }
+
+    /// Notes that a node and all in it is what `range` of the source means; of an element, wherever one of this name may stand.
     #[inline]
     pub fn set_span(&mut self, id: NodeId, range: Range<usize>) {
         self.columns.slots[id.0 as usize].span = self.part(range);

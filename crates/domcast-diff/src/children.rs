@@ -14,12 +14,13 @@
 
 use crate::align;
 use crate::columns::{AttributeSlot, Columns, Content};
-use crate::diff::{Listing, Walk};
+use crate::diff::{Listing, Part, PartChild, Walk};
 use crate::digest::Folding;
 use crate::lis::longest_increasing;
 use crate::name::{Namespace, Symbol};
 use crate::patch::{Nodes, Patch};
 use crate::tree::{NodeId, Tree};
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -46,7 +47,7 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
     if let Some(pair) = pair {
         walk.pairs.push(pair);
     } else if !old_ids.is_empty() || !new_ids.is_empty() {
-        let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids);
+        let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids, vec![None; new_ids.len()]);
         siblings.put_in_place(&mut walk.listing, walk.new, !rest.is_any_kept, rest.after);
         for (new_idx, partner) in siblings.partners.iter().enumerate() {
             if let Some(old_idx) = *partner {
@@ -57,6 +58,36 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
     walk.pairs.extend(tail.into_iter().rev());
     // The walk takes the last pair first.
     walk.pairs[first_pair..].reverse();
+}
+
+/// Emits the patches for children of which some are known to stay or to move. Pairs that this finds are left for the walk.
+pub(crate) fn part(walk: &mut Walk<'_>, part: &Part) {
+    let first = match part.before {
+        Some(before) => walk.old.next_sibling(before),
+        None => walk.old.first_child(part.parent),
+    };
+    let next = |&id: &NodeId| walk.old.next_sibling(id).filter(|&next| Some(next) != part.after);
+    let old_ids: Vec<NodeId> = std::iter::successors(first.filter(|&id| Some(id) != part.after), next).collect();
+    // An old child has no place in the new tree.
+    let new_ids: Vec<NodeId> = part
+        .children
+        .iter()
+        .map(|child| match child {
+            PartChild::Old(_) => NodeId::ROOT,
+            PartChild::New(id) => *id,
+        })
+        .collect();
+    let known = part.children.iter().map(|child| match child {
+        PartChild::Old(old_idx) => Some(*old_idx),
+        PartChild::New(_) => None,
+    });
+    let siblings = Siblings::pair(walk, part.parent, &old_ids, &new_ids, known.collect());
+    siblings.put_in_place(&mut walk.listing, walk.new, part.before.is_none() && part.after.is_none(), part.after);
+    for (partner, child) in siblings.partners.iter().zip(&part.children) {
+        if let (Some(old_idx), PartChild::New(new_id)) = (*partner, *child) {
+            walk.pairs.push((old_ids[old_idx], new_id));
+        }
+    }
 }
 
 /// The children between those that were set aside at both ends.
@@ -197,16 +228,26 @@ pub(crate) struct Siblings<'a> {
 }
 
 impl<'a> Siblings<'a> {
-    fn pair(walk: &Walk<'_>, parent: NodeId, old_ids: &'a [NodeId], new_ids: &'a [NodeId]) -> Siblings<'a> {
-        let (partners, stays) = (vec![None; new_ids.len()], vec![false; new_ids.len()]);
-        let mut siblings = Siblings { parent, old_ids, new_ids, partners, stays };
-        if old_ids.is_empty() || new_ids.is_empty() {
+    /// Pairs those children that `partners` does not yet pair.
+    fn pair(
+        walk: &Walk<'_>,
+        parent: NodeId,
+        old_ids: &'a [NodeId],
+        new_ids: &'a [NodeId],
+        partners: Vec<Option<usize>>,
+    ) -> Siblings<'a> {
+        let mut siblings = Siblings { parent, old_ids, new_ids, partners, stays: vec![false; new_ids.len()] };
+        let may_lose = LazyCell::new(|| may_lose(&walk.old.0));
+        let loss = |old_id| if *may_lose { loss_if_moved(&walk.old.0, old_id) } else { 0 };
+        let mut is_paired = vec![false; old_ids.len()];
+        siblings.partners.iter().flatten().for_each(|&old_idx| is_paired[old_idx] = true);
+        if !is_paired.contains(&false) || !siblings.partners.contains(&None) {
+            siblings.choose_who_stays(loss);
             return siblings;
         }
-        let mut is_paired = vec![false; old_ids.len()];
         let candidates = siblings.pair_by_key(walk, &mut is_paired);
         siblings.pair_equal(walk, &candidates, &mut is_paired);
-        siblings.choose_who_stays(|old_id| loss_if_moved(&walk.old.0, old_id));
+        siblings.choose_who_stays(loss);
         siblings.pair_between(walk, &candidates, &mut is_paired);
         siblings
     }
@@ -215,9 +256,15 @@ impl<'a> Siblings<'a> {
     /// still find a partner.
     fn pair_by_key(&mut self, walk: &Walk<'_>, is_paired: &mut [bool]) -> Candidates {
         let (old, new) = (&walk.old.0, &walk.new.0);
-        let mut candidates = Candidates { old: vec![true; self.old_ids.len()], new: vec![true; self.new_ids.len()] };
+        let mut candidates = Candidates {
+            old: is_paired.iter().map(|is_paired| !is_paired).collect(),
+            new: self.partners.iter().map(Option::is_none).collect(),
+        };
         let mut by_key = HashMap::with_capacity_and_hasher(self.old_ids.len(), Folding::new());
         for (old_idx, &old_id) in self.old_ids.iter().enumerate() {
+            if is_paired[old_idx] {
+                continue;
+            }
             if let Some(key) = key_and_name(old, old_id)
                 && let Entry::Vacant(first) = by_key.entry(key)
             {
@@ -229,6 +276,9 @@ impl<'a> Siblings<'a> {
             return candidates;
         }
         for (new_idx, &new_id) in self.new_ids.iter().enumerate() {
+            if self.partners[new_idx].is_some() {
+                continue;
+            }
             let Some(key) = key_and_name(new, new_id) else { continue };
             match by_key.get_mut(&key) {
                 // Equal elements have equal keys: what has none of the old keys has no equal.
@@ -398,19 +448,33 @@ impl<'a> Siblings<'a> {
     }
 }
 
+/// Whether anything in the tree may lose by moving. To look once is less than to look below each child.
+fn may_lose(columns: &Columns) -> bool {
+    let may_stay = columns.pools.attributes.iter().any(|slot| slot.name == Symbol::DC_STAY);
+    may_stay || columns.slots.iter().any(|slot| loss_by_name(slot.content) > 0)
+}
+
+fn loss_by_name(content: Content) -> u32 {
+    match content {
+        Content::Element { name, .. } => match name {
+            Symbol::IFRAME | Symbol::VIDEO | Symbol::AUDIO | Symbol::OBJECT | Symbol::EMBED => 100,
+            Symbol::INPUT | Symbol::TEXTAREA | Symbol::SELECT => 1,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
 /// How much a page loses when the node moves: more for what loads or plays than for what may have the focus.
 pub(crate) fn loss_if_moved(columns: &Columns, id: NodeId) -> u32 {
     let loss = |id: u32| {
-        let Content::Element { name, list, .. } = columns.slots[id as usize].content else { return 0 };
+        let content = columns.slots[id as usize].content;
+        let Content::Element { list, .. } = content else { return 0 };
         let is_to_stay = |slot: &AttributeSlot| slot.name == Symbol::DC_STAY && slot.namespace == Namespace::None;
         if columns.pools.list(list).iter().any(is_to_stay) {
             return 1_000;
         }
-        match name {
-            Symbol::IFRAME | Symbol::VIDEO | Symbol::AUDIO | Symbol::OBJECT | Symbol::EMBED => 100,
-            Symbol::INPUT | Symbol::TEXTAREA | Symbol::SELECT => 1,
-            _ => 0,
-        }
+        loss_by_name(content)
     };
     let below = std::iter::successors(Some(id.0), |&at| columns.next_in(id.0, at));
     below.map(loss).fold(0, u32::saturating_add).min(100_000)

@@ -6,6 +6,8 @@
 //!
 //! A slot may know its *span*: the part of the buffer that a parser made this element of. Elements of one name whose spans hold equal bytes
 //! are equal, whatever is around them. The parser vouches for that when it notes a span, and says why in its module `fast`.
+//! Of a node that changed the span is lost, but its length stays: with the lengths of all nodes a parser finds each in a text, and
+//! an edit moves nothing but what is above it.
 //!
 //! What is replaced or removed stays in the pools as waste. When a pool has grown to twice what was in use, all are written anew: the cost is
 //! spread over the changes, and a tree that lives for ever stays as small as its content.
@@ -68,11 +70,16 @@ pub struct Text {
 impl Text {
     pub(crate) const EMPTY: Text = Text { start: 0, len: 0 };
 
-    /// As a span: the node changed, or never had one, and all above it likewise.
+    /// As a span: the node changed, or never had one, and all above it likewise. Only the length of a span may be known.
     pub(crate) const CHANGED: Text = Text { start: NONE, len: 0 };
 
     pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
+    }
+
+    /// As a span: whether the bytes are known.
+    pub(crate) fn is_known(self) -> bool {
+        self.start != NONE && self.len != 0
     }
 
     fn contains(self, other: Text) -> bool {
@@ -299,10 +306,10 @@ impl Columns {
         self.is_in_order = false;
         let mut at = id;
         while let Some(slot) = self.slots.get_mut(at as usize) {
-            if slot.span == Text::CHANGED && !slot.digest.is_known() {
+            if slot.span.start == NONE && !slot.digest.is_known() {
                 return;
             }
-            slot.span = Text::CHANGED;
+            slot.span.start = NONE;
             slot.digest.forget();
             at = slot.parent;
         }
@@ -485,7 +492,7 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// To be called before the content is copied.
     fn span(&mut self, span: Text) -> Text {
-        if span.len == 0 {
+        if !span.is_known() {
             return span;
         }
         if !self.copies.region.contains(span) {

@@ -27,14 +27,48 @@ pub fn diff(old: &Tree, new: &Tree) -> Patches {
     if Arc::ptr_eq(&old.0, &new.0) {
         return Patches::default();
     }
-    let mut walk = Walk::new(old, new, Listing::new(old), (NodeId::ROOT, NodeId::ROOT));
+    let mut walk = Walk::new(old, new, Listing::new(old), vec![(NodeId::ROOT, NodeId::ROOT)]);
     walk.run();
-    let Listing { next_id, mut patches, .. } = walk.listing;
-    let n_inserted = (next_id - old.next_id().0) as usize;
-    if n_inserted > 0 && n_inserted * SHARED_PART < new.n_nodes() {
-        own(&mut patches);
-    }
-    Patches(patches)
+    walk.into_patches()
+}
+
+/// The children of a node of which a parser knows what became of some of them.
+///
+/// They stand between the old children `before` and `after`, which stay, or the ends of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The old parent.
+    pub parent: NodeId,
+    /// The old child in front.
+    pub before: Option<NodeId>,
+    /// The old child behind.
+    pub after: Option<NodeId>,
+    /// The children that are here now.
+    pub children: Vec<PartChild>,
+}
+
+/// A child in a [`Part`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartChild {
+    /// The old child so many places behind the first of the part. What may have changed in it is in a part of its own.
+    Old(usize),
+    /// A new one, which may yet become an old one.
+    New(NodeId),
+}
+
+/// Returns the patches that turn `old` into the tree that `parts` describe, where `new` holds the new children; `pairs` are old nodes that
+/// became new ones where they stand.
+///
+/// Costs what the parts say and what they replace.
+///
+/// # Panics
+///
+/// Panics if a part names children that are not there.
+pub fn diff_parts(old: &Tree, new: &Tree, parts: &[Part], pairs: &[(NodeId, NodeId)]) -> Patches {
+    let mut walk = Walk::new(old, new, Listing::new(old), pairs.to_vec());
+    parts.iter().for_each(|part| children::part(&mut walk, part));
+    walk.run();
+    walk.into_patches()
 }
 
 /// Copies what the patches insert into one tree of its own.
@@ -68,14 +102,23 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(old: &'a Tree, new: &'a Tree, listing: Listing, pair: (NodeId, NodeId)) -> Walk<'a> {
-        Walk { old, new, equal: Equal::new(&old.0, &new.0), listing, pairs: vec![pair] }
+    pub(crate) fn new(old: &'a Tree, new: &'a Tree, listing: Listing, pairs: Vec<(NodeId, NodeId)>) -> Walk<'a> {
+        Walk { old, new, equal: Equal::new(&old.0, &new.0), listing, pairs }
     }
 
     pub(crate) fn run(&mut self) {
         while let Some((old_id, new_id)) = self.pairs.pop() {
             self.pair(old_id, new_id);
         }
+    }
+
+    fn into_patches(self) -> Patches {
+        let Listing { next_id, mut patches, .. } = self.listing;
+        let n_inserted = (next_id - self.old.next_id().0) as usize;
+        if n_inserted > 0 && n_inserted * SHARED_PART < self.new.n_nodes() {
+            own(&mut patches);
+        }
+        Patches(patches)
     }
 
     fn pair(&mut self, old_id: NodeId, new_id: NodeId) {

@@ -72,13 +72,20 @@ impl Columns {
     }
 }
 
-/// Hashes keys and names for the maps of a diff.
-#[derive(Clone, Copy)]
-pub(crate) struct Folding(&'static Keys, u64);
+/// Hashes keys and names for maps: fast, with keys of this process, so that no input can be prepared to collide.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding(&'static Keys, u64);
 
 impl Folding {
-    pub(crate) fn new() -> Folding {
+    /// A hasher with the keys of this process.
+    pub fn new() -> Folding {
         Folding(Keys::get(), 0)
+    }
+}
+
+impl Default for Folding {
+    fn default() -> Folding {
+        Folding::new()
     }
 }
 
@@ -113,6 +120,7 @@ impl Hasher for Folding {
 }
 
 /// The keys of the hash.
+#[derive(Debug)]
 struct Keys(u64, u64);
 
 impl Keys {

@@ -93,7 +93,7 @@ impl<'a> Editor<'a> {
     pub fn make_equal(&mut self, id: NodeId, new: &Tree, new_id: NodeId) -> bool {
         let listing = std::mem::replace(&mut self.listing, Listing::new(self.tree));
         let (n_patches, n_inserted) = (listing.patches.len(), listing.inserted.len());
-        let mut walk = Walk::new(self.tree, new, listing, (id, new_id));
+        let mut walk = Walk::new(self.tree, new, listing, vec![(id, new_id)]);
         walk.run();
         self.listing = walk.listing;
         // These are known by their place alone.

@@ -54,7 +54,8 @@ impl<'a> Equal<'a> {
                 if !self.is_same_name(old.content, new.content) {
                     return Some(false);
                 }
-                if old.span.len != 0 && old.span.len == new.span.len && self.are_bytes_equal(old.span, new.span) {
+                let are_known = old.span.is_known() && new.span.is_known();
+                if are_known && old.span.len == new.span.len && self.are_bytes_equal(old.span, new.span) {
                     return Some(true);
                 }
             }

@@ -103,7 +103,8 @@ mod encoding; // JSON and binary
 pub use apply::{ApplyError, apply};
 pub use build::{Builder, List};
 pub use columns::Text;
-pub use diff::diff;
+pub use diff::{Part, PartChild, diff, diff_parts};
+pub use digest::Folding;
 pub use editor::{Child, Editor};
 pub use encoding::{DecodeError, MAX_EXPANDED};
 pub use html::{escape_attribute, escape_text};

@@ -41,6 +41,8 @@ fn by_patience(positions: &[usize]) -> Vec<bool> {
     // The entry that ends a run of each length at the smallest position, and what stands before each entry in its run.
     let mut ends: Vec<usize> = Vec::new();
     let mut previous = vec![usize::MAX; positions.len()];
+    // Of equally long runs the one that is complete first, as above.
+    let mut at = usize::MAX;
     for (idx, &position) in positions.iter().enumerate() {
         let is_longest = ends.last().is_none_or(|&end| positions[end] < position);
         let length = if is_longest { ends.len() } else { ends.partition_point(|&end| positions[end] < position) };
@@ -49,11 +51,13 @@ fn by_patience(positions: &[usize]) -> Vec<bool> {
         }
         match ends.get_mut(length) {
             Some(end) => *end = idx,
-            None => ends.push(idx),
+            None => {
+                ends.push(idx);
+                at = idx;
+            }
         }
     }
     let mut chosen = vec![false; positions.len()];
-    let mut at = ends.last().copied().unwrap_or(usize::MAX);
     while at != usize::MAX {
         chosen[at] = true;
         at = previous[at];

@@ -98,8 +98,42 @@ impl Tree {
     ///
     /// Elements of one name that have equal spans are equal, in this tree and in all others.
     pub fn span(&self, id: NodeId) -> Option<&str> {
-        let span = self.0.slot(id.0)?.span;
-        (span.len != 0).then(|| self.0.pools.str(span))
+        let slot = self.0.slot(id.0)?;
+        let is_element = matches!(slot.content, Content::Element { .. });
+        (is_element && slot.span.is_known()).then(|| self.0.pools.str(slot.span))
+    }
+
+    /// Returns how many bytes of its source a parser made this node of, with all in it; 0 if that is not known. Changes of the tree leave it as
+    /// it is: who knows the new source sets it.
+    #[inline]
+    pub fn source_len(&self, id: NodeId) -> usize {
+        self.0.slot(id.0).map_or(0, |slot| slot.span.len as usize)
+    }
+
+    /// Notes how many bytes of its source a node is made of now.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such node.
+    pub fn set_source_len(&mut self, id: NodeId, len: usize) {
+        self.check(id);
+        if self.source_len(id) != len {
+            let columns = self.edit();
+            columns.forget(id.0);
+            columns.slots[id.0 as usize].span.len = len as u32;
+        }
+    }
+
+    /// Takes over how long the sources are of a node and all below it, from an equal node of another tree.
+    pub fn take_source_lens(&mut self, id: NodeId, from: &Tree, from_id: NodeId) {
+        let (mut at, mut from_at) = (id.0, from_id.0);
+        loop {
+            self.set_source_len(NodeId(at), from.source_len(NodeId(from_at)));
+            match self.0.next_in(id.0, at).zip(from.0.next_in(from_id.0, from_at)) {
+                Some(next) => (at, from_at) = next,
+                None => return,
+            }
+        }
     }
 
     /// Returns what identifies an element among its siblings: `dc-key`, else `data-key`, else `id`; an empty one does not count.
@@ -399,7 +433,7 @@ impl Tree {
     }
 }
 
-fn node_id(link: u32) -> Option<NodeId> {
+pub(crate) fn node_id(link: u32) -> Option<NodeId> {
     (link != NONE).then_some(NodeId(link))
 }
 

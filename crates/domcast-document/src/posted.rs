@@ -1,15 +1,12 @@
 //! A document whose HTML comes from elsewhere.
 
 use crate::{DocumentError, Trace, Update};
-use domcast_diff::{Patch, Tree, apply, diff};
-use domcast_parser::parse_fragment;
+use domcast_diff::Tree;
+use domcast_parser::{Parser, Source};
 
-/// HTML that somebody else rendered, and its present tree.
+/// HTML that somebody else rendered, and its present tree. Only what changed of it is parsed, where it is regular.
 #[derive(Debug)]
-pub struct HtmlDocument {
-    html: String,
-    tree: Tree,
-}
+pub struct HtmlDocument(Source);
 
 impl HtmlDocument {
     /// Parses the first HTML.
@@ -18,18 +15,17 @@ impl HtmlDocument {
     ///
     /// [`DocumentError`]: the HTML exceeds the limits of the parser.
     pub fn new(html: String) -> Result<HtmlDocument, DocumentError> {
-        let tree = parse_fragment(&html, "div")?;
-        Ok(HtmlDocument { html, tree })
+        Ok(HtmlDocument(Source::new(Parser::default(), html, Some("div"))?))
     }
 
     /// The present tree, with the ids that every client knows.
     pub fn tree(&self) -> &Tree {
-        &self.tree
+        self.0.tree()
     }
 
     /// The present HTML, as it was posted.
     pub fn html(&self) -> &str {
-        &self.html
+        self.0.html()
     }
 
     /// Goes on to other HTML.
@@ -38,19 +34,9 @@ impl HtmlDocument {
     ///
     /// [`DocumentError`]: the HTML exceeds the limits of the parser. The document is as it was.
     pub fn update(&mut self, html: String) -> Result<Update, DocumentError> {
-        let mut trace = Trace { n_edits: usize::from(html != self.html), ..Trace::default() };
-        if trace.n_edits == 0 {
-            return Ok(Update { trace, ..Update::default() });
-        }
-        let new_tree = parse_fragment(&html, "div")?;
-        let mut patches = diff(&self.tree, &new_tree);
-        apply(&mut self.tree, &patches).expect("the patches of a diff fit the tree that it was made for");
-        if !patches.is_empty() && self.tree.is_sparse() {
-            self.tree.compact();
-            patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
-        }
-        self.html = html;
-        trace.whole = Some("it is posted as a whole");
-        Ok(Update { patches, trace })
+        let n_edits = usize::from(html != self.0.html());
+        let update = self.0.update(html)?;
+        let whole = (!update.is_local).then_some("it is irregular, or changed beyond the content of its body");
+        Ok(Update { patches: update.patches, trace: Trace { n_edits, whole, ..Trace::default() } })
     }
 }

@@ -59,7 +59,7 @@ fn rows_take_the_space_behind_them_along() {
         &[json!({"xs": [1, 2, 3]}), json!({"xs": [1, 3]}), json!({"xs": [3, 1]}), json!({"xs": []})],
         &[
             "remove #6 #8",
-            "set text of #11 to \"\\n\\n  \"\nset text of #5 to \"\\n\\n\"\nmove #9 #11 before #3",
+            "set text of #11 to \"\\n\\n  \"\nset text of #5 to \"\\n\\n\"\nmove #3 #5 to the end",
             "set text of #2 to \"\\n\\n\"\nremove #9 #11 #3 #5",
         ],
     );
@@ -155,7 +155,7 @@ fn a_macro_costs_what_it_prints() {
             json!({"us": users(&["ada", "bobby"])}),
             json!({"us": users(&["bobby", "ada"])}),
         ],
-        &["set text of #7 to \"bobby\"", "move #5 before #2"],
+        &["set text of #7 to \"bobby\"", "move #2 to the end"],
     );
 }
 

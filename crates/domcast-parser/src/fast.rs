@@ -12,14 +12,14 @@
 //!
 //! # Spans
 //!
-//! Every element with a start tag of its own gets the span of its source: from its `<` to behind its end tag or, where the end is
-//! implied, to the tag that implies it. `domcast-diff` relies on this: *elements of one name whose spans hold equal bytes are
+//! Every element gets the span of its source: from its `<` to behind its end tag or, where the end is
+//! implied, to the tag that implies it; one with an implied start begins with the tag that implies it, which no other of its name does. `domcast-diff` relies on this: *elements of one name whose spans hold equal bytes are
 //! equal*, whatever tree they are in. Why that holds:
 //!
 //! - A span begins and ends between tokens, and its last text ends at a tag in every source, so equal bytes are equal tokens.
 //! - All nodes that these tokens make are in the element, and no others are: there is no foster parenting here, no adoption agency, and
 //!   no reconstruction. The exceptions have no span: `html` and `body` (what follows `</body>` goes into it), what is open when the
-//!   text ends, elements with implied start tags, and all elements of a tree that was cut at the deepest level.
+//!   text ends, and all elements of a tree that was cut at the deepest level.
 //! - What the tokens make depends on the elements open around them only by giving up: an open `p`, `a`, `button`, `select`, `form` or `li`
 //!   further up, or a table around, makes the markup irregular or ends the element (and with it the span), but never makes another tree.
 //! - Save for one: inside `svg` the same letters make other names. The element's own namespace tells that, and it is part of its name.
@@ -46,40 +46,59 @@ const PLAIN_CONTEXTS: [&str; 14] =
     ["div", "body", "main", "section", "article", "aside", "header", "footer", "nav", "span", "ul", "ol", "li", "td"];
 
 /// Parses a fragment; `Ok(None)` says that the markup is not regular.
-pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result<Option<Tree>, ParseError> {
+pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result<Option<Parsed>, ParseError> {
     let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.contains(&context.local);
-    if !is_plain || !parser.scripting || !has_plain_characters(html) {
+    if !is_plain || !parser.scripting || !has_plain_characters(html.as_bytes()) {
         return Ok(None);
     }
     let mut builder = Builder::new(parser, html);
-    finish(builder.content(), builder)
+    let outcome = builder.content().map(|_| {
+        builder.layout = builder.open.is_empty().then_some(Layout { content: 0..html.len(), has_tail: false });
+    });
+    finish(outcome, builder)
 }
 
 /// Parses a page that begins with `<!DOCTYPE html>` and writes out `html`, `head` and `body`; `Ok(None)` for any other.
-pub(crate) fn document(parser: &Parser, html: &str) -> Result<Option<Tree>, ParseError> {
-    if !parser.scripting || !has_plain_characters(html) {
+pub(crate) fn document(parser: &Parser, html: &str) -> Result<Option<Parsed>, ParseError> {
+    if !parser.scripting || !has_plain_characters(html.as_bytes()) {
         return Ok(None);
     }
     let mut builder = Builder::new(parser, html);
     finish(builder.document(), builder)
 }
 
-fn finish(outcome: Result<(), Stop>, mut builder: Builder<'_>) -> Result<Option<Tree>, ParseError> {
+fn finish(outcome: Result<(), Stop>, mut builder: Builder<'_>) -> Result<Option<Parsed>, ParseError> {
     match outcome {
         Ok(()) => {
             if builder.is_flattened {
                 builder.tree.forget_spans();
             }
-            Ok(Some(builder.tree.finish(builder.is_in_order)))
+            let layout = builder.layout.filter(|_| !builder.is_flattened);
+            Ok(Some(Parsed { tree: builder.tree.finish(builder.is_in_order), layout }))
         }
         Err(Stop::Irregular) => Ok(None),
         Err(Stop::Limit(error)) => Err(*error),
     }
 }
 
+/// A tree, and where its source may be parsed anew in parts.
+pub(crate) struct Parsed {
+    pub(crate) tree: Tree,
+    pub(crate) layout: Option<Layout>,
+}
+
+/// The part of a source in which every token belongs to one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// The content of the root or of `body`.
+    pub(crate) content: Range<usize>,
+    /// Whether text behind it goes into it too.
+    pub(crate) has_tail: bool,
+}
+
 /// The tokenizer changes carriage returns and NULs.
-fn has_plain_characters(html: &str) -> bool {
-    memchr2(0, b'\r', html.as_bytes()).is_none()
+pub(crate) fn has_plain_characters(html: &[u8]) -> bool {
+    memchr2(0, b'\r', html).is_none()
 }
 
 /// A name: a part of the source, or lower-cased.
@@ -94,7 +113,7 @@ enum Class {
     Odd,
 }
 
-enum Stop {
+pub(crate) enum Stop {
     Irregular,
     Limit(Box<ParseError>),
 }
@@ -106,29 +125,35 @@ impl Stop {
     }
 }
 
-struct Open {
-    id: NodeId,
-    tag: Tag,
+pub(crate) struct Open {
+    pub(crate) id: NodeId,
+    pub(crate) tag: Tag,
     name: Symbol,
     /// Where its start tag begins; `None` for an element without a span.
-    start: Option<usize>,
+    pub(crate) start: Option<usize>,
 }
 
-struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     parser: &'a Parser,
     html: &'a str,
     /// Where the next unread byte is.
-    at: usize,
+    pub(crate) at: usize,
     /// Where the tag begins that is being followed.
     tag_start: usize,
     /// The tree, whose source is the same text.
-    tree: TreeBuilder,
+    pub(crate) tree: TreeBuilder,
     /// Whether an element was too deep for its place.
-    is_flattened: bool,
+    pub(crate) is_flattened: bool,
+    /// Whether a node is made of more than what the tree holds of the source.
+    pub(crate) is_narrow: bool,
+    /// Where elements ended that leave fewer than `n_watched` open, in this order.
+    pub(crate) ends: Vec<usize>,
+    pub(crate) n_watched: usize,
+    layout: Option<Layout>,
     /// Whether nodes were appended in document order so far.
     is_in_order: bool,
     /// The open elements, without the `html` element that a fragment has at the bottom.
-    open: Vec<Open>,
+    pub(crate) open: Vec<Open>,
     /// How many elements are on the standard's stack below `open`.
     n_below: usize,
     n_open_p: usize,
@@ -211,6 +236,26 @@ impl<'a> Builder<'a> {
         let tree = TreeBuilder::new(html, (n_nodes + 1).min(parser.limits.n_nodes));
         // A short text is not worth large tables.
         let n_slots = (html.len() / 64).next_power_of_two().clamp(8, 256);
+        Builder::with_tree(parser, html, tree, n_slots)
+    }
+
+    /// A builder for parts of a text, which begins where `open` are open.
+    pub(crate) fn of_part(parser: &'a Parser, html: &'a str, at: usize, is_page: bool) -> Builder<'a> {
+        let mut builder = Builder::with_tree(parser, html, TreeBuilder::of_part(), 16);
+        builder.at = at;
+        if is_page {
+            builder.n_below = 0;
+            let mut parent = NodeId::ROOT;
+            for (name, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
+                let name = builder.tree.symbol(name);
+                parent = builder.tree.append_element(parent, Namespace::Html, name, List::default());
+                builder.open.push(Open { id: parent, tag, name, start: None });
+            }
+        }
+        builder
+    }
+
+    fn with_tree(parser: &'a Parser, html: &'a str, tree: TreeBuilder, n_slots: usize) -> Builder<'a> {
         Builder {
             parser,
             html,
@@ -218,6 +263,10 @@ impl<'a> Builder<'a> {
             tag_start: 0,
             tree,
             is_flattened: false,
+            is_narrow: false,
+            ends: Vec::new(),
+            n_watched: 0,
+            layout: None,
             is_in_order: true,
             open: Vec::with_capacity(32),
             n_below: 1,
@@ -233,11 +282,16 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether an element is of this name.
+    pub(crate) fn is_named(&self, id: NodeId, name: Name<'_>) -> bool {
+        self.tree.name(id) == Some(name)
+    }
+
     fn bytes(&self) -> &'a [u8] {
         self.html.as_bytes()
     }
 
-    fn peek(&self, ahead: usize) -> Option<u8> {
+    pub(crate) fn peek(&self, ahead: usize) -> Option<u8> {
         self.bytes().get(self.at + ahead).copied()
     }
 
@@ -245,26 +299,31 @@ impl<'a> Builder<'a> {
         self.open.last().map_or(Tag::Other, |open| open.tag)
     }
 
-    /// Reads content until the end of the text, or until the end tag of `body`.
-    fn content(&mut self) -> Result<(), Stop> {
+    /// Reads content until the end of the text, or until the end tag of `body`: then true.
+    fn content(&mut self) -> Result<bool, Stop> {
         while self.at < self.html.len() {
-            if self.peek(0) != Some(b'<') {
-                self.text()?;
-                continue;
-            }
-            match self.peek(1) {
-                Some(b'/') if self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) => {
-                    if self.end_tag()? {
-                        return Ok(());
-                    }
-                }
-                Some(b'!') => self.comment()?,
-                Some(byte) if byte.is_ascii_alphabetic() => self.start_tag()?,
-                Some(b'/' | b'?') => return Err(Stop::Irregular),
-                _ => self.text()?,
+            if self.token()? {
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Reads one token; true if it is the end tag of `body`.
+    #[inline]
+    pub(crate) fn token(&mut self) -> Result<bool, Stop> {
+        if self.peek(0) != Some(b'<') {
+            self.text()?;
+            return Ok(false);
+        }
+        match self.peek(1) {
+            Some(b'/') if self.peek(2).is_some_and(|byte| byte.is_ascii_alphabetic()) => return self.end_tag(),
+            Some(b'!') => self.comment()?,
+            Some(byte) if byte.is_ascii_alphabetic() => self.start_tag()?,
+            Some(b'/' | b'?') => return Err(Stop::Irregular),
+            _ => self.text()?,
+        }
+        Ok(false)
     }
 
     // --- Pages -----------------------------------------------------------------------------------------------------
@@ -284,8 +343,14 @@ impl<'a> Builder<'a> {
         self.head()?;
         self.between_head_and_body()?;
         self.expect_open(Tag::Body)?;
-        self.content()?;
-        self.after_body()
+        let start = self.at;
+        let end = if self.content()? { self.tag_start } else { self.at };
+        let is_closed = self.open.len() == 2;
+        let n_nodes = self.tree.n_nodes();
+        self.after_body()?;
+        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
+        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
+        Ok(())
     }
 
     fn skip_whitespace(&mut self) {
@@ -397,7 +462,8 @@ impl<'a> Builder<'a> {
             return Err(Stop::Irregular);
         }
         let text = self.tree.part(start..self.at);
-        self.append_text(text)
+        self.append_text(text)?;
+        Ok(())
     }
 
     // --- Text and comments -----------------------------------------------------------------------------------------
@@ -426,7 +492,7 @@ impl<'a> Builder<'a> {
         if is_in_table(self.current()) && !self.html[start..end].bytes().all(is_space) {
             return Err(Stop::Irregular);
         }
-        let text = if has_references { self.decoded(start..end, false) } else { self.tree.part(start..end) };
+        let text = if has_references { self.decoded(start..end, false) } else { self.part(start..end) };
         if self.is_too_deep() {
             // What was between two texts may have become a sibling of this element.
             let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
@@ -435,13 +501,21 @@ impl<'a> Builder<'a> {
             self.tree.join_text(current, text);
             return Ok(());
         }
-        self.append_text(text)
+        let id = self.append_text(text)?;
+        self.set_span(id, start..end);
+        Ok(())
+    }
+
+    /// Returns a part of the source as it is.
+    #[inline]
+    fn part(&mut self, range: Range<usize>) -> Text {
+        if self.tree.holds(&range) { self.tree.part(range) } else { self.tree.text(&self.html[range]) }
     }
 
     /// Returns a part of the source with character references decoded.
     fn decoded(&mut self, range: Range<usize>, in_attribute: bool) -> Text {
         match decode(&self.html[range.clone()], in_attribute) {
-            Cow::Borrowed(_) => self.tree.part(range),
+            Cow::Borrowed(_) => self.part(range),
             Cow::Owned(text) => self.tree.text(&text),
         }
     }
@@ -458,8 +532,9 @@ impl<'a> Builder<'a> {
         let start = self.at + 4;
         self.at = start + end + 3;
         let parent = self.parent()?;
-        let text = self.tree.part(start..start + end);
-        self.tree.append_comment(parent, text);
+        let text = self.part(start..start + end);
+        let id = self.tree.append_comment(parent, text);
+        self.set_span(id, start - 4..self.at);
         Ok(())
     }
 
@@ -618,7 +693,7 @@ impl<'a> Builder<'a> {
         self.skip_whitespace();
         if self.peek(0) != Some(b'=') {
             self.at = after_name;
-            return Ok((name, self.tree.part(0..0)));
+            return Ok((name, self.part(0..0)));
         }
         self.at += 1;
         self.skip_whitespace();
@@ -669,7 +744,7 @@ impl<'a> Builder<'a> {
         (Namespace::None, symbol)
     }
 
-    fn start_tag(&mut self) -> Result<(), Stop> {
+    pub(crate) fn start_tag(&mut self) -> Result<(), Stop> {
         let start = self.read_start_tag()?;
         if matches!(start.tag, Tag::Cell | Tag::Row | Tag::RowGroup) && !is_in_table(self.current()) {
             // The cell that is open ends here.
@@ -856,7 +931,7 @@ impl<'a> Builder<'a> {
     fn imply(&mut self, name: &'static str, tag: Tag) -> Result<(), Stop> {
         let (namespace, name) = (Namespace::Html, self.tree.symbol(name));
         let start = StartTag { tag, namespace, name, list: List::default(), is_self_closing: false };
-        self.push_at(start, None)
+        self.push_at(start, Some(self.tag_start))
     }
 
     /// Reads an end tag and returns its name.
@@ -921,10 +996,8 @@ impl<'a> Builder<'a> {
 
     /// Closes the open element by its end tag; true if that is `body`, which stays open for what follows.
     fn close_current(&mut self) -> bool {
-        match self.current() {
-            Tag::Body => return true,
-            Tag::Form => self.has_form = false,
-            _ => {}
+        if self.current() == Tag::Body {
+            return true;
         }
         self.pop(self.at);
         false
@@ -968,13 +1041,13 @@ impl<'a> Builder<'a> {
             return Err(Stop::Irregular);
         }
         if !content.is_empty() {
-            let text = if has_references { self.decoded(from..end, false) } else { self.tree.part(from..end) };
+            let text = if has_references { self.decoded(from..end, false) } else { self.part(from..end) };
             self.count_node()?;
             self.tree.append_text(id, text);
         }
         self.at = end;
         self.read_end_tag()?;
-        self.tree.set_span(id, self.tag_start..self.at);
+        self.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 
@@ -1031,18 +1104,26 @@ impl<'a> Builder<'a> {
     }
 
     #[inline]
-    fn append_text(&mut self, text: Text) -> Result<(), Stop> {
+    fn append_text(&mut self, text: Text) -> Result<NodeId, Stop> {
         self.count_node()?;
         let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
-        self.tree.append_text(current, text);
-        Ok(())
+        Ok(self.tree.append_text(current, text))
+    }
+
+    /// Notes what a node was made of. What begins before the part that the tree holds is an old element.
+    #[inline]
+    fn set_span(&mut self, id: NodeId, range: Range<usize>) {
+        match self.tree.holds(&range) {
+            true => self.tree.set_span(id, range),
+            false => self.is_narrow |= self.tree.holds(&(range.start..range.start)),
+        }
     }
 
     /// Inserts an element that has no content.
     fn insert(&mut self, start: StartTag) -> Result<(), Stop> {
         let parent = self.parent()?;
         let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
-        self.tree.set_span(id, self.tag_start..self.at);
+        self.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 
@@ -1060,16 +1141,20 @@ impl<'a> Builder<'a> {
     }
 
     /// Closes the open element, which ends where `end` says: behind its end tag, or before the tag that implies its end.
-    fn pop(&mut self, end: usize) {
+    pub(crate) fn pop(&mut self, end: usize) {
         let Some(open) = self.open.pop() else { return };
         if let Some(start) = open.start {
-            self.tree.set_span(open.id, start..end);
+            self.set_span(open.id, start..end);
+        }
+        if self.open.len() < self.n_watched {
+            self.ends.push(end);
         }
         match open.tag {
             Tag::P => self.n_open_p -= 1,
             Tag::A => self.n_open_a -= 1,
             Tag::Button => self.n_open_button -= 1,
             Tag::Select => self.n_open_select -= 1,
+            Tag::Form => self.has_form = false,
             _ => {}
         }
     }

@@ -15,6 +15,7 @@
 //! dropping it belongs to decoding bytes.
 
 mod fast; // regular markup, in one pass
+mod reparse; // the next text: what changed, and nothing else
 mod names; // elements with rules of their own
 mod references; // `&amp;` and its kin
 mod tokens; // everything else: text to tokens …
@@ -25,6 +26,7 @@ use domcast_diff::{Name, Namespace, Tree};
 use std::fmt;
 
 pub use outline::outline;
+pub use reparse::{Source, Update};
 
 /// Parses the HTML of a whole page, with scripting on as in a browser.
 ///
@@ -137,9 +139,9 @@ impl Parser {
         self.check_length(html)?;
         let html = without_byte_order_mark(html);
         if self.fast_path
-            && let Some(tree) = fast::document(self, html)?
+            && let Some(parsed) = fast::document(self, html)?
         {
-            return Ok(tree);
+            return Ok(parsed.tree);
         }
         sink::document(self, html)
     }
@@ -153,9 +155,9 @@ impl Parser {
         self.check_length(html)?;
         let context = context_name(context)?;
         if self.fast_path
-            && let Some(tree) = fast::fragment(self, html, context)?
+            && let Some(parsed) = fast::fragment(self, html, context)?
         {
-            return Ok(tree);
+            return Ok(parsed.tree);
         }
         sink::fragment(self, html, context)
     }
