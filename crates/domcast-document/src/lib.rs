@@ -78,6 +78,8 @@ pub struct Trace {
     pub whole: Option<&'static str>,
 }
 
+const TOOK_OVER: &str = "it took over the tree of another document";
+
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Trace { n_edits, n_runs, n_tags, n_contents, n_islands, whole } = self;

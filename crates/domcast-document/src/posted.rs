@@ -1,6 +1,6 @@
 //! A document whose HTML comes from elsewhere.
 
-use crate::{DocumentError, Trace, Update};
+use crate::{DocumentError, TOOK_OVER, Trace, Update};
 use domcast_diff::Tree;
 use domcast_parser::{Parser, Source};
 
@@ -26,6 +26,17 @@ impl HtmlDocument {
     /// The present HTML, as it was posted.
     pub fn html(&self) -> &str {
         self.0.html()
+    }
+
+    /// Swaps the tree with another place for it. It must be back for the next update.
+    pub fn swap_tree(&mut self, tree: &mut Tree) {
+        self.0.swap_tree(tree);
+    }
+
+    /// Takes over the tree of another document: it becomes equal to the present one, and its nodes keep their ids.
+    pub fn take_over(&mut self, tree: Tree) -> Update {
+        let patches = self.0.take_over(tree);
+        Update { patches, trace: Trace { whole: Some(TOOK_OVER), ..Trace::default() } }
     }
 
     /// Goes on to other HTML.

@@ -18,7 +18,7 @@ use crate::skeleton::{Content, Item, Owner, Place, Skeleton, Tag};
 use crate::stamp::{
     Finder, Inside, Odd, RunText, Stamped, Stamper, attribute_value, markup, owner_id, parse_tag, slot, tag_element,
 };
-use crate::{DocumentError, Trace, Update};
+use crate::{DocumentError, TOOK_OVER, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Edit, Edits, FragmentId, Instance, Program, State, TemplateError, Templates};
@@ -222,7 +222,7 @@ impl TemplateDocument {
         self.tree = tree;
         self.link();
         self.compact_if_sparse(&mut patches);
-        let trace = Trace { whole: Some("it took over the tree of another document"), ..Trace::default() };
+        let trace = Trace { whole: Some(TOOK_OVER), ..Trace::default() };
         Update { patches, trace }
     }
 

@@ -91,6 +91,22 @@ impl Source {
         self.html.capacity() + self.tree.n_bytes()
     }
 
+    /// Swaps the tree with another place for it, for those who keep it behind a lock of their own. It must be back for the next update.
+    pub fn swap_tree(&mut self, tree: &mut Tree) {
+        std::mem::swap(&mut self.tree, tree);
+    }
+
+    /// Takes over a tree that pages know: it becomes equal to the present one, and its nodes keep their ids. Returns the patches.
+    pub fn take_over(&mut self, mut tree: Tree) -> Patches {
+        let patches = diff(&tree, &self.tree);
+        apply(&mut tree, &patches).expect("the patches of a diff fit the tree that it was made for");
+        if self.layout.is_some() {
+            tree.take_source_lens(NodeId::ROOT, &self.tree, NodeId::ROOT);
+        }
+        self.tree = tree;
+        patches
+    }
+
     /// Goes on to the next text, and returns the patches that were applied to the tree; the last of them may renumber it.
     ///
     /// Regular markup costs a comparison of the texts, and beyond that what changed, with the lists of children it is in.

@@ -31,6 +31,11 @@ pub(crate) trait Source: Send {
         None
     }
 
+    /// Returns the HTML, if it was rendered elsewhere.
+    fn posted(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the state as text: sources of one view whose texts are equal render the same. `None` if that is not known.
     fn state_text(&self) -> Option<String> {
         None
@@ -101,6 +106,10 @@ impl Source for PostedHtml {
             Change::Handler { .. } => "handler call",
         };
         Err(PushError::WrongSource { view: self.view.to_string(), source: "posted as HTML", pushed })
+    }
+
+    fn posted(&self) -> Option<&str> {
+        Some(&self.html)
     }
 
     fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {

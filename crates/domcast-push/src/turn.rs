@@ -5,9 +5,9 @@
 //! succeeds it takes the place of the source. If the rendering fails and several inputs share the blame, the turn is
 //! undone and each input gets a turn of its own, so that one bad push does not take the others down.
 //!
-//! A view with a template of its own keeps a document of it: the template runs here, only where it reads what changed, and the tree
-//! that the caller keeps is changed at the cost of that. Private views share whole renderings instead, and posted HTML is
-//! parsed and compared.
+//! A view keeps a document of its template: the template runs here, only where it reads what changed, and the tree
+//! that the caller keeps is changed at the cost of that. So it is with posted HTML, of which only what changed is parsed. Private views
+//! share whole renderings instead.
 //!
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
@@ -21,7 +21,7 @@ use crate::push::Change;
 use crate::source::{Changed, Source, Templated, guarded};
 use crate::statistics::ViewStatistics;
 use domcast_diff::{Patches, Tree};
-use domcast_document::{DocumentError, Evaluated, TemplateDocument};
+use domcast_document::{DocumentError, Evaluated, HtmlDocument, TemplateDocument, Update};
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Templates};
 use serde_json::{Map, Value};
@@ -38,8 +38,8 @@ struct Renderer {
     view: Arc<str>,
     /// The text of the plain pipeline.
     html: Arc<str>,
-    /// The template's document, but for its tree, which is where everybody sees it.
-    document: Option<TemplateDocument>,
+    /// The document, but for its tree, which is where everybody sees it.
+    document: Option<Held>,
     /// Where the tree was left.
     at: Option<Position>,
     memo: Option<Arc<Memo>>,
@@ -93,8 +93,41 @@ enum Rendered {
     Whole(Whole),
     /// Of the template's document.
     Evaluated(Evaluated),
-    /// The document of another template, or of one that changed.
-    Another(Box<TemplateDocument>),
+    /// Another text.
+    Posted(String),
+    /// The document of another template, or of one that changed, or the first one.
+    Another(Held),
+}
+
+/// A document without its tree.
+enum Held {
+    Template(Box<TemplateDocument>),
+    Html(Box<HtmlDocument>),
+}
+
+impl Held {
+    fn swap_tree(&mut self, tree: &mut Tree) {
+        match self {
+            Held::Template(document) => document.swap_tree(tree),
+            Held::Html(document) => document.swap_tree(tree),
+        }
+    }
+
+    fn take_over(&mut self, tree: Tree) -> Update {
+        match self {
+            Held::Template(document) => document.take_over(tree),
+            Held::Html(document) => document.take_over(tree),
+        }
+    }
+
+    /// Brings the tree to what was rendered.
+    fn finish(&mut self, rendered: Rendered) -> Result<Update, DocumentError> {
+        match (self, rendered) {
+            (Held::Template(document), Rendered::Evaluated(evaluated)) => document.finish(evaluated),
+            (Held::Html(document), Rendered::Posted(html)) => document.update(html),
+            _ => unreachable!("what was rendered is of this document"),
+        }
+    }
 }
 
 /// What an input did: where its document stands, and what its handler wants besides.
@@ -135,11 +168,11 @@ impl Live {
             Rendered::Another(mut document) => {
                 let mut tree = Tree::new();
                 document.swap_tree(&mut tree);
-                renderer.document = Some(*document);
+                renderer.document = Some(document);
                 Arc::new(tree)
             }
             Rendered::Same => Arc::default(),
-            Rendered::Evaluated(_) => unreachable!("there was no document to evaluate"),
+            Rendered::Evaluated(_) | Rendered::Posted(_) => unreachable!("there was no document yet"),
         });
         (Live { source, renderer }, tree)
     }
@@ -302,13 +335,13 @@ impl Renderer {
                 self.html = whole.html;
                 show(Rendering::Tree(whole.tree))
             }
-            Rendered::Evaluated(evaluated) => {
-                let document = self.document.as_mut().expect("it was evaluated");
-                let (view, statistics, mut evaluated) = (&self.view, &self.statistics, Some(evaluated));
+            rendered @ (Rendered::Evaluated(_) | Rendered::Posted(_)) => {
+                let document = self.document.as_mut().expect("it rendered this");
+                let (view, statistics, mut rendered) = (&self.view, &self.statistics, Some(rendered));
                 show(Rendering::Change(&mut |tree| {
-                    let Some(evaluated) = evaluated.take() else { return Ok(Patches::default()) };
+                    let Some(rendered) = rendered.take() else { return Ok(Patches::default()) };
                     document.swap_tree(tree);
-                    let update = document.finish(evaluated);
+                    let update = document.finish(rendered);
                     document.swap_tree(tree);
                     let update = update.map_err(|error| failed(view, error))?;
                     statistics.wholes.add(usize::from(update.trace.whole.is_some()));
@@ -322,7 +355,7 @@ impl Renderer {
                     document.swap_tree(tree);
                     Ok(update.patches)
                 }))?;
-                self.document = Some(*document);
+                self.document = Some(document);
                 Ok(position)
             }
         }
@@ -330,9 +363,29 @@ impl Renderer {
 
     /// Renders a source, as far as it needs to be.
     fn render(&mut self, source: &dyn Source, engine: &Engine) -> Result<Rendered, PushError> {
-        match source.templated().filter(|_| self.memo.is_none()) {
-            Some(templated) => self.evaluate(&templated, engine),
-            None => Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole)),
+        if self.memo.is_some() {
+            return Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole));
+        }
+        match (source.templated(), source.posted()) {
+            (Some(templated), _) => self.evaluate(&templated, engine),
+            (None, Some(html)) => self.compare(html),
+            (None, None) => unreachable!("a source has a template or HTML"),
+        }
+    }
+
+    /// Looks whether posted HTML is another text.
+    fn compare(&mut self, html: &str) -> Result<Rendered, PushError> {
+        self.statistics.renders.add(1);
+        match &self.document {
+            Some(Held::Html(document)) if document.html() == html => Ok(Rendered::Same),
+            Some(Held::Html(_)) => Ok(Rendered::Posted(html.to_owned())),
+            _ => {
+                self.statistics.wholes.add(1);
+                let document =
+                    self.statistics.time(|statistics| &statistics.parse_time, || HtmlDocument::new(html.to_owned()));
+                let document = document.map_err(|error| failed(&self.view, error))?;
+                Ok(Rendered::Another(Held::Html(Box::new(document))))
+            }
         }
     }
 
@@ -341,11 +394,12 @@ impl Renderer {
         let statistics = Arc::clone(&self.statistics);
         statistics.renders.add(1);
         let view = Arc::clone(&self.view);
-        let is_current = |document: &&mut TemplateDocument| document.template().is_current(&engine.templates);
         let rendered = statistics.time(
             |statistics| &statistics.render_time,
             || {
-                if let Some(document) = self.document.as_mut().filter(is_current) {
+                if let Some(Held::Template(document)) = &mut self.document
+                    && document.template().is_current(&engine.templates)
+                {
                     let state = templated.state(&view, Some(document.state()))?;
                     // What a panic leaves of it is of no use.
                     return match guarded(|| document.evaluate(state, &Changes::Unknown)) {
@@ -360,7 +414,7 @@ impl Renderer {
                 }
                 let state = templated.state(&view, None)?;
                 match guarded(|| TemplateDocument::new(&engine.template(templated.template)?, state)) {
-                    Ok(Ok(document)) => Ok(Rendered::Another(Box::new(document))),
+                    Ok(Ok(document)) => Ok(Rendered::Another(Held::Template(Box::new(document)))),
                     Ok(Err(error)) => Err(failed(&view, error)),
                     Err(reason) => Err(PushError::RenderPanicked { view: view.to_string(), reason }),
                 }

@@ -362,3 +362,26 @@ fn check(pushes: &[Push], outcomes: &[&str], html: &str) {
     assert_eq!(found, outcomes);
     assert_eq!(content(&hub, "orders"), html);
 }
+
+#[test]
+fn of_posted_html_and_of_a_template_only_what_changed_is_parsed() {
+    let (hub, _) = hub();
+    let n_wholes = |view: &str| {
+        let views = hub.views();
+        views.iter().find(|info| &*info.name == view).map(|info| info.statistics.wholes.get())
+    };
+    let report = |n: usize| {
+        let rows: String = (0..200).map(|row| format!("<tr><td>{row}</td><td>{}</td></tr>", row * n)).collect();
+        format!("<table><tbody>{rows}</tbody></table>")
+    };
+    now(hub.push(Push::html("panel", report(1)))).unwrap().unwrap();
+    let before = n_wholes("panel");
+    now(hub.push(Push::html("panel", report(1).replace("<td>7</td></tr>", "<td>8</td></tr>")))).unwrap().unwrap();
+    assert_eq!(content(&hub, "panel"), report(1).replace("<td>7</td></tr>", "<td>8</td></tr>"));
+    assert_eq!(n_wholes("panel"), before);
+    // What nobody can parse by itself is parsed with all the rest, and what follows is local again.
+    now(hub.push(Push::html("panel", format!("<b><p>x</b>{}", report(2))))).unwrap().unwrap();
+    assert_eq!(n_wholes("panel"), before.map(|n| n + 1));
+    now(hub.push(Push::state("orders", [("total", 5)]))).unwrap().unwrap();
+    assert_eq!(n_wholes("orders"), Some(0));
+}
