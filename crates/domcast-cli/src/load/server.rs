@@ -147,6 +147,8 @@ impl Server {
         let mut process = Command::new(program)
             .args(["load", "server", "--bind", &address.to_string()])
             .env("DOMCAST_LOG", "warn")
+            // One pool for all threads: glibc's own for each of them grow by chance, and hide what the server keeps.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
