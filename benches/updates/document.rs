@@ -1,5 +1,6 @@
 //! A document that lives: its template is compiled, its tree kept, and an update finds what changed.
 
+use crate::total;
 use domcast_benches::{Change, Table};
 use domcast_document::{Template, TemplateDocument};
 use domcast_parser::parse_fragment;
@@ -168,16 +169,4 @@ fn sharing(old_state: &State, old: &Table, new: &Table) -> State {
     let rows: State = rows.collect();
     new_state.set("rows", rows).expect("a table has rows");
     new_state
-}
-
-/// The time of `n` runs; what they return is dropped outside of it.
-fn total<T>(n: u64, mut run: impl FnMut() -> T) -> Duration {
-    let mut total = Duration::ZERO;
-    for _ in 0..n {
-        let start = Instant::now();
-        let result = black_box(run());
-        total += start.elapsed();
-        drop(result);
-    }
-    total
 }

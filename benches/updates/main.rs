@@ -13,8 +13,9 @@ mod summary; // the table at the end
 
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use domcast_benches::{Change, Table};
+use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -73,4 +74,16 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut time: impl Fn
 /// Whether only labels and the selection differ, which is what signals can follow.
 fn has_same_rows(old: &Table, new: &Table) -> bool {
     old.rows.iter().map(|row| row.id).eq(new.rows.iter().map(|row| row.id))
+}
+
+/// The time of `n` runs; what they return is dropped outside of it.
+pub(crate) fn total<T>(n: u64, mut run: impl FnMut() -> T) -> Duration {
+    let mut total = Duration::ZERO;
+    for _ in 0..n {
+        let start = Instant::now();
+        let result = black_box(run());
+        total += start.elapsed();
+        drop(result);
+    }
+    total
 }

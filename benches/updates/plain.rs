@@ -1,11 +1,11 @@
 //! The plain pipeline: render all with minijinja, parse all, compare all. With html5ever it is what others do today.
 
+use crate::total;
 use domcast_benches::Table;
 use domcast_diff::{Tree, apply, diff};
 use domcast_parser::Parser;
 use domcast_template::Templates;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NAME: &str = "table.html";
 
@@ -42,16 +42,4 @@ pub(crate) fn update(old: &Table, new: &Table, fast_path: bool) -> impl FnMut(u6
             (diff(&old_tree, &new_tree), new_tree)
         })
     }
-}
-
-/// The time of `n` runs; what they return is dropped outside of it.
-fn total<T>(n: u64, mut run: impl FnMut() -> T) -> Duration {
-    let mut total = Duration::ZERO;
-    for _ in 0..n {
-        let start = Instant::now();
-        let result = black_box(run());
-        total += start.elapsed();
-        drop(result);
-    }
-    total
 }

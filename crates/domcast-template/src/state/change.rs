@@ -1,7 +1,7 @@
 //! Changes of a state: at a path, by JSON Merge Patch (RFC 7386) and by JSON Patch (RFC 6902).
 //!
 //! Each tells what it changed as a list of paths, so that a template need not look for it. The crate `json-patch`
-//! works on `serde_json::Value`, which has no identity to keep; it is the tests' oracle.
+//! works on `serde_json::Value`, which has no identity to keep; the tests are the examples of both documents.
 
 use super::{List, Map, State};
 use serde::Deserialize;
