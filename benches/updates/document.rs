@@ -1,19 +1,16 @@
 //! A document that lives: its template is compiled, its tree kept, and an update finds what changed.
 
+use crate::plain::{NAME, parser, templates};
 use crate::total;
 use domcast_benches::{Change, Table};
 use domcast_document::{Template, TemplateDocument};
-use domcast_parser::parse_fragment;
-use domcast_template::{Changes, List, Path, State, Templates};
+use domcast_template::{Changes, List, Path, State};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const NAME: &str = "table.html";
-
 fn template() -> Template {
-    let templates = Templates::from_sources([(NAME, Table::TEMPLATE)]);
-    let template = Template::new(&templates, NAME).expect("the template is right");
+    let template = Template::new(&templates(), NAME).expect("the template is right");
     assert_eq!(template.irregular(), None);
     template
 }
@@ -29,7 +26,7 @@ fn document(old: &Table, new: &Table) -> TemplateDocument {
         let update = document.update(state(table), &Changes::Unknown).expect("the template renders");
         assert_eq!(update.patches.is_empty(), table == other, "nothing is sent for equal content, and only for that");
         assert_eq!(update.trace.whole, None);
-        let expected = parse_fragment(&table.to_html(), "div").expect("the table is within the limits");
+        let expected = parser().fragment(&table.to_html(), "div").expect("the table is within the limits");
         assert!(*document.tree() == expected, "the patches lead elsewhere");
     }
     document

@@ -9,11 +9,13 @@ mod djust; // djust, where it is installed
 #[path = "../peers/dioxus.rs"]
 mod inline; // keyed rows inline, shared with `peers`
 mod plain; // render all, parse all, compare all
+mod plot; // the picture of the README
 mod summary; // the table at the end
 
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use domcast_benches::{Change, Table};
 use std::hint::black_box;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,17 +24,32 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 2] = [1_000, 10_000];
 
+/// One label is changed in these too, to see what the size of a page costs.
+const PLOTTED: [usize; 4] = [100, 1_000, 10_000, 100_000];
+
+/// It takes seconds for an update of more.
+const MOST_ROWS_OF_DJUST: usize = 10_000;
+
 fn main() -> ExitCode {
     if std::env::var_os(djust::PYTHON).is_none() {
         eprintln!("\nLEFT OUT: djust ({} names no Python that has it; see benches/README.md)\n", djust::PYTHON);
     }
     let parts: Vec<String> = changes().map(|(change, n_rows)| group_name(change, n_rows)).collect();
-    domcast_benches::run(&parts, measure, summary::print)
+    domcast_benches::run(&parts, measure, |figures| {
+        summary::print(figures);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("updates.svg");
+        if plot::draw(figures, &file).expect("the picture can be written") {
+            println!("\nDrawn in {}", file.display());
+        }
+    })
 }
 
-/// Every change at every size.
+/// Every change at every size, and at the others that which is plotted.
 fn changes() -> impl Iterator<Item = (Change, usize)> {
-    SIZES.into_iter().flat_map(|n_rows| Change::ALL.into_iter().map(move |change| (change, n_rows)))
+    PLOTTED.into_iter().flat_map(|n_rows| {
+        let is_measured = move |change: &Change| SIZES.contains(&n_rows) || *change == Change::One;
+        Change::ALL.into_iter().filter(is_measured).map(move |change| (change, n_rows))
+    })
 }
 
 /// Not that of the bench `peers`: Criterion keeps the figures of both in one folder.
@@ -52,7 +69,9 @@ fn measure(criterion: &mut Criterion, part: &str) {
     if has_same_rows(&old, &new) {
         bench(&mut group, summary::SIGNALS, dioxus::signals(&old, &new));
     }
-    if let Some(djust) = djust::update(&old, &new) {
+    if n_rows <= MOST_ROWS_OF_DJUST
+        && let Some(djust) = djust::update(&old, &new)
+    {
         bench(&mut group, summary::DJUST, djust);
     }
     bench(&mut group, summary::NAMED, document::named(change, &old, &new));

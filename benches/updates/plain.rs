@@ -4,13 +4,21 @@ use crate::total;
 use domcast_benches::Table;
 use domcast_diff::{Tree, apply, diff};
 use domcast_parser::Parser;
-use domcast_template::Templates;
+use domcast_template::{Limits, Templates};
 use std::time::Duration;
 
-const NAME: &str = "table.html";
+pub(crate) const NAME: &str = "table.html";
 
-fn templates() -> Templates {
-    Templates::from_sources([(NAME, Table::TEMPLATE)])
+/// Of pages of 100,000 rows, which are beyond the limits that servers begin with.
+const OUTPUT_BYTES: usize = 64 << 20;
+
+pub(crate) fn templates() -> Templates {
+    let limits = Limits { output_bytes: OUTPUT_BYTES, ..Limits::default() };
+    Templates::from_sources_with([(NAME, Table::TEMPLATE)], limits)
+}
+
+pub(crate) fn parser() -> Parser {
+    Parser { limits: domcast_parser::Limits { n_bytes: OUTPUT_BYTES, ..Default::default() }, ..Parser::default() }
 }
 
 /// The time that minijinja alone takes to render `table` `n` times.
@@ -24,7 +32,7 @@ pub(crate) fn render(table: &Table) -> impl FnMut(u64) -> Duration {
 /// The time that `n` updates from `old` to `new` take, with the parser's fast path or with html5ever.
 pub(crate) fn update(old: &Table, new: &Table, fast_path: bool) -> impl FnMut(u64) -> Duration {
     let templates = templates();
-    let parser = Parser { fast_path, ..Parser::default() };
+    let parser = Parser { fast_path, ..parser() };
     let tree = move |table: &Table| -> Tree {
         let html = templates.render(NAME, table).expect("the template renders");
         parser.fragment(&html, "div").expect("the table is within the limits")

@@ -65,9 +65,17 @@ impl Templates {
 
     /// Templates by name and source.
     pub fn from_sources<N: Into<String>, S: Into<String>>(sources: impl IntoIterator<Item = (N, S)>) -> Templates {
+        Templates::from_sources_with(sources, Limits::default())
+    }
+
+    /// Templates by name and source, with other limits.
+    pub fn from_sources_with<N: Into<String>, S: Into<String>>(
+        sources: impl IntoIterator<Item = (N, S)>,
+        limits: Limits,
+    ) -> Templates {
         let sources: HashMap<String, String> =
             sources.into_iter().map(|(name, source)| (name.into(), source.into())).collect();
-        Templates::new(move |name: &str| Ok(sources.get(name).cloned()), Limits::default(), None)
+        Templates::new(move |name: &str| Ok(sources.get(name).cloned()), limits, None)
     }
 
     fn new(
