@@ -7,9 +7,12 @@
 //!   templates/pages/       pages: `index.html` is `/`, `about.html` is `/about`
 //!   static/                files, below `/static/`
 //! ```
+//!
+//! With `upstream` the application there serves all else.
 
 mod config; // `domcast.toml`
 mod pages; // templates at their paths
+mod upstream; // the application that serves all else
 mod watch; // edits of templates
 
 use crate::{Answer, input, output, web};
@@ -22,6 +25,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use upstream::FromUpstream;
+use upstream::Upstream;
 
 /// Serve live views from a folder of templates, with no Rust code
 #[derive(clap::Args)]
@@ -39,6 +44,7 @@ use std::time::Duration;
 Examples:
   domcast serve site
   domcast serve site --bind 127.0.0.1:9000
+  domcast serve site --upstream http://127.0.0.1:8001
   DOMCAST_TOKEN=$(openssl rand -hex 16) domcast serve site --bind 0.0.0.0:8000")]
 pub(crate) struct Args {
     /// The folder
@@ -49,6 +55,9 @@ pub(crate) struct Args {
     /// The Redis over which servers share their views and anybody pushes [default: `redis` of domcast.toml, else none]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
+    /// The application that serves what the folder does not, such as http://127.0.0.1:8001 [default: `upstream` of domcast.toml, else none]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
     /// What a push must bring; needed where other machines reach the server [default: `token` of domcast.toml]
     #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -67,6 +76,12 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
     let token = args.token.as_deref().or(config.token.as_deref());
     let development = config.development.unwrap_or(bind.ip().to_canonical().is_loopback());
     let listening = web::listen(bind, token).await?;
+    let upstream = match (&args.upstream, config.upstream.clone()) {
+        (Some(url), _) => {
+            Some(Upstream::new(url).ok_or_else(|| anyhow!("`--upstream` is `{url}`, {}", upstream::EXPECTED))?)
+        }
+        (None, configured) => configured,
+    };
 
     let folder = args.dir.join("templates");
     let templates = Templates::from_folder_with(&folder, config.template_limits);
@@ -97,7 +112,7 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
         tokio::spawn(domcast_redis::join_with(domcast.hub(), layer, ClusterOptions::default()));
     }
-    let router = domcast.guard(pages::router(&domcast, &args.dir));
+    let router = domcast.guard(pages::router(&domcast, &args.dir, upstream));
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
     web::serve(listening, domcast, router, config.content_security_policy).await

@@ -1,8 +1,10 @@
 //! What `demo` and `serve` share: a listener, headers, the log, and an orderly end.
 
+use crate::serve::FromUpstream;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
 use domcast_axum::{Domcast, PushAccess};
 use std::future::{Future, IntoFuture};
 use std::io::{self, IsTerminal};
@@ -76,12 +78,19 @@ pub(crate) async fn serve(
     content_security_policy: HeaderValue,
 ) -> Result<()> {
     let Listening { listener, mut stop } = listening;
-    let header = |name: HeaderName, value| SetResponseHeaderLayer::if_not_present(name, value);
+    // What another application serves has policies of its own, or none.
+    let header = |name: HeaderName, value: HeaderValue| {
+        let of_ours =
+            move |response: &Response| response.extensions().get::<FromUpstream>().is_none().then(|| value.clone());
+        SetResponseHeaderLayer::if_not_present(name, of_ours)
+    };
     let router = router
         .layer(header(header::CONTENT_SECURITY_POLICY, content_security_policy))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
     let (ask, asked) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { _ = asked.await }).into_future();
+    let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { _ = asked.await })
+        .into_future();
     let mut server = pin!(server);
     tokio::select! {
         ended = &mut server => return Ok(ended?),

@@ -307,7 +307,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `upstream`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -366,6 +366,10 @@ fn a_wrong_configuration_is_named_with_its_line() {
             "line 2: view `a` has no `template`: `state`, `keyed`, `tick` and `handlers` need one",
         ),
         ("redis = \"http://example.org\"".into(), "line 1: "),
+        (
+            "\nupstream = \"localhost:8001\"".into(),
+            "line 2: `upstream` is `localhost:8001`, expected an address such as `http://127.0.0.1:8001`",
+        ),
     ];
     for (idx, (source, message)) in cases.iter().enumerate() {
         let found = refused(&format!("wrong-{idx}"), &[("domcast.toml", source), ("list.json", "[1]")]);
@@ -706,4 +710,98 @@ handlers.add = { set = { items = "items + [payload.item]" }, reply = "items | le
     let (code, _, err) = server.push(&["order", "--state", "{}", "--user", "ann"], "");
     let message = "view `order` shows everybody the same: a push to some of its viewers needs a private view";
     assert_eq!((code, err), (1, format!("domcast: {message}\n")));
+}
+
+/// An application that answers every request with what it was sent, until it is asked for `/stop`.
+fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        for socket in listener.incoming() {
+            let mut socket = BufReader::new(socket.unwrap());
+            let (mut head, mut n_bytes) = (String::new(), 0);
+            loop {
+                let start = head.len();
+                socket.read_line(&mut head).unwrap();
+                let line = head[start..].to_ascii_lowercase();
+                if let Some(length) = line.strip_prefix("content-length:") {
+                    n_bytes = length.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; n_bytes];
+            socket.read_exact(&mut body).unwrap();
+            let answer = format!("{head}{}", String::from_utf8(body).unwrap());
+            let status = if head.starts_with("POST /items") { "201 Created" } else { "200 OK" };
+            let cookie = "Set-Cookie: seen=1\r\nConnection: close";
+            let head = format!("HTTP/1.1 {status}\r\n{cookie}\r\nContent-Length: {}\r\n\r\n", answer.len());
+            write!(socket.get_mut(), "{head}{answer}").unwrap();
+            if answer.starts_with("GET /stop ") {
+                return;
+            }
+        }
+    };
+    (address, std::thread::spawn(serve))
+}
+
+#[test]
+fn an_application_serves_what_the_folder_does_not() {
+    let (application, thread) = application();
+    let toml = format!(
+        "upstream = \"http://{application}\"\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = {{ n = 1 }}\n"
+    );
+    let files = [("domcast.toml", &*toml), ("templates/pages/about.html", "about {{ view('list') }}")];
+    let dir = folder("upstream", &files);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let headers = ["Cookie: session=7", "X-Other: a", "Content-Type: text/plain"];
+    let (status, answer) = server.request("POST /items/1?full=%20yes", &headers, "a body");
+    assert_eq!(status, 201);
+    assert!(
+        answer.starts_with("POST /items/1?full=%20yes HTTP/1.1\r\n") && answer.ends_with("\r\n\r\na body"),
+        "{answer}"
+    );
+    let sent = answer.to_ascii_lowercase();
+    let host = format!("host: {}\r\n", server.address);
+    for header in ["cookie: session=7\r\n", "x-other: a\r\n", &host, "x-forwarded-for: 127.0.0.1\r\n"] {
+        assert!(sent.contains(header), "`{header}` is missing in {answer}");
+    }
+    assert!(server.request("GET /", &[], "").1.starts_with("GET / "));
+    assert!(server.request("GET /favicon.ico", &[], "").1.starts_with("GET /favicon.ico "));
+    assert!(server.request("GET /static/site.css", &[], "").1.starts_with("GET /static/site.css "));
+
+    // What is ours stays ours.
+    assert!(server.request("GET /about", &[], "").1.starts_with("about <div"));
+    assert_eq!(server.post(r#"{"view": "list", "state": {"n": 2}}"#).0, 200);
+    assert!(server.html("list").contains("<b>2</b>"));
+    // Our policy is not about its pages.
+    let head = |path: &str| {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
+    };
+    assert!(head("/about").contains("content-security-policy"));
+    let theirs = head("/any");
+    assert!(theirs.contains("set-cookie: seen=1") && !theirs.contains("content-security-policy"), "{theirs}");
+
+    assert_eq!(server.request("GET /stop", &[], "").0, 200);
+    thread.join().unwrap();
+    let (status, answer) = server.request("GET /", &[], "");
+    assert!(status == 502 && answer.contains(&format!("{application} does not answer")), "{status} {answer}");
+    assert!(server.html("list").contains("<b>2</b>"));
+}
+
+#[test]
+fn a_server_that_is_its_own_upstream_says_so() {
+    let taken = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().to_string();
+    let dir = folder("loop", &[("domcast.toml", "")]);
+    let upstream = format!("http://{taken}");
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", &taken, "--upstream", &upstream]);
+    assert_eq!(server.request("GET /", &[], "").0, 508);
+    let (code, _, err) = run(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT, "--upstream", "ftp://a"], b"");
+    let message = "domcast: `--upstream` is `ftp://a`, expected an address such as `http://127.0.0.1:8001`\n";
+    assert_eq!((code, &*err), (2, message));
 }

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
@@ -148,4 +150,38 @@ browserTest('without a first page of its own the folder has one that lists the v
   for (const view of ['counter', 'clock', 'panel']) await page.waitForSelector(`[dc-view=${view}][dc-state=live]`);
   await page.locator('#count', { hasText: '1 things' }).waitFor();
   assert.deepEqual(problems, []);
+});
+
+browserTest('views live in the pages of an application behind, as bare elements and as HTML that it fetched', async () => {
+  const application = createServer((request, response) => {
+    void (async () => {
+      // As a template of any framework would, with what the views show now.
+      const panel = await (await fetch(`${front.url}/views/panel/html`)).text();
+      response.setHeader('Content-Type', 'text/html');
+      response.setHeader('Set-Cookie', 'seen=yes');
+      const style = '<style>h1 { color: rgb(4, 5, 6) }</style>';
+      response.end(`<!doctype html><title>Shop</title>${style}<script src="/_domcast/client.js" defer></script><h1>${request.url} ${request.headers.cookie ?? ''}</h1><div dc-view="counter"></div>${panel}`);
+    })();
+  }).listen(0, '127.0.0.1');
+  await once(application, 'listening');
+  const upstream = `http://127.0.0.1:${(application.address() as AddressInfo).port}`;
+  const front = await startBinary(DOMCAST, (port) => ['serve', dir, '--bind', `127.0.0.1:${port}`, '--upstream', upstream]);
+  try {
+    const { page, problems } = await chromium.page();
+    await page.goto(`${front.url}/shop`);
+    await page.locator('#count', { hasText: '1 things' }).waitFor();
+    await page.getByText('first content').waitFor();
+    await page.getByRole('button', { name: 'more' }).click();
+    await page.locator('#count', { hasText: '3 things' }).waitFor();
+    await fetch(`${front.url}/views/panel/html`, { method: 'PUT', body: '<p>second content</p>' });
+    await page.getByText('second content').waitFor();
+    await page.reload();
+    assert.equal(await page.locator('h1').innerText(), '/shop seen=yes');
+    assert.equal(await page.evaluate('getComputedStyle(document.querySelector("h1")).color'), 'rgb(4, 5, 6)');
+    await page.locator('#count', { hasText: '3 things' }).waitFor();
+    assert.deepEqual(problems, []);
+  } finally {
+    await front.stop();
+    application.close();
+  }
 });

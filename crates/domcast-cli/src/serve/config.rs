@@ -7,6 +7,7 @@
 //! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
 //! development = true                   # tell pages what is wrong; as a rule on a loopback address only
 //! redis = "redis://127.0.0.1"          # share the views with the servers that use it
+//! upstream = "http://127.0.0.1:8001"   # the application that serves what the folder does not
 //! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
 //!
 //! [limits]                             # sizes in bytes, durations as "10s"
@@ -31,6 +32,7 @@
 //!
 //! Every error names the file, the line, what was found and what is allowed; unknown keys are errors.
 
+use super::upstream::{self, Upstream};
 use crate::{input, web};
 use anyhow::{Context, Result, anyhow, bail};
 use axum::http::HeaderValue;
@@ -60,6 +62,7 @@ pub(super) struct Config {
     pub(super) development: Option<bool>,
     /// The address, and its line.
     pub(super) redis: Option<(String, usize)>,
+    pub(super) upstream: Option<Upstream>,
     pub(super) content_security_policy: HeaderValue,
     pub(super) limits: Limits,
     pub(super) template_limits: TemplateLimits,
@@ -128,6 +131,7 @@ struct RawConfig {
     allowed_hosts: Vec<Spanned<String>>,
     development: Option<bool>,
     redis: Option<Spanned<String>>,
+    upstream: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
     #[serde(default)]
     limits: RawLimits,
@@ -228,6 +232,12 @@ impl Reader<'_> {
                 .map_err(|_| self.wrong(policy, "`content_security_policy` holds what no HTTP header can"))?,
             None => HeaderValue::from_static(web::CONTENT_SECURITY_POLICY),
         };
+        let upstream = raw.upstream.as_ref().map(|url| {
+            let found = url.get_ref();
+            Upstream::new(found)
+                .ok_or_else(|| self.wrong(url, &format!("`upstream` is `{found}`, {}", upstream::EXPECTED)))
+        });
+        let upstream = upstream.transpose()?;
         let (limits, template_limits) = self.limits(&raw.limits)?;
         let views = raw.views.into_iter().map(|view| self.view(view)).collect::<Result<_>>()?;
         Ok(Config {
@@ -237,6 +247,7 @@ impl Reader<'_> {
             allowed_hosts: raw.allowed_hosts.into_iter().map(Spanned::into_inner).collect(),
             development: raw.development,
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
+            upstream,
             content_security_policy,
             limits,
             template_limits,

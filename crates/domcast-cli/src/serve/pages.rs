@@ -1,13 +1,14 @@
-//! Pages: templates below `templates/pages/`, each at its path, and files below `/static/`.
+//! Pages: templates below `templates/pages/`, each at its path, and files below `/static/`; all else is asked of the upstream.
 //!
 //! A part of a path that begins with `.` or `_` names nothing, so `pages/_layout.html` is there for other pages only.
 
+use super::upstream::Upstream;
 use crate::render::with_excerpt;
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use domcast_axum::{Domcast, Templates};
 use domcast_template::TemplateError;
 use domcast_template::minijinja::context;
@@ -33,29 +34,45 @@ struct Pages {
     /// The folder of the templates.
     folder: Arc<PathBuf>,
     built_in: Templates,
+    upstream: Option<Upstream>,
 }
 
 /// Returns all that the folder serves.
-pub(super) fn router(domcast: &Domcast, dir: &Path) -> Router {
+pub(super) fn router(domcast: &Domcast, dir: &Path, upstream: Option<Upstream>) -> Router {
     let folder = Arc::new(dir.join("templates"));
-    let pages = Pages { domcast: domcast.clone(), folder, built_in: Templates::from_sources(BUILT_IN) };
+    let built_in = Templates::from_sources(BUILT_IN);
+    let files = dir.join("static");
+    // An application may have files of its own there.
+    let has_files = upstream.is_none() || files.is_dir();
+    let mut router = domcast.router();
+    if has_files {
+        router = router.nest_service("/static", ServeDir::new(files));
+    }
+    if upstream.is_none() {
+        // Browsers ask for it unasked; a page that has an icon links it.
+        router = router.route("/favicon.ico", get(StatusCode::NO_CONTENT));
+    }
+    let pages = Pages { domcast: domcast.clone(), folder, built_in, upstream };
     let style = async || ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE);
     let icon = async || ([(header::CONTENT_TYPE, "image/svg+xml")], ICON);
-    domcast
-        .router()
-        .nest_service("/static", ServeDir::new(dir.join("static")))
+    router
         .route("/_domcast/serve.css", get(style))
         .route("/_domcast/icon.svg", get(icon))
-        // Browsers ask for it unasked; a page that has an icon links it.
-        .route("/favicon.ico", get(StatusCode::NO_CONTENT))
-        .fallback_service(get(page).with_state(pages))
+        .fallback_service(any(page).with_state(pages))
 }
 
-async fn page(State(pages): State<Pages>, uri: Uri) -> Response {
-    match pages.find(uri.path()) {
-        Some(template) => pages.render(&template, uri.path()),
-        None if uri.path() == "/" => pages.index(),
-        None => pages.built_in(StatusCode::NOT_FOUND, "missing.html", context! { path => uri.path() }),
+async fn page(State(pages): State<Pages>, request: Request) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let path = request.uri().path();
+    match (pages.find(path).filter(|_| is_read), &pages.upstream) {
+        (Some(template), _) => pages.render(&template, path),
+        (None, Some(upstream)) => match upstream.answer(request).await {
+            Ok(response) => response,
+            Err(error) => pages.bad_gateway(upstream, &error),
+        },
+        (None, None) if !is_read => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        (None, None) if path == "/" => pages.index(),
+        (None, None) => pages.built_in(StatusCode::NOT_FOUND, "missing.html", context! { path }),
     }
 }
 
@@ -106,6 +123,15 @@ impl Pages {
         let views: Vec<View> = hub.views().into_iter().filter_map(|info| view(info.name)).collect();
         let scope = context! { views => Value::from(Serde(&views)), script => self.domcast.script_tag() };
         self.built_in(StatusCode::OK, "index.html", scope)
+    }
+
+    fn bad_gateway(&self, upstream: &Upstream, error: &str) -> Response {
+        tracing::error!("{} does not answer: {error}", upstream.url());
+        let scope = match self.domcast.hub().options().development {
+            true => context! { message => format!("{} does not answer", upstream.url()) },
+            false => context! {},
+        };
+        self.built_in(StatusCode::BAD_GATEWAY, "error.html", scope)
     }
 
     fn error(&self, error: &TemplateError) -> Response {
