@@ -9,6 +9,9 @@
 //! that the caller keeps is changed at the cost of that. So it is with posted HTML, of which only what changed is parsed. Private views
 //! share whole renderings instead.
 //!
+//! The tree is lent to the document for the moment of its change. Should the engine panic then, the tree is lost, and nobody knows what
+//! pages have: it is made anew as a whole, in the same turn, and every page gets it. That is a bug of the engine, and told as one.
+//!
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
 use crate::call::{Effects, Sender};
@@ -80,8 +83,17 @@ pub(crate) enum Rendering<'a> {
     Tree(Arc<Tree>),
     /// What changes the tree, and says how.
     Change(&'a mut ChangeTree<'a>),
+    /// The tree was lost; this one takes its place.
+    Repaired(Repair),
     /// An error; the page stays as it is.
     Fault(Fault),
+}
+
+/// A tree that was made anew as a whole.
+pub(crate) struct Repair {
+    pub(crate) tree: Arc<Tree>,
+    /// How the engine failed on the one before.
+    pub(crate) reason: String,
 }
 
 pub(crate) type ChangeTree<'a> = dyn FnMut(&mut Tree) -> Result<Patches, PushError> + 'a;
@@ -113,20 +125,31 @@ impl Held {
         }
     }
 
-    fn take_over(&mut self, tree: Tree) -> Update {
-        match self {
-            Held::Template(document) => document.take_over(tree),
-            Held::Html(document) => document.take_over(tree),
-        }
+    /// Makes a tree of another document equal to its own.
+    fn take_over(&mut self, tree: &mut Tree) -> Update {
+        let old_tree = std::mem::take(tree);
+        let update = match self {
+            Held::Template(document) => document.take_over(old_tree),
+            Held::Html(document) => document.take_over(old_tree),
+        };
+        #[cfg(test)]
+        tests::panic_if_asked();
+        self.swap_tree(tree);
+        update
     }
 
-    /// Brings the tree to what was rendered.
-    fn finish(&mut self, rendered: Rendered) -> Result<Update, DocumentError> {
-        match (self, rendered) {
+    /// Brings its tree to what was rendered.
+    fn finish(&mut self, rendered: Rendered, tree: &mut Tree) -> Result<Update, DocumentError> {
+        self.swap_tree(tree);
+        let update = match (&mut *self, rendered) {
             (Held::Template(document), Rendered::Evaluated(evaluated)) => document.finish(evaluated),
             (Held::Html(document), Rendered::Posted(html)) => document.update(html),
             _ => unreachable!("what was rendered is of this document"),
-        }
+        };
+        #[cfg(test)]
+        tests::panic_if_asked();
+        self.swap_tree(tree);
+        update
     }
 }
 
@@ -306,7 +329,7 @@ impl Live {
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        let position = self.renderer.show(source.as_deref().unwrap_or(&*self.source), engine, show)?;
+        let position = self.renderer.show(source.as_deref().unwrap_or(&*self.source), &*self.source, engine, show)?;
         if let Some(source) = source {
             self.source = source;
         }
@@ -322,14 +345,16 @@ impl Renderer {
         }
     }
 
-    /// Renders a source and shows it. An error leaves everything as it was.
+    /// Renders a source and shows it. An error leaves everything as it was, which is what `last_good` renders to.
     fn show(
         &mut self,
         source: &dyn Source,
+        last_good: &dyn Source,
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        match self.render(source, engine)? {
+        let mut lost = None;
+        let shown = match self.render(source, engine)? {
             Rendered::Same => show(Rendering::Same),
             Rendered::Whole(whole) => {
                 self.html = whole.html;
@@ -337,28 +362,42 @@ impl Renderer {
             }
             rendered @ (Rendered::Evaluated(_) | Rendered::Posted(_)) => {
                 let document = self.document.as_mut().expect("it rendered this");
-                let (view, statistics, mut rendered) = (&self.view, &self.statistics, Some(rendered));
-                show(Rendering::Change(&mut |tree| {
-                    let Some(rendered) = rendered.take() else { return Ok(Patches::default()) };
-                    document.swap_tree(tree);
-                    let update = document.finish(rendered);
-                    document.swap_tree(tree);
-                    let update = update.map_err(|error| failed(view, error))?;
-                    statistics.wholes.add(usize::from(update.trace.whole.is_some()));
-                    Ok(update.patches)
-                }))
+                let finish = |tree: &mut Tree| document.finish(rendered, tree);
+                show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, finish)))
             }
             Rendered::Another(mut document) => {
-                self.statistics.wholes.add(1);
-                let position = show(Rendering::Change(&mut |tree| {
-                    let update = document.take_over(std::mem::take(tree));
-                    document.swap_tree(tree);
-                    Ok(update.patches)
-                }))?;
-                self.document = Some(document);
-                Ok(position)
+                let take_over = |tree: &mut Tree| Ok(document.take_over(tree));
+                let shown = show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, take_over)));
+                if shown.is_ok() {
+                    self.document = Some(document);
+                }
+                shown
             }
+        };
+        match lost {
+            Some(reason) => self.repair(source, last_good, &engine.templates, reason, show),
+            None => shown,
         }
+    }
+
+    /// Makes a lost tree anew, as a whole: that shares no code with what failed. If the source cannot be rendered so, it is the tree before.
+    fn repair(
+        &mut self,
+        source: &dyn Source,
+        last_good: &dyn Source,
+        templates: &Templates,
+        reason: String,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
+    ) -> Result<Position, PushError> {
+        self.document = None;
+        let whole = |source: &dyn Source| parse(&self.view, &source.render(templates)?).map(Arc::new);
+        let (tree, error) = match whole(source) {
+            Ok(tree) => (tree, None),
+            Err(error) => (whole(last_good).unwrap_or_default(), Some(error)),
+        };
+        let position = show(Rendering::Repaired(Repair { tree, reason }))?;
+        self.at = Some(position.clone());
+        error.map_or(Ok(position), Err)
     }
 
     /// Renders a source, as far as it needs to be.
@@ -381,10 +420,12 @@ impl Renderer {
             Some(Held::Html(_)) => Ok(Rendered::Posted(html.to_owned())),
             _ => {
                 self.statistics.wholes.add(1);
-                let document =
-                    self.statistics.time(|statistics| &statistics.parse_time, || HtmlDocument::new(html.to_owned()));
-                let document = document.map_err(|error| failed(&self.view, error))?;
-                Ok(Rendered::Another(Held::Html(Box::new(document))))
+                let parse = || guarded(|| HtmlDocument::new(html.to_owned()));
+                match self.statistics.time(|statistics| &statistics.parse_time, parse) {
+                    Ok(Ok(document)) => Ok(Rendered::Another(Held::Html(Box::new(document)))),
+                    Ok(Err(error)) => Err(failed(&self.view, error)),
+                    Err(reason) => Err(PushError::RenderPanicked { view: self.view.to_string(), reason }),
+                }
             }
         }
     }
@@ -454,8 +495,35 @@ fn failed(view: &str, error: DocumentError) -> PushError {
     }
 }
 
+/// Returns what works on a tree that is lent to it. Where that panics, the tree is `lost`, and what is in its place says nothing.
+fn lending(
+    view: &str,
+    statistics: &ViewStatistics,
+    lost: &mut Option<String>,
+    work: impl FnOnce(&mut Tree) -> Result<Update, DocumentError>,
+) -> impl FnMut(&mut Tree) -> Result<Patches, PushError> {
+    let mut work = Some(work);
+    move |tree| {
+        let Some(work) = work.take() else { return Ok(Patches::default()) };
+        match guarded(|| work(tree)) {
+            Ok(Ok(update)) => {
+                statistics.wholes.add(usize::from(update.trace.whole.is_some()));
+                Ok(update.patches)
+            }
+            Ok(Err(error)) => Err(failed(view, error)),
+            Err(reason) => {
+                *lost = Some(reason.clone());
+                Err(PushError::RenderPanicked { view: view.into(), reason })
+            }
+        }
+    }
+}
+
 fn parse(view: &str, html: &str) -> Result<Tree, PushError> {
-    parse_fragment(html, "div").map_err(|error| PushError::Html { view: view.into(), error })
+    match guarded(|| parse_fragment(html, "div")) {
+        Ok(parsed) => parsed.map_err(|error| PushError::Html { view: view.into(), error }),
+        Err(reason) => Err(PushError::RenderPanicked { view: view.into(), reason }),
+    }
 }
 
 /// Describes a rendering error for the page.
@@ -470,3 +538,6 @@ pub(crate) fn fault(error: &PushError) -> Fault {
         _ => Fault { message: error.to_string(), template: None, line: None, excerpt: None },
     }
 }
+
+#[cfg(test)]
+mod tests;
