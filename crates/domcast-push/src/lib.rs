@@ -77,7 +77,6 @@ pub use domcast_template as template;
 pub use error::{ErrorClass, PushError};
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
-pub use json_patch;
 pub use ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};

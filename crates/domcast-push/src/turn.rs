@@ -28,6 +28,7 @@ use domcast_document::{DocumentError, Evaluated, HtmlDocument, TemplateDocument,
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Templates};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ struct Renderer {
     document: Option<Held>,
     /// Where the tree was left.
     at: Option<Position>,
+    /// What differs between the state of the document and that of the source: changes that need no rendering.
+    unshown: Changes,
     memo: Option<Arc<Memo>>,
     statistics: Arc<ViewStatistics>,
 }
@@ -161,13 +164,20 @@ pub(crate) struct Done {
 }
 
 /// Inputs applied to a copy of the source; `None` if none succeeded.
-#[derive(Default)]
 struct Trial {
     source: Option<Box<dyn Source>>,
+    /// What differs in the copy.
+    changes: Changes,
     outcomes: Vec<Result<Effects, PushError>>,
 }
 
 impl Trial {
+    /// Goes on with the source after one more change.
+    fn take(&mut self, source: Box<dyn Source>, changes: Changes) {
+        self.source = Some(source);
+        self.changes = std::mem::replace(&mut self.changes, Changes::Unknown).and(changes);
+    }
+
     fn needs_render(&self) -> bool {
         self.outcomes.iter().flatten().any(|effects| !effects.needs_no_render)
     }
@@ -182,8 +192,9 @@ impl Live {
         engine: &Engine,
         statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Arc<Tree>, PushError>) {
-        let mut renderer = Renderer { view, html: "".into(), document: None, at: None, memo, statistics };
-        let tree = renderer.render(&*source, engine).map(|rendered| match rendered {
+        let mut renderer =
+            Renderer { view, html: "".into(), document: None, at: None, unshown: Changes::none(), memo, statistics };
+        let tree = renderer.render(&*source, &Changes::Unknown, engine).map(|rendered| match rendered {
             Rendered::Whole(whole) => {
                 renderer.html = whole.html;
                 whole.tree
@@ -235,8 +246,9 @@ impl Live {
             return trial.outcomes.into_iter().filter_map(Result::err).map(Err).collect();
         }
         let shown = match trial.needs_render() {
-            true => self.render(trial.source, engine, show),
+            true => self.render(trial.source, trial.changes, engine, show),
             false => {
+                self.renderer.note_unshown(trial.changes);
                 self.source =
                     trial.source.unwrap_or_else(|| unreachable!("an input that needs no rendering is a change"));
                 show(Rendering::None)
@@ -268,7 +280,7 @@ impl Live {
 
     /// Applies the inputs to a copy.
     fn apply(&self, inputs: &[Input], templates: &Templates) -> Trial {
-        let mut trial = Trial::default();
+        let mut trial = Trial { source: None, changes: Changes::none(), outcomes: Vec::new() };
         let mut rest = inputs;
         while !rest.is_empty() {
             let n_states = rest.iter().take_while(|input| input.state().is_some()).count();
@@ -282,18 +294,20 @@ impl Live {
                 let source = trial.source.as_deref().unwrap_or(&*self.source);
                 let changed = match input {
                     Input::Change(change, sender) => source.changed(change, sender, templates).map(Some),
-                    Input::Tick => {
-                        source.ticked(templates).map(|source| Some(Changed { source, effects: Effects::default() }))
-                    }
+                    Input::Tick => source.ticked(templates).map(Some),
                     Input::Render => Ok(None),
                 };
-                trial.outcomes.push(changed.map(|changed| match changed {
-                    Some(Changed { source, effects }) => {
-                        trial.source = Some(source);
+                let outcome = changed.map(|changed| match changed {
+                    Some(Changed { source, changes, effects }) => {
+                        trial.take(source, changes);
                         effects
                     }
-                    None => Effects::default(),
-                }));
+                    None => {
+                        trial.changes = Changes::Unknown;
+                        Effects::default()
+                    }
+                });
+                trial.outcomes.push(outcome);
             }
             rest = others;
         }
@@ -314,7 +328,7 @@ impl Live {
         let source = trial.source.as_deref().unwrap_or(&*self.source);
         match source.changed(&Change::State(merged), &Sender::Push, templates) {
             Ok(changed) => {
-                trial.source = Some(changed.source);
+                trial.take(changed.source, changed.changes);
                 trial.outcomes.extend(inputs.iter().map(|_| Ok(Effects::default())));
                 true
             }
@@ -326,10 +340,12 @@ impl Live {
     fn render(
         &mut self,
         source: Option<Box<dyn Source>>,
+        changes: Changes,
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        let position = self.renderer.show(source.as_deref().unwrap_or(&*self.source), &*self.source, engine, show)?;
+        let new = source.as_deref().unwrap_or(&*self.source);
+        let position = self.renderer.show(new, changes, &*self.source, engine, show)?;
         if let Some(source) = source {
             self.source = source;
         }
@@ -345,16 +361,23 @@ impl Renderer {
         }
     }
 
-    /// Renders a source and shows it. An error leaves everything as it was, which is what `last_good` renders to.
+    /// Notes changes of the source that are not to be shown yet.
+    fn note_unshown(&mut self, changes: Changes) {
+        self.unshown = std::mem::replace(&mut self.unshown, Changes::Unknown).and(changes);
+    }
+
+    /// Renders a source, which differs by `changes` from `last_good`, and shows it. An error leaves everything as it was.
     fn show(
         &mut self,
         source: &dyn Source,
+        changes: Changes,
         last_good: &dyn Source,
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
+        let changes = distinct(self.unshown.clone().and(changes));
         let mut lost = None;
-        let shown = match self.render(source, engine)? {
+        let shown = match self.render(source, &changes, engine)? {
             Rendered::Same => show(Rendering::Same),
             Rendered::Whole(whole) => {
                 self.html = whole.html;
@@ -374,10 +397,12 @@ impl Renderer {
                 shown
             }
         };
-        match lost {
-            Some(reason) => self.repair(source, last_good, &engine.templates, reason, show),
-            None => shown,
+        if let Some(reason) = lost {
+            return self.repair(source, last_good, &engine.templates, reason, show);
         }
+        let position = shown?;
+        self.unshown = Changes::none();
+        Ok(position)
     }
 
     /// Makes a lost tree anew, as a whole: that shares no code with what failed. If the source cannot be rendered so, it is the tree before.
@@ -401,12 +426,12 @@ impl Renderer {
     }
 
     /// Renders a source, as far as it needs to be.
-    fn render(&mut self, source: &dyn Source, engine: &Engine) -> Result<Rendered, PushError> {
+    fn render(&mut self, source: &dyn Source, changes: &Changes, engine: &Engine) -> Result<Rendered, PushError> {
         if self.memo.is_some() {
             return Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole));
         }
         match (source.templated(), source.posted()) {
-            (Some(templated), _) => self.evaluate(&templated, engine),
+            (Some(templated), _) => self.evaluate(&templated, changes, engine),
             (None, Some(html)) => self.compare(html),
             (None, None) => unreachable!("a source has a template or HTML"),
         }
@@ -431,7 +456,12 @@ impl Renderer {
     }
 
     /// Runs the template where it reads what changed.
-    fn evaluate(&mut self, templated: &Templated<'_>, engine: &Engine) -> Result<Rendered, PushError> {
+    fn evaluate(
+        &mut self,
+        templated: &Templated<'_>,
+        changes: &Changes,
+        engine: &Engine,
+    ) -> Result<Rendered, PushError> {
         let statistics = Arc::clone(&self.statistics);
         statistics.renders.add(1);
         let view = Arc::clone(&self.view);
@@ -443,7 +473,7 @@ impl Renderer {
                 {
                     let state = templated.state(&view, Some(document.state()))?;
                     // What a panic leaves of it is of no use.
-                    return match guarded(|| document.evaluate(state, &Changes::Unknown)) {
+                    return match guarded(|| document.evaluate(state, changes)) {
                         Ok(Ok(evaluated)) if evaluated.is_same() => Ok(Rendered::Same),
                         Ok(Ok(evaluated)) => Ok(Rendered::Evaluated(evaluated)),
                         Ok(Err(error)) => Err(failed(&view, error)),
@@ -492,6 +522,21 @@ fn failed(view: &str, error: DocumentError) -> PushError {
         DocumentError::Template(error) => PushError::Template { view: view.into(), error: Box::new(error) },
         DocumentError::Parse(error) => PushError::Html { view: view.into(), error },
         error => PushError::BadState { view: view.into(), reason: error.to_string() },
+    }
+}
+
+/// How many paths are told apart: looking for more is more work than looking at everything.
+const MAX_PATHS: usize = 256;
+
+/// Says each path once.
+fn distinct(changes: Changes) -> Changes {
+    match changes {
+        Changes::At(mut paths) if paths.len() > 1 => {
+            let mut known = HashSet::new();
+            paths.retain(|path| known.insert(path.clone()));
+            if paths.len() > MAX_PATHS { Changes::Unknown } else { Changes::At(paths) }
+        }
+        changes => changes,
     }
 }
 
