@@ -150,6 +150,7 @@ impl Domcast {
 
     fn with_status(hub: Hub, config: Config, status: Option<Arc<Status>>) -> Domcast {
         hub.measure_with(now);
+        hub.on_repair(|view, reason| tracing::error!(view, reason, "the engine failed, and the view was made anew"));
         // Handlers and templates take as long as they take: the thread's other tasks move elsewhere meanwhile.
         hub.run_turns(|view, turn| {
             let _in_span = tracing::debug_span!("turn", view).entered();

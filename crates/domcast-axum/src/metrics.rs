@@ -39,7 +39,7 @@ type ViewCounter = (&'static str, &'static str, Count);
 type ViewGauge = (&'static str, &'static str, fn(&ViewInfo) -> u64);
 type ViewHistogram = (&'static str, &'static str, fn(&ViewStatistics) -> &Histogram);
 
-const VIEW_COUNTERS: [ViewCounter; 14] = [
+const VIEW_COUNTERS: [ViewCounter; 15] = [
     ("domcast_pushes", "Pushes that were applied", |view| &view.pushes),
     ("domcast_events", "Events of browsers that were handled", |view| &view.events),
     ("domcast_ticks", "Ticks", |view| &view.ticks),
@@ -50,6 +50,9 @@ const VIEW_COUNTERS: [ViewCounter; 14] = [
     ("domcast_renders", "Renderings of the template", |view| &view.renders),
     ("domcast_render_failures", "Renderings that failed", |view| &view.render_failures),
     ("domcast_wholes", "Renderings that were parsed and compared as a whole", |view| &view.wholes),
+    ("domcast_repairs", "Trees that a failure of the engine lost, and that were made anew; must be 0", |view| {
+        &view.repairs
+    }),
     ("domcast_diffs", "Searches for the patches of a change", |view| &view.diffs),
     ("domcast_encodings", "Patch lists encoded, each once for all subscribers", |view| &view.updates),
     ("domcast_patch_bytes", "Bytes of these patch lists", |view| &view.patch_bytes),

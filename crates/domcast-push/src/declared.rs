@@ -1,12 +1,12 @@
 //! Views declared without Rust code: a template, a state, and handlers that are edits of the state.
 
 use crate::call::{Effects, Sender};
-use crate::edit::{changed_keys, kind};
+use crate::edit::{bad_state, changed_keys, edited, keys, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
 use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
 use crate::view::{failed, takes_no_html};
-use domcast_template::Templates;
+use domcast_template::{Changes, State, Templates};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -162,7 +162,9 @@ fn check_expression(view: &str, handler: &str, expression: &str, templates: &Tem
 pub(crate) struct DeclaredSource {
     name: Arc<str>,
     declared: Arc<DeclaredView>,
-    state: Map<String, Value>,
+    /// The state at first: it says what kind of value each key takes.
+    first: State,
+    state: State,
 }
 
 impl DeclaredSource {
@@ -172,29 +174,27 @@ impl DeclaredSource {
         templates: &Templates,
     ) -> Result<DeclaredSource, PushError> {
         declared.check(&name, templates)?;
-        let state = declared.state.clone();
-        Ok(DeclaredSource { name, declared: Arc::new(declared), state })
+        let first = State::new(&declared.state).map_err(|error| bad_state(&name, &error))?;
+        Ok(DeclaredSource { name, declared: Arc::new(declared), state: first.clone(), first })
     }
 
-    fn with_state(&self, changes: Map<String, Value>) -> Result<DeclaredSource, PushError> {
-        for (key, value) in &changes {
-            let declared = &self.declared.state[key];
-            let is_same_kind = std::mem::discriminant(declared) == std::mem::discriminant(value);
-            if !is_same_kind && !declared.is_null() {
-                let reason = format!("found {}, expected {}", kind(value), kind(declared));
-                return Err(PushError::TypeMismatch { view: self.name.to_string(), key: key.clone(), reason });
+    fn with_state(&self, state: State) -> Result<DeclaredSource, PushError> {
+        for (key, value) in changed_keys(&self.state, &state) {
+            let (found, expected) = (kind(value), keys(&self.first).get(key).map_or("nothing", kind));
+            if found != expected && expected != "null" {
+                let reason = format!("found {found}, expected {expected}");
+                return Err(PushError::TypeMismatch { view: self.name.to_string(), key: key.to_string(), reason });
             }
         }
-        let mut state = self.state.clone();
-        state.extend(changes);
-        Ok(DeclaredSource { name: Arc::clone(&self.name), declared: Arc::clone(&self.declared), state })
+        let (name, declared) = (Arc::clone(&self.name), Arc::clone(&self.declared));
+        Ok(DeclaredSource { name, declared, first: self.first.clone(), state })
     }
 
     /// Returns the state with `payload` beside it, as expressions see it.
-    fn scope(&self, payload: Option<&Value>) -> Map<String, Value> {
-        let mut scope = self.state.clone();
-        scope.extend(payload.map(|payload| ("payload".to_owned(), payload.clone())));
-        scope
+    fn scope(&self, payload: Option<&Value>) -> Result<State, PushError> {
+        let Some(payload) = payload else { return Ok(self.state.clone()) };
+        let payload = State::new(payload).map_err(|error| bad_state(&self.name, &error))?;
+        Ok(with_values(&self.state, [("payload".to_owned(), payload)]).0)
     }
 
     fn evaluate(
@@ -202,10 +202,10 @@ impl DeclaredSource {
         handler: &str,
         what: &str,
         expression: &str,
-        scope: &Map<String, Value>,
+        scope: &State,
         templates: &Templates,
-    ) -> Result<Value, PushError> {
-        match guarded(|| templates.evaluate(expression, scope)) {
+    ) -> Result<State, PushError> {
+        match guarded(|| templates.evaluate_state(expression, scope)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(failed(&self.name, handler, format!("`{what}`: {error}"))),
             Err(reason) => Err(failed(&self.name, handler, format!("`{what}`: a panic: {reason}"))),
@@ -218,12 +218,14 @@ impl DeclaredSource {
         edits: &Edits,
         payload: Option<&Value>,
         templates: &Templates,
-    ) -> Result<DeclaredSource, PushError> {
-        let scope = self.scope(payload);
+    ) -> Result<(DeclaredSource, Changes), PushError> {
+        let scope = self.scope(payload)?;
         let edit = |(key, expression): (&String, &String)| {
             Ok((key.clone(), self.evaluate(handler, key, expression, &scope, templates)?))
         };
-        self.with_state(edits.0.iter().map(edit).collect::<Result<_, PushError>>()?)
+        let (state, changes) =
+            with_values(&self.state, edits.0.iter().map(edit).collect::<Result<Vec<_>, PushError>>()?);
+        Ok((self.with_state(state)?, changes))
     }
 
     fn handled(
@@ -242,11 +244,14 @@ impl DeclaredSource {
                 declared: declared.map(|(name, _)| name.clone()).collect(),
             });
         };
-        let source = self.edited(name, &handler.set, Some(payload), templates)?;
+        let (source, changes) = self.edited(name, &handler.set, Some(payload), templates)?;
         // The reply sees what the edits made.
-        let reply = |reply: &String| source.evaluate(name, "reply", reply, &source.scope(Some(payload)), templates);
+        let reply = |reply: &String| {
+            let reply = source.evaluate(name, "reply", reply, &source.scope(Some(payload))?, templates)?;
+            serde_json::to_value(reply).map_err(|error| failed(&self.name, name, format!("`reply`: {error}")))
+        };
         let reply = handler.reply.as_ref().map(reply).transpose()?;
-        Ok(Changed { source: Box::new(source), effects: Effects { reply, ..Effects::default() } })
+        Ok(Changed { effects: Effects { reply, ..Effects::default() }, ..Changed::new(source, changes) })
     }
 }
 
@@ -256,19 +261,21 @@ impl Source for DeclaredSource {
             Change::Handler { handler, payload } => self.handled(handler, payload, sender, templates),
             Change::Html(_) => Err(takes_no_html(&self.name)),
             Change::State(_) | Change::Merge(_) | Change::Patch(_) => {
-                Ok(self.with_state(changed_keys(&self.name, &self.state, change)?)?.into())
+                let (state, changes) = edited(&self.name, &self.state, change)?;
+                Ok(Changed::new(self.with_state(state)?, changes))
             }
         }
     }
 
     fn templated(&self) -> Option<Templated<'_>> {
-        Some(Templated::new(&self.declared.template, &self.state))
+        Some(Templated::of_state(&self.declared.template, &self.state))
     }
 
-    fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError> {
+    fn ticked(&self, templates: &Templates) -> Result<Changed, PushError> {
         let nothing = Edits::new();
         let edits = self.declared.tick.as_ref().map_or(&nothing, |tick| &tick.set);
-        Ok(Box::new(self.edited(HANDLE_TICK, edits, None, templates)?))
+        let (source, changes) = self.edited(HANDLE_TICK, edits, None, templates)?;
+        Ok(Changed::new(source, changes))
     }
 
     fn tick_interval(&self) -> Option<Duration> {
@@ -285,9 +292,10 @@ impl Source for DeclaredSource {
 
     /// A key that is declared since keeps its first value, so a new version of a server can go on with the state of an old one.
     fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError> {
-        let mut state: Map<String, Value> =
+        let saved: BTreeMap<String, State> =
             serde_json::from_str(saved).map_err(|error| source::not_saved(&self.name, &error))?;
-        state.retain(|key, _| self.declared.state.contains_key(key));
+        let is_declared = |(key, _): &(String, State)| keys(&self.first).get(key).is_some();
+        let (state, _) = with_values(&self.state, saved.into_iter().filter(is_declared));
         Ok(Box::new(self.with_state(state)?))
     }
 }

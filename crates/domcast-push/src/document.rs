@@ -16,7 +16,9 @@ use crate::error::PushError;
 use crate::frame;
 use crate::memo::{Memo, Step};
 use crate::position::Position;
+use crate::source::guarded;
 use crate::statistics::ViewStatistics;
+use crate::turn::Repair;
 use bytes::Bytes;
 use domcast_diff::{ApplyError, Patch, Patches, Tree, apply, diff, escape_attribute};
 use serde::{Deserialize, Serialize};
@@ -89,8 +91,8 @@ pub(crate) enum Update {
     Same,
     /// The frame that leads every subscriber to the new version.
     Frame(Bytes),
-    /// The document began anew; every subscriber needs a snapshot.
-    Restart,
+    /// The document began anew, because the engine failed as this says; every subscriber needs a snapshot.
+    Restart(String),
 }
 
 /// What leads a client to the present version.
@@ -153,16 +155,18 @@ impl Document {
 
     /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
     pub(crate) fn update(&mut self, new_tree: &Arc<Tree>, now: Instant, statistics: &ViewStatistics) -> Update {
-        let Some(Step { tree, patches, json }) = self.step(new_tree, statistics) else {
-            debug_assert!(false, "the patches of a diff can be applied to its old tree");
-            self.restart(Arc::clone(new_tree));
-            return Update::Restart;
-        };
-        self.tree = tree;
-        self.note(patches, &json, now)
+        // What a panic leaves of the tree is replaced.
+        match guarded(|| self.step(new_tree, statistics)) {
+            Ok(Step { tree, patches, json }) => {
+                self.tree = tree;
+                self.note(patches, &json, now)
+            }
+            Err(reason) => self.repair(Repair { tree: Arc::clone(new_tree), reason }),
+        }
     }
 
-    /// Lets `change` work on the tree, and numbers what it did. An error leaves the document as it was, if `change` leaves the tree so.
+    /// Lets `change` work on the tree, and numbers what it did. An error leaves the document as it was, if `change` leaves the tree so; a tree
+    /// that `change` lost is to be [repaired](Self::repair) next.
     pub(crate) fn change(
         &mut self,
         change: &mut dyn FnMut(&mut Tree) -> Result<Patches, PushError>,
@@ -190,10 +194,10 @@ impl Document {
     }
 
     /// Returns the step to a tree that is equal to `new_tree`: one that another document has taken, or a new one.
-    fn step(&mut self, new_tree: &Arc<Tree>, statistics: &ViewStatistics) -> Option<Step> {
+    fn step(&mut self, new_tree: &Arc<Tree>, statistics: &ViewStatistics) -> Step {
         let memo = self.memo.clone();
         if let Some(step) = memo.as_ref().and_then(|memo| memo.step(&self.tree, new_tree)) {
-            return Some(step);
+            return step;
         }
         let old_tree = memo.is_some().then(|| Arc::clone(&self.tree));
         statistics.diffs.add(1);
@@ -201,7 +205,7 @@ impl Document {
         if !patches.is_empty() {
             // A copy only if another document, or the memo, has the old tree too.
             let tree = Arc::make_mut(&mut self.tree);
-            apply(tree, &patches).ok()?;
+            apply(tree, &patches).expect("the patches of a diff fit the tree that it was made for");
             if tree.is_sparse() {
                 tree.compact();
                 patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
@@ -212,7 +216,7 @@ impl Document {
         if let (Some(memo), Some(old_tree)) = (memo, old_tree) {
             memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
         }
-        Some(step)
+        step
     }
 
     /// Takes an update that another process made; `text` is what `patches` was read from, and travels on as it is.
@@ -252,8 +256,8 @@ impl Document {
         &self.tree
     }
 
-    /// A tree that cannot be patched is replaced as a whole: with a new epoch no client takes it for the old one.
-    fn restart(&mut self, tree: Arc<Tree>) {
+    /// Begins anew with a tree that takes the place of a lost one: with a new epoch no client takes it for the old one.
+    pub(crate) fn repair(&mut self, Repair { tree, reason }: Repair) -> Update {
         self.n_restarts += 1;
         let first_epoch = self.position.epoch.split('-').next().unwrap_or_default();
         let epoch = format!("{first_epoch}-{}", self.n_restarts).into();
@@ -262,6 +266,7 @@ impl Document {
         self.tree = tree;
         self.position = Position { epoch, version: 0 };
         self.history.clear();
+        Update::Restart(reason)
     }
 
     /// Returns the version of a client at `position`, if that is one of this life of the document. `None` is a client without a tree.

@@ -50,6 +50,7 @@ struct Inner {
     views: Views,
     tabs: Tabs,
     turn_runner: OnceLock<TurnRunner>,
+    on_repair: OnceLock<OnRepair>,
     guard: OnceLock<Guard>,
     /// Tells this hub's tabs from those of others.
     epoch: Arc<str>,
@@ -60,6 +61,7 @@ struct Inner {
 }
 
 type TurnRunner = Box<dyn Fn(&str, &mut dyn FnMut()) + Send + Sync>;
+type OnRepair = Box<dyn Fn(&str, &str) + Send + Sync>;
 type Guard = Box<dyn Fn(&Client, &str, Option<&str>) -> bool + Send + Sync>;
 
 /// How a hub works.
@@ -122,6 +124,7 @@ impl Hub {
                 views: Views::default(),
                 tabs: Tabs::default(),
                 turn_runner: OnceLock::new(),
+                on_repair: OnceLock::new(),
                 guard: OnceLock::new(),
                 epoch: epoch(),
                 n_sessions: AtomicU64::new(0),
@@ -148,6 +151,14 @@ impl Hub {
     /// `|_view, turn| tokio::task::block_in_place(turn)`, so that a slow handler does not hold up other tasks. The first call counts.
     pub fn run_turns(&self, runner: impl Fn(&str, &mut dyn FnMut()) + Send + Sync + 'static) {
         _ = self.inner.turn_runner.set(Box::new(runner));
+    }
+
+    /// Says whom to tell when the engine failed on the tree of a view: the view's name, and the message of the panic.
+    ///
+    /// The tree was made anew in the same turn, in another epoch, and its pages got it as a snapshot: nothing is lost but time. It is a bug of
+    /// the engine all the same. The first call counts.
+    pub fn on_repair(&self, tell: impl Fn(&str, &str) + Send + Sync + 'static) {
+        _ = self.inner.on_repair.set(Box::new(tell));
     }
 
     /// Says what time it is, for the durations in the statistics. The first call counts.
@@ -756,23 +767,28 @@ impl Hub {
         if !matches!(rendering, Rendering::None) {
             statistics.set_broken(matches!(rendering, Rendering::Fault(_)));
         }
-        let fault = match rendering {
-            Rendering::Fault(fault) if self.inner.options.development => Some(fault),
+        let (update, fault) = match rendering {
+            Rendering::Fault(fault) if self.inner.options.development => (Update::Same, Some(fault)),
             Rendering::Fault(_) | Rendering::None => return Ok(document.position().clone()),
-            Rendering::Same => None,
-            Rendering::Tree(tree) => {
-                let update = document.update(&tree, Instant::now(), statistics);
-                hand_out(update, document, subscribers, statistics);
-                None
-            }
-            Rendering::Change(change) => {
-                let update = document.change(change, Instant::now(), statistics)?;
-                hand_out(update, document, subscribers, statistics);
-                None
-            }
+            Rendering::Same => (Update::Same, None),
+            Rendering::Tree(tree) => (document.update(&tree, Instant::now(), statistics), None),
+            Rendering::Change(change) => (document.change(change, Instant::now(), statistics)?, None),
+            Rendering::Repaired(repair) => (document.repair(repair), None),
         };
+        hand_out(&update, document, subscribers, statistics);
         shown.tell_fault(fault);
-        Ok(shown.document.position().clone())
+        let position = shown.document.position().clone();
+        drop(shown);
+        if let Update::Restart(reason) = update {
+            self.repaired(slot, &reason);
+        }
+        Ok(position)
+    }
+
+    /// Counts a repair, and tells of it.
+    pub(crate) fn repaired(&self, slot: &Slot, reason: &str) {
+        slot.statistics.repairs.add(1);
+        self.inner.on_repair.get().inspect(|tell| tell(&slot.view, reason));
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -867,16 +883,16 @@ pub(crate) fn epoch() -> Arc<str> {
 }
 
 /// Puts what an update made into the mailboxes of all subscribers.
-fn hand_out(update: Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
+fn hand_out(update: &Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
     match update {
         Update::Same => {}
         Update::Frame(frame) => {
             let (number, version) = (document.number(), document.position().version);
-            let overflows = |to: &&Subscriber| to.mailbox.frame(number, version, &frame);
+            let overflows = |to: &&Subscriber| to.mailbox.frame(number, version, frame);
             statistics.resyncs_slow.add(subscribers.iter().filter(overflows).count());
             statistics.deliveries.add(subscribers.len());
         }
-        Update::Restart => {
+        Update::Restart(_) => {
             subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number()));
             statistics.resyncs_restart.add(subscribers.len());
         }

@@ -35,6 +35,9 @@
 //! for clients (PROTOCOL.md). Adapters such as `domcast-axum` carry them.
 #![doc = include_str!("../SEMANTICS.md")]
 
+#[cfg(test)]
+extern crate self as domcast_push; // the page of the tests knows the crate by this name
+
 mod push; // what backends send
 mod audience; // who looks on, and whom a push is for
 mod presence; // who is here
@@ -74,7 +77,6 @@ pub use domcast_template as template;
 pub use error::{ErrorClass, PushError};
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
-pub use json_patch;
 pub use ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};

@@ -2,7 +2,7 @@
 
 use crate::audience::Audience;
 use crate::position::Position;
-use json_patch::Patch;
+use domcast_template::Operation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// As JSON, one of six forms:
 ///
 /// ```
-/// use domcast_push::{Push, json_patch::Patch};
+/// use domcast_push::{Push, template::Operation};
 /// use serde_json::json;
 ///
 /// # fn main() -> Result<(), serde_json::Error> {
@@ -24,7 +24,7 @@ use std::sync::Arc;
 ///
 /// let patch = r#"[{"op": "add", "path": "/items/-", "value": "tea"}]"#;
 /// let push: Push = serde_json::from_str(&format!(r#"{{"view": "order", "patch": {patch}}}"#))?;
-/// assert_eq!(push, Push::patch("order", serde_json::from_str::<Patch>(patch)?));
+/// assert_eq!(push, Push::patch("order", serde_json::from_str::<Vec<Operation>>(patch)?));
 ///
 /// let push: Push = serde_json::from_str(r#"{"view": "counter", "handler": "increment", "payload": {"by": 2}}"#)?;
 /// assert_eq!(push, Push::handler("counter", "increment", json!({"by": 2})));
@@ -74,7 +74,7 @@ pub enum Change {
     /// Changes the state by JSON Merge Patch (RFC 7386): objects merge at every depth, and null removes a member.
     Merge(Map<String, Value>),
     /// Changes the state by JSON Patch (RFC 6902). If an operation fails, a `test` among them, nothing is changed.
-    Patch(Patch),
+    Patch(Vec<Operation>),
     /// Calls a handler of the view.
     Handler {
         /// The handler's name.
@@ -125,7 +125,7 @@ impl Push {
     }
 
     /// A push that changes the state by JSON Patch (RFC 6902).
-    pub fn patch(view: impl Into<String>, patch: Patch) -> Push {
+    pub fn patch(view: impl Into<String>, patch: Vec<Operation>) -> Push {
         Push::new(view, Change::Patch(patch))
     }
 
@@ -244,7 +244,7 @@ struct Flat {
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<Patch>,
+    patch: Option<Vec<Operation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handler: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

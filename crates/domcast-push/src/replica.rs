@@ -225,11 +225,15 @@ impl Replica {
                     Rendering::Same => (Update::Same, None),
                     Rendering::Tree(tree) => (document.update(&tree, Instant::now(), statistics), None),
                     Rendering::Change(change) => (document.change(change, Instant::now(), statistics)?, None),
+                    Rendering::Repaired(repair) => (document.repair(repair), None),
                 };
                 match update {
                     Update::Same => {}
                     Update::Frame(frame) => patches.extend(raw_patches(&frame)),
-                    Update::Restart => (is_restart, _) = (true, patches.clear()),
+                    Update::Restart(reason) => {
+                        (is_restart, _) = (true, patches.clear());
+                        self.hub.repaired(&self.slot, &reason);
+                    }
                 }
                 *fault = new_fault;
                 Ok(document.position().clone())

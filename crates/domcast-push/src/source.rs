@@ -6,7 +6,7 @@
 use crate::call::{Effects, Sender};
 use crate::error::PushError;
 use crate::push::Change;
-use domcast_template::{State, StateError, Templates};
+use domcast_template::{Changes, State, StateError, Templates};
 use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ pub(crate) trait Source: Send {
     fn changed(&self, change: &Change, sender: &Sender, templates: &Templates) -> Result<Changed, PushError>;
 
     /// Returns the source after a tick.
-    fn ticked(&self, templates: &Templates) -> Result<Box<dyn Source>, PushError>;
+    fn ticked(&self, templates: &Templates) -> Result<Changed, PushError>;
 
     /// How long it is from tick to tick, if there are ticks.
     fn tick_interval(&self) -> Option<Duration>;
@@ -70,6 +70,11 @@ impl<'a> Templated<'a> {
         Templated { template, state: Box::new(state) }
     }
 
+    /// What is kept as a state already.
+    pub(crate) fn of_state(template: &'a str, state: &'a State) -> Templated<'a> {
+        Templated { template, state: Box::new(|_| Ok(state.clone())) }
+    }
+
     /// Returns the state; what is equal in the state before is shared with it.
     pub(crate) fn state(&self, view: &str, old: Option<&State>) -> Result<State, PushError> {
         let bad = |reason: String| PushError::BadState { view: view.into(), reason };
@@ -80,15 +85,23 @@ impl<'a> Templated<'a> {
     }
 }
 
-/// A source with a change made, and what the handler wants besides.
+/// A source with a change made, what differs in its state, and what the handler wants besides.
 pub(crate) struct Changed {
     pub(crate) source: Box<dyn Source>,
+    pub(crate) changes: Changes,
     pub(crate) effects: Effects,
 }
 
+impl Changed {
+    pub(crate) fn new(source: impl Source + 'static, changes: Changes) -> Changed {
+        Changed { source: Box::new(source), changes, effects: Effects::default() }
+    }
+}
+
+/// Anything may differ.
 impl<S: Source + 'static> From<S> for Changed {
     fn from(source: S) -> Changed {
-        Changed { source: Box::new(source), effects: Effects::default() }
+        Changed::new(source, Changes::Unknown)
     }
 }
 
@@ -112,8 +125,8 @@ impl Source for PostedHtml {
         Some(&self.html)
     }
 
-    fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {
-        Ok(Box::new(PostedHtml { view: Arc::clone(&self.view), html: self.html.clone() }))
+    fn ticked(&self, _: &Templates) -> Result<Changed, PushError> {
+        Ok(PostedHtml { view: Arc::clone(&self.view), html: self.html.clone() }.into())
     }
 
     fn tick_interval(&self) -> Option<Duration> {

@@ -51,6 +51,8 @@ pub struct ViewStatistics {
     /// Renderings that were parsed and compared as a whole, because they were posted, or because the template says more than
     /// the parts of it that changed can tell (`domcast explain` says what).
     pub wholes: Counter,
+    /// Trees that a failure of the engine lost, and that were made anew: a bug if it is not 0.
+    pub repairs: Counter,
     /// Searches for the patches of a change.
     pub diffs: Counter,
     /// Updates: patch lists that were encoded, each once for all subscribers.

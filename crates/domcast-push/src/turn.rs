@@ -9,6 +9,9 @@
 //! that the caller keeps is changed at the cost of that. So it is with posted HTML, of which only what changed is parsed. Private views
 //! share whole renderings instead.
 //!
+//! The tree is lent to the document for the moment of its change. Should the engine panic then, the tree is lost, and nobody knows what
+//! pages have: it is made anew as a whole, in the same turn, and every page gets it. That is a bug of the engine, and told as one.
+//!
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
 use crate::call::{Effects, Sender};
@@ -25,6 +28,7 @@ use domcast_document::{DocumentError, Evaluated, HtmlDocument, TemplateDocument,
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Templates};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +46,8 @@ struct Renderer {
     document: Option<Held>,
     /// Where the tree was left.
     at: Option<Position>,
+    /// What differs between the state of the document and that of the source: changes that need no rendering.
+    unshown: Changes,
     memo: Option<Arc<Memo>>,
     statistics: Arc<ViewStatistics>,
 }
@@ -80,8 +86,17 @@ pub(crate) enum Rendering<'a> {
     Tree(Arc<Tree>),
     /// What changes the tree, and says how.
     Change(&'a mut ChangeTree<'a>),
+    /// The tree was lost; this one takes its place.
+    Repaired(Repair),
     /// An error; the page stays as it is.
     Fault(Fault),
+}
+
+/// A tree that was made anew as a whole.
+pub(crate) struct Repair {
+    pub(crate) tree: Arc<Tree>,
+    /// How the engine failed on the one before.
+    pub(crate) reason: String,
 }
 
 pub(crate) type ChangeTree<'a> = dyn FnMut(&mut Tree) -> Result<Patches, PushError> + 'a;
@@ -113,20 +128,31 @@ impl Held {
         }
     }
 
-    fn take_over(&mut self, tree: Tree) -> Update {
-        match self {
-            Held::Template(document) => document.take_over(tree),
-            Held::Html(document) => document.take_over(tree),
-        }
+    /// Makes a tree of another document equal to its own.
+    fn take_over(&mut self, tree: &mut Tree) -> Update {
+        let old_tree = std::mem::take(tree);
+        let update = match self {
+            Held::Template(document) => document.take_over(old_tree),
+            Held::Html(document) => document.take_over(old_tree),
+        };
+        #[cfg(test)]
+        tests::panic_if_asked();
+        self.swap_tree(tree);
+        update
     }
 
-    /// Brings the tree to what was rendered.
-    fn finish(&mut self, rendered: Rendered) -> Result<Update, DocumentError> {
-        match (self, rendered) {
+    /// Brings its tree to what was rendered.
+    fn finish(&mut self, rendered: Rendered, tree: &mut Tree) -> Result<Update, DocumentError> {
+        self.swap_tree(tree);
+        let update = match (&mut *self, rendered) {
             (Held::Template(document), Rendered::Evaluated(evaluated)) => document.finish(evaluated),
             (Held::Html(document), Rendered::Posted(html)) => document.update(html),
             _ => unreachable!("what was rendered is of this document"),
-        }
+        };
+        #[cfg(test)]
+        tests::panic_if_asked();
+        self.swap_tree(tree);
+        update
     }
 }
 
@@ -138,13 +164,20 @@ pub(crate) struct Done {
 }
 
 /// Inputs applied to a copy of the source; `None` if none succeeded.
-#[derive(Default)]
 struct Trial {
     source: Option<Box<dyn Source>>,
+    /// What differs in the copy.
+    changes: Changes,
     outcomes: Vec<Result<Effects, PushError>>,
 }
 
 impl Trial {
+    /// Goes on with the source after one more change.
+    fn take(&mut self, source: Box<dyn Source>, changes: Changes) {
+        self.source = Some(source);
+        self.changes = std::mem::replace(&mut self.changes, Changes::Unknown).and(changes);
+    }
+
     fn needs_render(&self) -> bool {
         self.outcomes.iter().flatten().any(|effects| !effects.needs_no_render)
     }
@@ -159,8 +192,9 @@ impl Live {
         engine: &Engine,
         statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Arc<Tree>, PushError>) {
-        let mut renderer = Renderer { view, html: "".into(), document: None, at: None, memo, statistics };
-        let tree = renderer.render(&*source, engine).map(|rendered| match rendered {
+        let mut renderer =
+            Renderer { view, html: "".into(), document: None, at: None, unshown: Changes::none(), memo, statistics };
+        let tree = renderer.render(&*source, &Changes::Unknown, engine).map(|rendered| match rendered {
             Rendered::Whole(whole) => {
                 renderer.html = whole.html;
                 whole.tree
@@ -212,8 +246,9 @@ impl Live {
             return trial.outcomes.into_iter().filter_map(Result::err).map(Err).collect();
         }
         let shown = match trial.needs_render() {
-            true => self.render(trial.source, engine, show),
+            true => self.render(trial.source, trial.changes, engine, show),
             false => {
+                self.renderer.note_unshown(trial.changes);
                 self.source =
                     trial.source.unwrap_or_else(|| unreachable!("an input that needs no rendering is a change"));
                 show(Rendering::None)
@@ -245,7 +280,7 @@ impl Live {
 
     /// Applies the inputs to a copy.
     fn apply(&self, inputs: &[Input], templates: &Templates) -> Trial {
-        let mut trial = Trial::default();
+        let mut trial = Trial { source: None, changes: Changes::none(), outcomes: Vec::new() };
         let mut rest = inputs;
         while !rest.is_empty() {
             let n_states = rest.iter().take_while(|input| input.state().is_some()).count();
@@ -259,18 +294,20 @@ impl Live {
                 let source = trial.source.as_deref().unwrap_or(&*self.source);
                 let changed = match input {
                     Input::Change(change, sender) => source.changed(change, sender, templates).map(Some),
-                    Input::Tick => {
-                        source.ticked(templates).map(|source| Some(Changed { source, effects: Effects::default() }))
-                    }
+                    Input::Tick => source.ticked(templates).map(Some),
                     Input::Render => Ok(None),
                 };
-                trial.outcomes.push(changed.map(|changed| match changed {
-                    Some(Changed { source, effects }) => {
-                        trial.source = Some(source);
+                let outcome = changed.map(|changed| match changed {
+                    Some(Changed { source, changes, effects }) => {
+                        trial.take(source, changes);
                         effects
                     }
-                    None => Effects::default(),
-                }));
+                    None => {
+                        trial.changes = Changes::Unknown;
+                        Effects::default()
+                    }
+                });
+                trial.outcomes.push(outcome);
             }
             rest = others;
         }
@@ -291,7 +328,7 @@ impl Live {
         let source = trial.source.as_deref().unwrap_or(&*self.source);
         match source.changed(&Change::State(merged), &Sender::Push, templates) {
             Ok(changed) => {
-                trial.source = Some(changed.source);
+                trial.take(changed.source, changed.changes);
                 trial.outcomes.extend(inputs.iter().map(|_| Ok(Effects::default())));
                 true
             }
@@ -303,10 +340,12 @@ impl Live {
     fn render(
         &mut self,
         source: Option<Box<dyn Source>>,
+        changes: Changes,
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        let position = self.renderer.show(source.as_deref().unwrap_or(&*self.source), engine, show)?;
+        let new = source.as_deref().unwrap_or(&*self.source);
+        let position = self.renderer.show(new, changes, &*self.source, engine, show)?;
         if let Some(source) = source {
             self.source = source;
         }
@@ -322,14 +361,23 @@ impl Renderer {
         }
     }
 
-    /// Renders a source and shows it. An error leaves everything as it was.
+    /// Notes changes of the source that are not to be shown yet.
+    fn note_unshown(&mut self, changes: Changes) {
+        self.unshown = std::mem::replace(&mut self.unshown, Changes::Unknown).and(changes);
+    }
+
+    /// Renders a source, which differs by `changes` from `last_good`, and shows it. An error leaves everything as it was.
     fn show(
         &mut self,
         source: &dyn Source,
+        changes: Changes,
+        last_good: &dyn Source,
         engine: &Engine,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        match self.render(source, engine)? {
+        let changes = distinct(self.unshown.clone().and(changes));
+        let mut lost = None;
+        let shown = match self.render(source, &changes, engine)? {
             Rendered::Same => show(Rendering::Same),
             Rendered::Whole(whole) => {
                 self.html = whole.html;
@@ -337,37 +385,53 @@ impl Renderer {
             }
             rendered @ (Rendered::Evaluated(_) | Rendered::Posted(_)) => {
                 let document = self.document.as_mut().expect("it rendered this");
-                let (view, statistics, mut rendered) = (&self.view, &self.statistics, Some(rendered));
-                show(Rendering::Change(&mut |tree| {
-                    let Some(rendered) = rendered.take() else { return Ok(Patches::default()) };
-                    document.swap_tree(tree);
-                    let update = document.finish(rendered);
-                    document.swap_tree(tree);
-                    let update = update.map_err(|error| failed(view, error))?;
-                    statistics.wholes.add(usize::from(update.trace.whole.is_some()));
-                    Ok(update.patches)
-                }))
+                let finish = |tree: &mut Tree| document.finish(rendered, tree);
+                show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, finish)))
             }
             Rendered::Another(mut document) => {
-                self.statistics.wholes.add(1);
-                let position = show(Rendering::Change(&mut |tree| {
-                    let update = document.take_over(std::mem::take(tree));
-                    document.swap_tree(tree);
-                    Ok(update.patches)
-                }))?;
-                self.document = Some(document);
-                Ok(position)
+                let take_over = |tree: &mut Tree| Ok(document.take_over(tree));
+                let shown = show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, take_over)));
+                if shown.is_ok() {
+                    self.document = Some(document);
+                }
+                shown
             }
+        };
+        if let Some(reason) = lost {
+            return self.repair(source, last_good, &engine.templates, reason, show);
         }
+        let position = shown?;
+        self.unshown = Changes::none();
+        Ok(position)
+    }
+
+    /// Makes a lost tree anew, as a whole: that shares no code with what failed. If the source cannot be rendered so, it is the tree before.
+    fn repair(
+        &mut self,
+        source: &dyn Source,
+        last_good: &dyn Source,
+        templates: &Templates,
+        reason: String,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
+    ) -> Result<Position, PushError> {
+        self.document = None;
+        let whole = |source: &dyn Source| parse(&self.view, &source.render(templates)?).map(Arc::new);
+        let (tree, error) = match whole(source) {
+            Ok(tree) => (tree, None),
+            Err(error) => (whole(last_good).unwrap_or_default(), Some(error)),
+        };
+        let position = show(Rendering::Repaired(Repair { tree, reason }))?;
+        self.at = Some(position.clone());
+        error.map_or(Ok(position), Err)
     }
 
     /// Renders a source, as far as it needs to be.
-    fn render(&mut self, source: &dyn Source, engine: &Engine) -> Result<Rendered, PushError> {
+    fn render(&mut self, source: &dyn Source, changes: &Changes, engine: &Engine) -> Result<Rendered, PushError> {
         if self.memo.is_some() {
             return Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole));
         }
         match (source.templated(), source.posted()) {
-            (Some(templated), _) => self.evaluate(&templated, engine),
+            (Some(templated), _) => self.evaluate(&templated, changes, engine),
             (None, Some(html)) => self.compare(html),
             (None, None) => unreachable!("a source has a template or HTML"),
         }
@@ -381,16 +445,23 @@ impl Renderer {
             Some(Held::Html(_)) => Ok(Rendered::Posted(html.to_owned())),
             _ => {
                 self.statistics.wholes.add(1);
-                let document =
-                    self.statistics.time(|statistics| &statistics.parse_time, || HtmlDocument::new(html.to_owned()));
-                let document = document.map_err(|error| failed(&self.view, error))?;
-                Ok(Rendered::Another(Held::Html(Box::new(document))))
+                let parse = || guarded(|| HtmlDocument::new(html.to_owned()));
+                match self.statistics.time(|statistics| &statistics.parse_time, parse) {
+                    Ok(Ok(document)) => Ok(Rendered::Another(Held::Html(Box::new(document)))),
+                    Ok(Err(error)) => Err(failed(&self.view, error)),
+                    Err(reason) => Err(PushError::RenderPanicked { view: self.view.to_string(), reason }),
+                }
             }
         }
     }
 
     /// Runs the template where it reads what changed.
-    fn evaluate(&mut self, templated: &Templated<'_>, engine: &Engine) -> Result<Rendered, PushError> {
+    fn evaluate(
+        &mut self,
+        templated: &Templated<'_>,
+        changes: &Changes,
+        engine: &Engine,
+    ) -> Result<Rendered, PushError> {
         let statistics = Arc::clone(&self.statistics);
         statistics.renders.add(1);
         let view = Arc::clone(&self.view);
@@ -402,7 +473,7 @@ impl Renderer {
                 {
                     let state = templated.state(&view, Some(document.state()))?;
                     // What a panic leaves of it is of no use.
-                    return match guarded(|| document.evaluate(state, &Changes::Unknown)) {
+                    return match guarded(|| document.evaluate(state, changes)) {
                         Ok(Ok(evaluated)) if evaluated.is_same() => Ok(Rendered::Same),
                         Ok(Ok(evaluated)) => Ok(Rendered::Evaluated(evaluated)),
                         Ok(Err(error)) => Err(failed(&view, error)),
@@ -454,8 +525,50 @@ fn failed(view: &str, error: DocumentError) -> PushError {
     }
 }
 
+/// How many paths are told apart: looking for more is more work than looking at everything.
+const MAX_PATHS: usize = 256;
+
+/// Says each path once.
+fn distinct(changes: Changes) -> Changes {
+    match changes {
+        Changes::At(mut paths) if paths.len() > 1 => {
+            let mut known = HashSet::new();
+            paths.retain(|path| known.insert(path.clone()));
+            if paths.len() > MAX_PATHS { Changes::Unknown } else { Changes::At(paths) }
+        }
+        changes => changes,
+    }
+}
+
+/// Returns what works on a tree that is lent to it. Where that panics, the tree is `lost`, and what is in its place says nothing.
+fn lending(
+    view: &str,
+    statistics: &ViewStatistics,
+    lost: &mut Option<String>,
+    work: impl FnOnce(&mut Tree) -> Result<Update, DocumentError>,
+) -> impl FnMut(&mut Tree) -> Result<Patches, PushError> {
+    let mut work = Some(work);
+    move |tree| {
+        let Some(work) = work.take() else { return Ok(Patches::default()) };
+        match guarded(|| work(tree)) {
+            Ok(Ok(update)) => {
+                statistics.wholes.add(usize::from(update.trace.whole.is_some()));
+                Ok(update.patches)
+            }
+            Ok(Err(error)) => Err(failed(view, error)),
+            Err(reason) => {
+                *lost = Some(reason.clone());
+                Err(PushError::RenderPanicked { view: view.into(), reason })
+            }
+        }
+    }
+}
+
 fn parse(view: &str, html: &str) -> Result<Tree, PushError> {
-    parse_fragment(html, "div").map_err(|error| PushError::Html { view: view.into(), error })
+    match guarded(|| parse_fragment(html, "div")) {
+        Ok(parsed) => parsed.map_err(|error| PushError::Html { view: view.into(), error }),
+        Err(reason) => Err(PushError::RenderPanicked { view: view.into(), reason }),
+    }
 }
 
 /// Describes a rendering error for the page.
@@ -470,3 +583,6 @@ pub(crate) fn fault(error: &PushError) -> Fault {
         _ => Fault { message: error.to_string(), template: None, line: None, excerpt: None },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! Rust views: state in a struct, a template by name, handlers by closure.
 
 use crate::call::{Call, Sender};
-use crate::edit::{changed_keys, kind};
+use crate::edit::{bad_state, changed_keys, edited, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
 use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
-use domcast_template::Templates;
+use domcast_template::{State, Templates};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
@@ -225,36 +225,34 @@ impl<V: View> RustView<V> {
         RustView { name: Arc::clone(&self.name), view, handlers: Arc::clone(&self.handlers) }
     }
 
-    fn state(&self) -> Result<Map<String, Value>, PushError> {
+    fn state(&self) -> Result<State, PushError> {
         let bad = |reason: String| PushError::BadState { view: self.name.to_string(), reason };
+        // As JSON, so that a push finds what it says: keys are text, however the view has them.
         match guarded(|| serde_json::to_value(&self.view)) {
-            Ok(Ok(Value::Object(state))) => Ok(state),
-            Ok(Ok(other)) => Err(bad(format!("it is written as {}", kind(&other)))),
+            Ok(Ok(json)) => match State::new(&json).map_err(|error| bad_state(&self.name, &error))? {
+                state @ State::Map(_) => Ok(state),
+                other => Err(bad(format!("it is written as {}", kind(&other)))),
+            },
             Ok(Err(error)) => Err(bad(error.to_string())),
             Err(reason) => Err(bad(format!("a panic: {reason}"))),
         }
     }
 
-    fn with_state(&self, old_state: Map<String, Value>, changes: &Map<String, Value>) -> Result<Changed, PushError> {
-        let mut state = old_state.clone();
-        state.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
-        let read = |state| guarded(|| V::deserialize(Value::Object(state)));
-        let reason = match read(state) {
-            Ok(Ok(view)) => return Ok(self.with(view).into()),
+    fn with_state(&self, old: &State, new: &State) -> Result<RustView<V>, PushError> {
+        let read = |state: &State| guarded(|| V::deserialize(serde_json::to_value(state)?));
+        let reason = match read(new) {
+            Ok(Ok(view)) => return Ok(self.with(view)),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => format!("a panic: {panic}"),
         };
         // Which key was it? The first that alone does not fit; else they do not fit each other.
-        let alone = |(key, value): (&String, &Value)| {
-            let mut state = old_state.clone();
-            state.insert(key.clone(), value.clone());
-            match read(state) {
-                Ok(Err(error)) => Some((key.clone(), error.to_string())),
+        let alone =
+            |(key, value): (&Arc<str>, &State)| match read(&with_values(old, [(key.to_string(), value.clone())]).0) {
+                Ok(Err(error)) => Some((key.to_string(), error.to_string())),
                 _ => None,
-            }
-        };
-        let (key, reason) = changes.iter().find_map(alone).unwrap_or_else(|| {
-            let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
+            };
+        let (key, reason) = changed_keys(old, new).find_map(alone).unwrap_or_else(|| {
+            let keys: Vec<&str> = changed_keys(old, new).map(|(key, _)| &**key).collect();
             (keys.join("`, `"), reason)
         });
         Err(PushError::TypeMismatch { view: self.name.to_string(), key, reason })
@@ -267,7 +265,7 @@ impl<V: View> RustView<V> {
             (handler.run)(&mut view, payload, &mut call).map(|()| (view, call))
         });
         match run {
-            Ok(Ok((view, call))) => Ok(Changed { source: Box::new(self.with(view)), effects: call.into_effects() }),
+            Ok(Ok((view, call))) => Ok(Changed { effects: call.into_effects(), ..self.with(view).into() }),
             Ok(Err(Failure::BadPayload(reason))) => {
                 Err(PushError::BadPayload { view: self.name.to_string(), handler: name.into(), reason })
             }
@@ -284,8 +282,8 @@ impl<V: View> Source for RustView<V> {
             Change::Html(_) => Err(takes_no_html(&self.name)),
             Change::State(_) | Change::Merge(_) | Change::Patch(_) => {
                 let state = self.state()?;
-                let changes = changed_keys(&self.name, &state, change)?;
-                self.with_state(state, &changes)
+                let (new, _) = edited(&self.name, &state, change)?;
+                Ok(self.with_state(&state, &new)?.into())
             }
         }
     }
@@ -294,14 +292,14 @@ impl<V: View> Source for RustView<V> {
         Some(Templated::new(V::TEMPLATE, &self.view))
     }
 
-    fn ticked(&self, _: &Templates) -> Result<Box<dyn Source>, PushError> {
+    fn ticked(&self, _: &Templates) -> Result<Changed, PushError> {
         let ticked = guarded(|| {
             let mut view = self.view.clone();
             view.handle_tick();
             view
         });
         match ticked {
-            Ok(view) => Ok(Box::new(self.with(view))),
+            Ok(view) => Ok(self.with(view).into()),
             Err(reason) => Err(failed(&self.name, HANDLE_TICK, format!("it panicked: {reason}"))),
         }
     }
@@ -319,7 +317,7 @@ impl<V: View> Source for RustView<V> {
     }
 
     fn saved(&self) -> Result<String, PushError> {
-        self.state().map(|state| Value::Object(state).to_string())
+        serde_json::to_string(&self.state()?).map_err(|error| source::not_saved(&self.name, &error))
     }
 
     fn restored(&self, saved: &str) -> Result<Box<dyn Source>, PushError> {

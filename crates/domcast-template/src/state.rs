@@ -146,6 +146,26 @@ impl State {
         }
     }
 
+    /// The state that a value would be as JSON. The parts that [`to_value`](Self::to_value) gave come back as they were.
+    pub(crate) fn of_value(value: Value) -> Result<State, StateError> {
+        use minijinja::value::ValueKind;
+        let items = || value.try_iter().map_err(|error| StateError::new(error.to_string()));
+        match (value.kind(), value.downcast_object::<List>(), value.downcast_object::<Map>()) {
+            (_, Some(list), _) => Ok(State::List(list)),
+            (_, _, Some(map)) => Ok(State::Map(map)),
+            (ValueKind::Seq | ValueKind::Iterable, ..) => items()?.map(State::of_value).collect(),
+            (ValueKind::Map, ..) => {
+                let mut map = Map::default();
+                for key in items()? {
+                    let part = value.get_item(&key).map_err(|error| StateError::new(error.to_string()))?;
+                    map.insert(key.to_string(), State::of_value(part)?);
+                }
+                Ok(State::from(map))
+            }
+            _ => State::new(&value),
+        }
+    }
+
     /// Whether a template's `if` takes it.
     pub(crate) fn is_true(&self) -> bool {
         match self {

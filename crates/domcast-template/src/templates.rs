@@ -6,6 +6,7 @@
 
 use crate::error::TemplateError;
 use crate::program::Program;
+use crate::state::State;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
@@ -208,6 +209,21 @@ impl Templates {
                 false => T::deserialize(value),
             });
         value.map_err(|error| TemplateError::expression(expression, error))
+    }
+
+    /// Evaluates an expression over a state. What it hands on as it was is the same part; the rest becomes what its JSON would be.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the expression is wrong, failed, or its value is none that a state can hold.
+    pub fn evaluate_state(&self, expression: &str, state: &State) -> Result<State, TemplateError> {
+        let environment = self.environment();
+        let value = environment.compile_expression(expression).and_then(|compiled| compiled.eval(state.to_value()));
+        let state = value.and_then(|value| match value.is_undefined() {
+            true => Err(Error::new(ErrorKind::UndefinedError, "the expression has no value")),
+            false => State::of_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string())),
+        });
+        state.map_err(|error| TemplateError::expression(expression, error))
     }
 
     /// Checks that an expression can be read, without evaluating it.

@@ -102,6 +102,121 @@ fn a_json_patch_does_what_its_rfc_says() {
     }
 }
 
+/// Cases of https://github.com/json-patch/json-patch-tests, each a line: the document, the patch, and the result if there is one.
+const SUITE: &str = r#"
+    {} [] {}
+    {"foo": 1} [] {"foo": 1}
+    {"foo": 1, "bar": 2} [] {"bar": 2, "foo": 1}
+    [{"foo": 1, "bar": 2}] [] [{"bar": 2, "foo": 1}]
+    {"foo": {"foo": 1, "bar": 2}} [] {"foo": {"bar": 2, "foo": 1}}
+    {"foo": null} [{"op": "add", "path": "/foo", "value": 1}] {"foo": 1}
+    [] [{"op": "add", "path": "/0", "value": "foo"}] ["foo"]
+    ["foo"] [] ["foo"]
+    {} [{"op": "add", "path": "/foo", "value": "1"}] {"foo": "1"}
+    {} [{"op": "add", "path": "/foo", "value": 1}] {"foo": 1}
+    {} [{"op": "add", "path": "", "value": []}] []
+    [] [{"op": "add", "path": "", "value": {}}] {}
+    [] [{"op": "add", "path": "/-", "value": "hi"}] ["hi"]
+    {} [{"op": "add", "path": "/", "value": 1}] {"": 1}
+    {"foo": {}} [{"op": "add", "path": "/foo/", "value": 1}] {"foo": {"": 1}}
+    {"foo": 1} [{"op": "add", "path": "/bar", "value": [1, 2]}] {"foo": 1, "bar": [1, 2]}
+    {"foo": 1, "baz": [{"qux": "hello"}]} [{"op": "add", "path": "/baz/0/foo", "value": "world"}] {"foo": 1, "baz": [{"qux": "hello", "foo": "world"}]}
+    {"bar": [1, 2]} [{"op": "add", "path": "/bar/8", "value": "5"}] -
+    {"bar": [1, 2]} [{"op": "add", "path": "/bar/-1", "value": "5"}] -
+    {"foo": 1} [{"op": "add", "path": "/bar", "value": true}] {"foo": 1, "bar": true}
+    {"foo": 1} [{"op": "add", "path": "/bar", "value": false}] {"foo": 1, "bar": false}
+    {"foo": 1} [{"op": "add", "path": "/bar", "value": null}] {"foo": 1, "bar": null}
+    {"foo": 1} [{"op": "add", "path": "/0", "value": "bar"}] {"foo": 1, "0": "bar"}
+    ["foo"] [{"op": "add", "path": "/1", "value": "bar"}] ["foo", "bar"]
+    ["foo", "sil"] [{"op": "add", "path": "/1", "value": "bar"}] ["foo", "bar", "sil"]
+    ["foo", "sil"] [{"op": "add", "path": "/0", "value": "bar"}] ["bar", "foo", "sil"]
+    ["foo", "sil"] [{"op": "add", "path": "/2", "value": "bar"}] ["foo", "sil", "bar"]
+    ["foo", "sil"] [{"op": "add", "path": "/3", "value": "bar"}] -
+    {"1e0": "foo"} [{"op": "test", "path": "/1e0", "value": "foo"}] {"1e0": "foo"}
+    ["foo", "sil"] [{"op": "add", "path": "/bar", "value": 42}] -
+    ["foo", "sil"] [{"op": "add", "path": "/1", "value": ["bar", "baz"]}] ["foo", ["bar", "baz"], "sil"]
+    {"foo": 1, "bar": [1, 2, 3, 4]} [{"op": "remove", "path": "/bar"}] {"foo": 1}
+    {"foo": 1, "baz": [{"qux": "hello"}]} [{"op": "remove", "path": "/baz/0/qux"}] {"foo": 1, "baz": [{}]}
+    {"foo": 1, "baz": [{"qux": "hello"}]} [{"op": "replace", "path": "/foo", "value": [1, 2]}] {"foo": [1, 2], "baz": [{"qux": "hello"}]}
+    {"foo": [1, 2]} [{"op": "replace", "path": "/foo/0/baz", "value": 1}] -
+    ["foo"] [{"op": "replace", "path": "/0", "value": "bar"}] ["bar"]
+    [""] [{"op": "replace", "path": "/0", "value": 0}] [0]
+    [""] [{"op": "replace", "path": "/0", "value": null}] [null]
+    ["foo", "sil"] [{"op": "replace", "path": "/1", "value": ["bar", "baz"]}] ["foo", ["bar", "baz"]]
+    {"foo": "bar"} [{"op": "replace", "path": "", "value": {"baz": "qux"}}] {"baz": "qux"}
+    {"foo": null} [{"op": "replace", "path": "/foo", "value": "truthy"}] {"foo": "truthy"}
+    {"foo": null} [{"op": "move", "from": "/foo", "path": "/bar"}] {"bar": null}
+    {"foo": null} [{"op": "copy", "from": "/foo", "path": "/bar"}] {"foo": null, "bar": null}
+    {"foo": null} [{"op": "remove", "path": "/foo"}] {}
+    {"foo": "bar"} [{"op": "replace", "path": "/foo", "value": null}] {"foo": null}
+    {"foo": null} [{"op": "test", "path": "/foo", "value": null}] {"foo": null}
+    {"foo": {"foo": 1, "bar": 2}} [{"op": "test", "path": "/foo", "value": {"bar": 2, "foo": 1}}] {"foo": {"foo": 1, "bar": 2}}
+    {"foo": [{"foo": 1, "bar": 2}]} [{"op": "test", "path": "/foo", "value": [{"bar": 2, "foo": 1}]}] {"foo": [{"foo": 1, "bar": 2}]}
+    {"foo": {"bar": [1, 2, 5, 4]}} [{"op": "test", "path": "/foo", "value": {"bar": [1, 2, 5, 4]}}] {"foo": {"bar": [1, 2, 5, 4]}}
+    {"foo": {"bar": [1, 2, 5, 4]}} [{"op": "test", "path": "/foo", "value": [1, 2]}] -
+    {"foo": 1} [{"op": "test", "path": "", "value": {"foo": 1}}] {"foo": 1}
+    {"": 1} [{"op": "test", "path": "/", "value": 1}] {"": 1}
+    {"a/b": 1, "c%d": 2, "e^f": 3, "k\"l": 4, " ": 5, "m~n": 6} [{"op": "test", "path": "/a~1b", "value": 1}, {"op": "test", "path": "/c%d", "value": 2}, {"op": "test", "path": "/e^f", "value": 3}, {"op": "test", "path": "/k\"l", "value": 4}, {"op": "test", "path": "/ ", "value": 5}, {"op": "test", "path": "/m~0n", "value": 6}] {"a/b": 1, "c%d": 2, "e^f": 3, "k\"l": 4, " ": 5, "m~n": 6}
+    {"foo": 1, "baz": [{"qux": "hello"}]} [{"op": "move", "from": "/foo", "path": "/foo"}] {"foo": 1, "baz": [{"qux": "hello"}]}
+    {"foo": 1, "baz": [{"qux": "hello"}]} [{"op": "move", "from": "/foo", "path": "/bar"}] {"bar": 1, "baz": [{"qux": "hello"}]}
+    {"baz": [{"qux": "hello"}], "bar": 1} [{"op": "move", "from": "/baz/0/qux", "path": "/baz/1"}] {"baz": [{}, "hello"], "bar": 1}
+    {"baz": [{"qux": "hello"}], "bar": 1} [{"op": "copy", "from": "/baz/0", "path": "/boo"}] {"baz": [{"qux": "hello"}], "bar": 1, "boo": {"qux": "hello"}}
+    {"foo": "bar"} [{"op": "add", "path": "", "value": {"baz": "qux"}}] {"baz": "qux"}
+    [1, 2] [{"op": "add", "path": "/-", "value": {"foo": ["bar", "baz"]}}] [1, 2, {"foo": ["bar", "baz"]}]
+    [1, 2, [3, [4, 5]]] [{"op": "add", "path": "/2/1/-", "value": {"foo": ["bar", "baz"]}}] [1, 2, [3, [4, 5, {"foo": ["bar", "baz"]}]]]
+    {"foo": 1, "baz": [1, 2, 3, 4]} [{"op": "remove", "path": "/baz/1e0"}] -
+    [1, 2, 3, 4] [{"op": "remove", "path": "/0"}] [2, 3, 4]
+    [1, 2, 3, 4] [{"op": "remove", "path": "/1"}, {"op": "remove", "path": "/2"}] [1, 3]
+    [1, 2, 3, 4] [{"op": "remove", "path": "/1e0"}] -
+    [""] [{"op": "replace", "path": "/1e0", "value": false}] -
+    {"baz": [1, 2, 3], "bar": 1} [{"op": "copy", "from": "/baz/1e0", "path": "/boo"}] -
+    {"foo": 1, "baz": [1, 2, 3, 4]} [{"op": "move", "from": "/baz/1e0", "path": "/foo"}] -
+    ["foo", "sil"] [{"op": "add", "path": "/1e0", "value": "bar"}] -
+    {} [{"op": "add", "path": "bar", "value": 1}] -
+    {"foo": "bar"} [{"op": "replace", "path": "foo", "value": 1}] -
+    {"foo": 1} [{"op": "test", "path": "/bar", "value": null}] -
+    ["foo", "bar"] [{"op": "test", "path": "/00", "value": "foo"}] -
+    ["foo", "bar"] [{"op": "test", "path": "/01", "value": "bar"}] -
+    {"foo": {"bar": {"baz": [{"boo": "net"}]}}} [{"op": "copy", "from": "/foo/bar", "path": "/foo/bar/own"}] {"foo": {"bar": {"baz": [{"boo": "net"}], "own": {"baz": [{"boo": "net"}]}}}}
+    {"foo": 1} [{"op": "remove", "path": "/bar"}] -
+    {"foo": 1} [{"op": "copy", "from": "/bar", "path": "/foo"}] -
+    {"foo": 1} [{"op": "move", "from": "/bar", "path": "/foo"}] -
+    {"q": {"bar": 2}} [{"op": "add", "path": "/a/b", "value": 1}] -
+    {"foo": 1} [{"op": "test", "path": "/foo", "value": 1.0}] {"foo": 1}
+    {"foo": 1} [{"op": "test", "path": "/foo", "value": "1"}] -
+    {"foo": 1} [{"op": "test", "path": "/foo", "value": true}] -
+    {"foo": 0} [{"op": "test", "path": "/foo", "value": false}] -
+    {"foo": null} [{"op": "test", "path": "/foo", "value": false}] -
+    {"foo": [1]} [{"op": "test", "path": "/foo", "value": [true]}] -
+    {"foo": [1]} [{"op": "test", "path": "/foo/-", "value": 1}] -
+    {"foo": [1]} [{"op": "remove", "path": "/foo/-"}] -
+    {"a~b": 1} [{"op": "test", "path": "/a~b", "value": 1}] -
+    {"a~b": 1} [{"op": "test", "path": "/a~", "value": 1}] -
+"#;
+
+#[test]
+fn a_json_patch_does_what_the_public_test_suite_says() {
+    let cases: Vec<&str> = SUITE.lines().map(str::trim).filter(|case| !case.is_empty()).collect();
+    assert_eq!(cases.len(), 88);
+    for case in cases {
+        let (case_text, is_refused) = case.strip_suffix(" -").map_or((case, false), |case| (case, true));
+        let mut parts = serde_json::Deserializer::from_str(case_text).into_iter::<Value>().map(Result::unwrap);
+        let (target, patch) = (parts.next().unwrap(), parts.next().unwrap());
+        let operations: Vec<Operation> = serde_json::from_value(patch.clone()).unwrap();
+        let mut patched = state(&target);
+        assert_eq!(patched.patch(&operations).is_err(), is_refused, "{case}");
+        assert_eq!(json_of(&patched), parts.next().unwrap_or(target), "{case}");
+        assert_eq!(serde_json::to_value(operations).unwrap(), patch, "it is the same after a journey as JSON");
+    }
+    let unread = |operation: Value| serde_json::from_value::<Operation>(operation).unwrap_err().to_string();
+    assert_eq!(unread(json!({"op": "add", "path": "/a"})), "missing field `value`");
+    assert_eq!(unread(json!({"op": "test", "path": "/a"})), "missing field `value`");
+    assert_eq!(unread(json!({"op": "add", "value": 1})), "missing field `path`");
+    assert_eq!(unread(json!({"op": "copy", "path": "/a"})), "missing field `from`");
+    assert!(unread(json!({"op": "spam", "path": "/a"})).starts_with("unknown variant `spam`"));
+    assert!(unread(json!({"op": "add", "path": null, "value": 1})).contains("invalid type: null"));
+}
+
 #[test]
 fn a_change_tells_its_path_and_keeps_the_rest() {
     let mut changed = state(&json!({"rows": [{"id": 1}, {"id": 2}], "n": 1}));

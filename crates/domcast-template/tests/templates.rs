@@ -1,6 +1,6 @@
 //! Templates as their users see them: sources and a state in, text or an error out.
 
-use domcast_template::{Limits, TemplateError, Templates};
+use domcast_template::{Limits, State, TemplateError, Templates};
 use serde_json::json;
 
 #[test]
@@ -144,6 +144,25 @@ fn expressions_compute_values_from_a_state() {
     assert_eq!(evaluate("count + payload.by"), json!(7));
     assert_eq!(evaluate("(items + [payload.item])[-1:]"), json!(["b"]));
     assert_eq!(evaluate("{'name': payload.item, 'big': count > 2}"), json!({"name": "b", "big": true}));
+}
+
+#[test]
+fn an_expression_over_a_state_hands_its_parts_on_as_they_were() {
+    let templates = Templates::from_sources([("", ""); 0]);
+    let state = State::new(&json!({"rows": [{"id": 1}, {"id": 2}], "n": 1})).unwrap();
+    let evaluate = |expression| templates.evaluate_state(expression, &state).unwrap();
+    let part = |path: &str| state.at(&path.into()).unwrap();
+    assert!(evaluate("rows").is_same(part("rows")));
+    let turned = evaluate("(rows + [{'id': n + 2, 'safe': '<'|safe, 'none': [none, rows[0]]}])[1:]");
+    assert!(turned.get(0).unwrap().is_same(part("rows.1")));
+    assert!(turned.at(&"1.none.1".into()).unwrap().is_same(part("rows.0")));
+    assert_eq!(
+        serde_json::to_value(turned).unwrap(),
+        json!([{"id": 2}, {"id": 3, "safe": "<", "none": [null, {"id": 1}]}])
+    );
+    assert_eq!(serde_json::to_value(evaluate("rows|map(attribute='id')|sort(reverse=true)")).unwrap(), json!([2, 1]));
+    let error = templates.evaluate_state("nothing", &state).unwrap_err();
+    assert_eq!(error.to_string(), "undefined value: the expression has no value in the expression `nothing`");
 }
 
 #[test]

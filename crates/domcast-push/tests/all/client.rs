@@ -19,6 +19,8 @@ pub(crate) struct Page {
     client: Client,
     pub(crate) n_patches: usize,
     pub(crate) n_snapshots: usize,
+    /// How many frames this connection has brought.
+    pub(crate) n_read: u64,
 }
 
 impl Page {
@@ -56,7 +58,18 @@ impl Page {
         let position = attribute("dc-at");
         let key = attribute("dc-view-key").map(|key| key.replace("&amp;", "&").replace("&lt;", "<"));
         let view = view.into();
-        Page { view, tree, position, session: None, document: None, key, client, n_patches: 0, n_snapshots: 0 }
+        Page {
+            view,
+            tree,
+            position,
+            session: None,
+            document: None,
+            key,
+            client,
+            n_patches: 0,
+            n_snapshots: 0,
+            n_read: 0,
+        }
     }
 
     pub(crate) fn connect(&mut self, hub: &Hub) {
@@ -64,7 +77,7 @@ impl Page {
         let mut view = vec![json!(self.view), json!(self.position)];
         view.extend(self.key.as_ref().map(|key| json!(key)));
         session.receive(&json!(["hello", 1, [view]]).to_string()).unwrap();
-        (self.session, self.document) = (Some(session), None);
+        (self.session, self.document, self.n_read) = (Some(session), None, 0);
     }
 
     pub(crate) fn disconnect(&mut self) {
@@ -77,6 +90,14 @@ impl Page {
             _ = self.session.as_ref().and_then(waiting);
         }
         self.disconnect();
+    }
+
+    /// Says that it has read the first `n` frames; a server that does not take that closes the connection.
+    pub(crate) fn acknowledge(&mut self, n: u64) {
+        let session = self.session.as_ref().unwrap();
+        if session.receive(&json!(["ack", n]).to_string()).is_err() {
+            self.disconnect();
+        }
     }
 
     /// Whether the server's number of the document is known.
@@ -103,6 +124,7 @@ impl Page {
         let mut others = Vec::new();
         for _ in 0..limit {
             let Some(frame) = self.session.as_ref().and_then(waiting) else { break };
+            self.n_read += 1;
             match frame[0].as_str().unwrap() {
                 "mounted" => self.document = frame[2].as_u64(),
                 "p" => self.patch(&frame),

@@ -1,4 +1,6 @@
-//! Pushes of all kinds, slow and lost senders, slow readers, cut connections, ticks and restarts of the hub, at random.
+//! Pushes of all kinds, slow and lost senders, slow readers, cut connections, ticks and restarts of the hub, at random; on a
+//! shared view, views with keys (orders, and variants that are pushed to together) and private ones. Pages acknowledge late,
+//! twice, never any more, or what they were never sent.
 //!
 //! Time is tokio's, paused, and every step is drawn from a seeded generator, so a failure names the seed that repeats it:
 //! `DOMCAST_SEED=7 cargo test -p domcast-push simulation`. `DOMCAST_SEEDS` says how many seeds run; `tests/run` says 1,000.
@@ -6,19 +8,22 @@
 //! A model beside the hub holds what each document must show: the inputs are applied to it in the order in which they
 //! were sent, each once it was answered. Checked after each step:
 //!
-//! - (a) what waits for a session is bounded;
+//! - (a) what waits for a session is bounded, and so is what a page was sent that acknowledges no more;
 //! - (b) a page applies the patches of version v only at v - 1 ([`Page`] asserts it);
-//! - (c) once a page has read all that waits, it equals the server's rendering;
+//! - (c) once a page has read all that waits, it equals the model, and so does the server's rendering;
 //! - (d) every answered push is in the document exactly once, in order, until the hub is started anew;
-//! - (e) nobody gets what is for another document ([`Page`] asserts it) or another user.
+//! - (e) nobody gets what is for another document ([`Page`] asserts it) or another user;
+//! - (f) no input is lost, and no tree had to be repaired.
 
 use crate::client::{Page, content_of, now, unlimited};
 use domcast_push::template::Templates;
 use domcast_push::{
-    Client, DeclaredView, DocumentLimits, Edits, HistoryLimits, Hub, MailboxLimits, Options, Push, PushError, Tick,
+    Call, Client, DeclaredView, DocumentLimits, Edits, Empty, Handlers, HistoryLimits, Hub, MailboxLimits, Options,
+    Push, PushError, Tick, View, ViewInfo,
 };
-use serde_json::json;
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
@@ -34,12 +39,16 @@ const TEMPLATE: &str = "<h1>{{ key }}</h1><ul>{% for item in items %}<li dc-key=
      {% if note %}<p title=\"{{ note }}\">{{ note }}</p>{% endif %}{% if note == 'poison' %}{{ note.x.y }}{% endif %}\
      <i>{{ n_calls }} {{ calls|join(' ') }}</i><b>{{ ticks }}</b>";
 
-/// The documents: the only one of `shared`, and two of `keyed`.
-const DOCUMENTS: [(&str, Option<&str>); 3] = [("shared", None), ("keyed", Some("one")), ("keyed", Some("two"))];
+/// The documents that everybody may see: the only one of `shared`, and two each of the views with keys. Private ones come and go.
+const DOCUMENTS: [(&str, &str); 5] =
+    [("shared", ""), ("keyed", "one"), ("keyed", "two"), ("variant", "en"), ("variant", "de")];
+const WITH_KEYS: [&str; 2] = ["keyed", "variant"];
 const USERS: [&str; 2] = ["ann", "bob"];
 const MAX_WAITING_BYTES: usize = 2000;
 /// One frame is always taken in, however large.
 const MAX_FRAME_BYTES: usize = 2000;
+/// How many frames a page that acknowledges is sent beyond the last one.
+const MAX_UNREAD: u64 = 17;
 
 #[test]
 fn whatever_happens_nothing_is_lost_or_doubled_and_every_page_ends_equal_to_the_server() {
@@ -82,10 +91,21 @@ struct World {
     random: Random,
     hub: Hub,
     ticks: Ticks,
-    pages: Vec<(usize, &'static str, Page)>,
-    models: [Model; 3],
+    visits: Vec<Visit>,
+    /// Those of [`DOCUMENTS`] by their position, then private ones.
+    models: BTreeMap<usize, Model>,
+    n_documents: usize,
     pending: Vec<Pending>,
     n_sent: u64,
+}
+
+/// A page that somebody looks at.
+struct Visit {
+    document: usize,
+    user: &'static str,
+    page: Page,
+    /// Whether this connection has acknowledged something.
+    acknowledges: bool,
 }
 
 type Outcome = Pin<Box<dyn Future<Output = Result<(), PushError>>>>;
@@ -100,13 +120,17 @@ struct Pending {
 }
 
 /// What a document must show.
-#[derive(Clone, Default)]
 struct Model {
+    view: &'static str,
+    /// What it shows of its key; a private one shows its user.
+    heading: &'static str,
     items: Vec<u64>,
     note: String,
     calls: Vec<u64>,
     n_calls: u64,
     ticks: u64,
+    /// Whether the last change needed no rendering.
+    is_behind: bool,
     /// What was sent to it, in order.
     sent: VecDeque<(u64, Edit)>,
 }
@@ -114,49 +138,53 @@ struct Model {
 #[derive(Clone)]
 enum Edit {
     Items(Vec<u64>),
+    Rotate,
+    Drop,
+    Replace(u64),
     Note(&'static str),
     Call(u64),
+    /// A change that needs no rendering.
+    Quiet,
     Tick,
 }
 
 impl World {
     fn new(seed: u64) -> World {
         let (hub, ticks) = start();
-        World {
-            random: Random(seed),
-            hub,
-            ticks,
-            pages: Vec::new(),
-            models: Default::default(),
-            pending: Vec::new(),
-            n_sent: 0,
-        }
+        let models = at_first();
+        let n_documents = models.len();
+        let (visits, pending) = (Vec::new(), Vec::new());
+        World { random: Random(seed), hub, ticks, visits, models, n_documents, pending, n_sent: 0 }
     }
 
     async fn step(&mut self) {
         match self.random.below(100) {
-            0..12 => self.push(),
-            12..16 => self.push_to_all(),
+            0..11 => self.push(),
+            11..14 => self.push_to_all(),
+            14..16 => self.push_to_a_user(),
             16..19 => self.tell(),
             19..26 => self.event(),
             26..30 => self.leave(),
             30..50 => self.pass_time().await,
-            50..53 if self.pages.len() < 6 => self.load(),
-            53..58 => self.on_one(|hub, _, page| page.connect(hub)),
-            58..61 => self.on_one(|_, _, page| page.disconnect()),
-            61..64 => self.on_one(|_, random, page| page.lose(random.below(4) as usize)),
-            64..65 => self.on_one(|_, _, page| page.ask_for_a_snapshot()),
+            50..53 if self.visits.len() < 6 => self.load(),
+            53..58 => self.connect(),
+            58..61 => self.on_one(|_, visit| visit.page.disconnect()),
+            61..64 => self.on_one(|random, visit| visit.page.lose(random.below(4) as usize)),
+            64..65 => self.on_one(|_, visit| visit.page.ask_for_a_snapshot()),
             65..66 if self.random.below(20) == 0 => self.restart(),
             66..67 if self.random.below(5) == 0 => self.calm_down().await,
+            67..68 if self.random.below(4) == 0 => self.close(),
+            68..72 => self.on_one(|random, visit| visit.acknowledge(random)),
             _ => self.read(),
         }
     }
 
     fn push(&mut self) {
-        let document = self.random.below(3) as usize;
+        let document = self.random.below(DOCUMENTS.len() as u64) as usize;
         let (view, key) = DOCUMENTS[document];
         let n = self.n_sent;
-        let (push, edit) = match self.random.below(8) {
+        let patch = |operations: Value| Push::patch(view, serde_json::from_value(operations).unwrap());
+        let (push, edit) = match self.random.below(12) {
             0 | 1 => {
                 let items = self.random.items();
                 (Push::state(view, [("items", json!(items))]), Edit::Items(items))
@@ -167,57 +195,86 @@ impl World {
             }
             3 => {
                 // The guess may be wrong, and what waits may change it: either way the outcome says.
-                let guess = self.models[document].n_calls;
+                let guess = self.models[&document].n_calls;
                 let note = ["", "tea"][self.random.below(2) as usize];
-                let patch = json!([
+                let operations = json!([
                     {"op": "test", "path": "/n_calls", "value": guess},
                     {"op": "replace", "path": "/note", "value": note},
                 ]);
-                (Push::patch(view, serde_json::from_value(patch).unwrap()), Edit::Note(note))
+                (patch(operations), Edit::Note(note))
             }
             4 => {
                 let note = ["", "tea", "milk &amp; sugar", "poison"][self.random.below(4) as usize];
                 (Push::state(view, [("note", note.replace("&amp;", "&"))]), Edit::Note(note))
             }
             5 => (Push::state(view, [("items", json!("none"))]), Edit::Note("refused")),
+            // There may be no such item.
+            6 => (patch(json!([{"op": "move", "from": "/items/0", "path": "/items/-"}])), Edit::Rotate),
+            7 => (patch(json!([{"op": "remove", "path": "/items/0"}])), Edit::Drop),
+            8 => (patch(json!([{"op": "replace", "path": "/items/1", "value": 100 + n}])), Edit::Replace(100 + n)),
+            9 if view == "variant" => (Push::handler(view, "quiet", json!({})), Edit::Quiet),
             _ => (Push::handler(view, "call", json!({ "n": n })), Edit::Call(n)),
         };
-        let push = key.into_iter().fold(push, Push::key);
-        let outcome = self.hub.submit(push).unwrap();
-        self.models[document].sent.push_back((n, edit));
-        self.wait_for(async move { outcome.await.map(drop) }, true);
+        let push = if key.is_empty() { push } else { push.key(key) };
+        self.send(push, [document], edit, true);
     }
 
-    fn push_to_all(&mut self) {
+    fn send(&mut self, push: Push, documents: impl IntoIterator<Item = usize>, edit: Edit, may_leave: bool) {
+        let outcome = self.hub.submit(push).unwrap();
         let n = self.n_sent;
-        // What every document takes, so that one outcome tells of all.
-        let outcome = self.hub.submit(Push::handler("keyed", "call", json!({ "n": n }))).unwrap();
-        let existing: Vec<_> = self.hub.views().into_iter().filter_map(|info| info.key).collect();
-        for (model, (_, key)) in self.models.iter_mut().zip(DOCUMENTS) {
-            if key.is_some_and(|key| existing.iter().any(|existing| **existing == *key)) {
-                model.sent.push_back((n, Edit::Call(n)));
-            }
+        for document in documents {
+            self.model(document).sent.push_back((n, edit.clone()));
         }
-        self.wait_for(async move { outcome.await.map(drop) }, false);
+        self.wait_for(async move { outcome.await.map(drop) }, may_leave);
+    }
+
+    fn model(&mut self, document: usize) -> &mut Model {
+        self.models.get_mut(&document).unwrap()
+    }
+
+    /// What every document takes, so that one outcome tells of all.
+    fn push_to_all(&mut self) {
+        let view = WITH_KEYS[self.random.below(2) as usize];
+        let views = self.hub.views();
+        let documents = (0..DOCUMENTS.len()).filter(|idx| DOCUMENTS[*idx].0 == view && info(&views, *idx).is_some());
+        let push = Push::handler(view, "call", json!({ "n": self.n_sent }));
+        self.send(push, documents.collect::<Vec<_>>(), Edit::Call(self.n_sent), false);
+    }
+
+    /// Every private document of a user.
+    fn push_to_a_user(&mut self) {
+        let user = USERS[self.random.below(2) as usize];
+        let (push, edit) = match self.random.below(3) {
+            0 => {
+                let items = self.random.items();
+                (Push::state("private", [("items", json!(items))]), Edit::Items(items))
+            }
+            1 => (Push::handler("private", "quiet", json!({})), Edit::Quiet),
+            _ => (Push::handler("private", "call", json!({ "n": self.n_sent })), Edit::Call(self.n_sent)),
+        };
+        let is_theirs = |(_, model): &(&usize, &Model)| model.view == "private" && model.heading == user;
+        let documents: Vec<usize> = self.models.iter().filter(is_theirs).map(|(document, _)| *document).collect();
+        self.send(push.user(user), documents, edit, false);
     }
 
     fn tell(&mut self) {
         let user = USERS[self.random.below(2) as usize];
         let n_told = now(self.hub.push(Push::message("news", user).user(user))).unwrap().unwrap().subscribers;
-        let n_connected = self.pages.iter().filter(|(_, of, page)| *of == user && page.session.is_some()).count();
-        assert!(n_told <= n_connected);
+        let is_connected = |visit: &&Visit| visit.user == user && visit.page.session.is_some();
+        assert!(n_told <= self.visits.iter().filter(is_connected).count());
     }
 
     /// A browser calls a handler. What it began is finished, even if it goes away.
     fn event(&mut self) {
         let n = self.n_sent;
-        let Some(idx) = self.random.idx(self.pages.len()) else { return };
-        let (document, _, page) = &mut self.pages[idx];
+        let Some(idx) = self.random.idx(self.visits.len()) else { return };
+        let Visit { document, page, .. } = &mut self.visits[idx];
         if !page.is_mounted() {
             return;
         }
         let work = page.event(n as u32, "call", json!({ "n": n })).unwrap();
-        self.models[*document].sent.push_back((n, Edit::Call(n)));
+        let document = *document;
+        self.model(document).sent.push_back((n, Edit::Call(n)));
         self.wait_for(
             async move {
                 work.await;
@@ -241,7 +298,7 @@ impl World {
         let Some(idx) = self.random.idx(self.pending.len()) else { return };
         if self.pending[idx].may_leave {
             let Pending { id, .. } = self.pending.remove(idx);
-            for model in &mut self.models {
+            for model in self.models.values_mut() {
                 model.sent.retain(|(sent, _)| *sent != id);
             }
         }
@@ -255,7 +312,8 @@ impl World {
         let due = std::mem::take(&mut *self.ticks.lock().unwrap());
         for tick in due {
             // Only the shared view ticks.
-            self.models[0].sent.push_back((self.n_sent, Edit::Tick));
+            let n = self.n_sent;
+            self.model(0).sent.push_back((n, Edit::Tick));
             let mut outcome: Outcome = Box::pin(async move { tick.run().await.map(drop) });
             // It waits in the queue from the first poll on.
             let is_done = now(outcome.as_mut());
@@ -266,33 +324,64 @@ impl World {
     }
 
     fn load(&mut self) {
-        let document = self.random.below(3) as usize;
         let user = USERS[self.random.below(2) as usize];
-        let (view, key) = DOCUMENTS[document];
-        let topics = ["news".to_owned()].into();
-        let client = Client { user: Some(user.into()), topics, ..Client::default() };
-        self.pages.push((document, user, Page::load_for(&self.hub, view, key, client)));
+        let client = Client { user: Some(user.into()), topics: ["news".to_owned()].into(), ..Client::default() };
+        let (document, view, key) = match self.random.below(DOCUMENTS.len() as u64 + 2) as usize {
+            document if document < DOCUMENTS.len() => {
+                let (view, key) = DOCUMENTS[document];
+                (document, view, Some(key).filter(|key| !key.is_empty()))
+            }
+            _ => {
+                self.models.insert(self.n_documents, Model::new("private", user));
+                self.n_documents += 1;
+                (self.n_documents - 1, "private", None)
+            }
+        };
+        let page = Page::load_for(&self.hub, view, key, client);
+        self.visits.push(Visit { document, user, page, acknowledges: false });
+    }
+
+    /// Somebody closes a page for good.
+    fn close(&mut self) {
+        if let Some(idx) = self.random.idx(self.visits.len()) {
+            let visit = self.visits.swap_remove(idx);
+            // Nobody sees its document any more.
+            if visit.document >= DOCUMENTS.len() {
+                self.models.remove(&visit.document);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let hub = self.hub.clone();
+        self.on_one(|_, visit| visit.connect(&hub));
     }
 
     fn read(&mut self) {
-        if let Some(idx) = self.random.idx(self.pages.len()) {
+        if let Some(idx) = self.random.idx(self.visits.len()) {
             let limit = self.random.below(8) as usize;
-            read(&mut self.pages[idx], limit);
+            self.poll();
+            let visit = &mut self.visits[idx];
+            if visit.read(limit) {
+                visit.check(&self.models[&visit.document]);
+            }
         }
     }
 
-    fn on_one(&mut self, change: impl FnOnce(&Hub, &mut Random, &mut Page)) {
-        if let Some(idx) = self.random.idx(self.pages.len()) {
-            change(&self.hub, &mut self.random, &mut self.pages[idx].2);
+    fn on_one(&mut self, change: impl FnOnce(&mut Random, &mut Visit)) {
+        if let Some(idx) = self.random.idx(self.visits.len()) {
+            change(&mut self.random, &mut self.visits[idx]);
         }
     }
 
-    /// The server is killed, and another starts. What was not answered may be lost; the pages stay open.
+    /// The server is killed, and another starts. What was not answered may be lost; the pages stay open, but for private ones:
+    /// their documents are gone.
     fn restart(&mut self) {
         self.pending.clear();
-        self.pages.iter_mut().for_each(|(_, _, page)| page.disconnect());
+        self.visits.retain(|visit| visit.document < DOCUMENTS.len());
+        self.visits.iter_mut().for_each(|visit| visit.page.disconnect());
         (self.hub, self.ticks) = start();
-        self.models = Default::default();
+        self.models = at_first();
     }
 
     /// Polls what is not answered, and applies what is to the models, in the order in which it was sent.
@@ -305,7 +394,7 @@ impl World {
             }
             None => true,
         });
-        for model in &mut self.models {
+        for model in self.models.values_mut() {
             // A later answer tells of what was sent before: a push to several documents is answered once, at the end.
             let outcome = |id: u64| outcomes.iter().find(|(answered, _)| *answered == id).map(|(_, is_ok)| *is_ok);
             let n_applied = model.sent.iter().rposition(|(id, _)| outcome(*id).is_some()).map_or(0, |idx| idx + 1);
@@ -319,18 +408,23 @@ impl World {
 
     fn check(&mut self) {
         self.poll();
-        for (model, (view, key)) in self.models.iter().zip(DOCUMENTS) {
+        let views = self.hub.views();
+        for (document, model) in self.models.range(..DOCUMENTS.len()) {
             // What is under way may be shown already, in part.
-            if !model.sent.is_empty() {
-                continue;
-            }
-            if let Some(shown) = shown(&self.hub, view, key) {
-                assert_eq!(shown, model.html(key));
+            let is_settled = model.sent.is_empty() && !model.is_behind;
+            if is_settled && info(&views, *document).is_some() {
+                assert_eq!(shown(&self.hub, *document), model.html());
             }
         }
-        for (_, _, page) in &self.pages {
-            let n_bytes = page.session.as_ref().map_or(0, |session| session.n_waiting_bytes());
+        for visit in &self.visits {
+            let Some(session) = &visit.page.session else { continue };
+            let n_bytes = session.n_waiting_bytes();
             assert!(n_bytes <= MAX_WAITING_BYTES + MAX_FRAME_BYTES, "{n_bytes} bytes wait");
+            let n_unread = visit.page.n_read - session.n_acknowledged();
+            assert!(n_unread <= MAX_UNREAD, "{n_unread} frames are not acknowledged");
+        }
+        for view in views {
+            assert_eq!((view.statistics.lost.get(), view.statistics.repairs.get()), (0, 0), "{}", view.name);
         }
     }
 
@@ -339,15 +433,106 @@ impl World {
         while !self.pending.is_empty() {
             self.pass_time().await;
         }
-        for page in &mut self.pages {
-            if page.2.session.is_none() {
-                page.2.connect(&self.hub);
+        for visit in &mut self.visits {
+            if visit.page.session.is_none() {
+                visit.connect(&self.hub);
             }
-            read(page, usize::MAX);
-            let (view, key) = DOCUMENTS[page.0];
-            assert_eq!(page.2.tree.to_html(), shown(&self.hub, view, key).unwrap());
+            while !visit.read(usize::MAX) {
+                visit.page.acknowledge(visit.page.n_read);
+            }
+            visit.check(&self.models[&visit.document]);
         }
         self.check();
+    }
+}
+
+impl Visit {
+    fn connect(&mut self, hub: &Hub) {
+        self.page.connect(hub);
+        self.acknowledges = false;
+    }
+
+    /// Acknowledges what it has read, or something else.
+    fn acknowledge(&mut self, random: &mut Random) {
+        if self.page.session.is_none() {
+            return;
+        }
+        let n_read = self.page.n_read;
+        match random.below(8) {
+            0 => self.page.acknowledge(n_read + 1 + random.below(3)),
+            1 => self.page.acknowledge(u64::MAX),
+            2 | 3 => self.page.acknowledge(random.below(n_read + 1)),
+            4 => {
+                self.page.acknowledge(n_read);
+                self.page.acknowledge(n_read);
+            }
+            _ => self.page.acknowledge(n_read),
+        }
+        self.acknowledges = true;
+    }
+
+    /// Reads so many frames; returns whether nothing more waits.
+    fn read(&mut self, limit: usize) -> bool {
+        let n_read = self.page.n_read;
+        for frame in self.page.read(limit) {
+            match frame[0].as_str().unwrap() {
+                "message" => assert_eq!(frame, json!(["message", "news", self.user]), "it is for this user"),
+                "ack" => {}
+                _ => panic!("{frame}"),
+            }
+        }
+        let is_held = self.page.session.as_ref().is_some_and(domcast_push::Session::is_held);
+        assert!(self.acknowledges || !is_held, "only who acknowledges is waited for");
+        self.page.n_read - n_read < limit as u64 && !is_held
+    }
+
+    /// Compares the page, which has read all that waits, with what its document must show.
+    #[track_caller]
+    fn check(&self, model: &Model) {
+        if self.page.is_mounted() && model.sent.is_empty() && !model.is_behind {
+            assert_eq!(self.page.tree.to_html(), model.html());
+        }
+    }
+}
+
+/// A Rust view of the same template, for variants and private documents.
+#[derive(Clone, Serialize, Deserialize)]
+struct List {
+    key: String,
+    items: Vec<u64>,
+    note: String,
+    calls: Vec<u64>,
+    n_calls: u64,
+    ticks: u64,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    n: u64,
+}
+
+impl List {
+    fn new(key: &str) -> List {
+        let (items, calls, note) = (Vec::new(), Vec::new(), String::new());
+        List { key: key.into(), items, note, calls, n_calls: 0, ticks: 0 }
+    }
+}
+
+impl View for List {
+    const TEMPLATE: &'static str = "list.html";
+
+    fn handlers(handlers: &mut Handlers<List>) {
+        handlers.on("call", |list: &mut List, Called { n }: Called| {
+            list.n_calls += 1;
+            list.calls.push(n);
+            list.calls.drain(..list.calls.len().saturating_sub(3));
+            Ok(())
+        });
+        handlers.on_push_call("quiet", |list: &mut List, Empty {}: Empty, call: &mut Call| {
+            list.ticks += 1;
+            call.needs_no_render();
+            Ok(())
+        });
     }
 }
 
@@ -355,7 +540,12 @@ impl World {
 fn start() -> (Hub, Ticks) {
     let options = Options {
         history: HistoryLimits { n_updates: 8, n_bytes: 2000, age: Duration::from_secs(2) },
-        mailbox: MailboxLimits { n_frames: 4, n_bytes: MAX_WAITING_BYTES, ..MailboxLimits::default() },
+        mailbox: MailboxLimits {
+            n_frames: 4,
+            n_bytes: MAX_WAITING_BYTES,
+            n_unread_frames: MAX_UNREAD as usize,
+            ..MailboxLimits::default()
+        },
         documents: DocumentLimits { idle: Duration::from_secs(3600), ..DocumentLimits::default() },
         render_interval: Options::default().render_interval,
         ..unlimited()
@@ -365,6 +555,8 @@ fn start() -> (Hub, Ticks) {
     let view = DeclaredView::new("list.html").state("items", json!([])).state("note", "").state("calls", json!([]));
     let view = view.state("n_calls", 0).state("ticks", 0).handler("call", call);
     hub.register_declared_keyed("keyed", view.clone()).unwrap();
+    hub.register_keyed("variant", |key| Ok(List::new(key))).unwrap();
+    hub.register_private("private", |client| Ok(List::new(client.user.as_deref().unwrap()))).unwrap();
     let tick = Edits::new().set("ticks", "ticks + 1");
     hub.register_declared("shared", view.state("key", "").tick(Duration::from_millis(500), tick)).unwrap();
     let ticks = Ticks::default();
@@ -373,24 +565,30 @@ fn start() -> (Hub, Ticks) {
     (hub, ticks)
 }
 
-/// The content of a document; `None` if there is none yet.
-fn shown(hub: &Hub, view: &str, key: Option<&str>) -> Option<String> {
-    let is_there = key.is_none() || hub.views().iter().any(|info| info.key.as_deref() == key);
-    is_there.then(|| content_of(&hub.html_for(&Client::default(), view, key).unwrap()))
+fn at_first() -> BTreeMap<usize, Model> {
+    DOCUMENTS.iter().map(|(view, key)| Model::new(view, key)).enumerate().collect()
 }
 
-fn read((_, user, page): &mut (usize, &'static str, Page), limit: usize) {
-    for frame in page.read(limit) {
-        match frame[0].as_str().unwrap() {
-            "message" => assert_eq!(frame, json!(["message", "news", user]), "it is for this user"),
-            "ack" => {}
-            _ => panic!("{frame}"),
-        }
-    }
+/// Returns what is known of one of [`DOCUMENTS`], if it was made already.
+fn info(views: &[ViewInfo], document: usize) -> Option<&ViewInfo> {
+    let (view, key) = DOCUMENTS[document];
+    views.iter().find(|info| *info.name == *view && info.key.as_deref().unwrap_or_default() == key)
+}
+
+/// Returns the content of one of [`DOCUMENTS`].
+fn shown(hub: &Hub, document: usize) -> String {
+    let (view, key) = DOCUMENTS[document];
+    content_of(&hub.html_for(&Client::default(), view, Some(key).filter(|key| !key.is_empty())).unwrap())
 }
 
 impl Model {
+    fn new(view: &'static str, heading: &'static str) -> Model {
+        let (items, calls, note, sent) = (Vec::new(), Vec::new(), String::new(), VecDeque::new());
+        Model { view, heading, items, note, calls, n_calls: 0, ticks: 0, is_behind: false, sent }
+    }
+
     fn apply(&mut self, edit: Edit) {
+        self.is_behind = matches!(edit, Edit::Quiet);
         match edit {
             Edit::Items(items) => self.items = items,
             Edit::Note(note) => self.note = note.into(),
@@ -399,12 +597,15 @@ impl Model {
                 self.calls.push(n);
                 self.calls.drain(..self.calls.len().saturating_sub(3));
             }
-            Edit::Tick => self.ticks += 1,
+            Edit::Rotate => self.items.rotate_left(1),
+            Edit::Drop => _ = self.items.remove(0),
+            Edit::Replace(item) => self.items[1] = item,
+            Edit::Tick | Edit::Quiet => self.ticks += 1,
         }
     }
 
-    fn html(&self, key: Option<&str>) -> String {
-        let mut html = format!("<h1>{}</h1><ul>", key.unwrap_or_default());
+    fn html(&self) -> String {
+        let mut html = format!("<h1>{}</h1><ul>", self.heading);
         for item in &self.items {
             _ = write!(html, "<li dc-key=\"k{item}\">{item}</li>");
         }

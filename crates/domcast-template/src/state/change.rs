@@ -4,7 +4,7 @@
 //! works on `serde_json::Value`, which has no identity to keep; the tests are the examples of both documents.
 
 use super::{List, Map, State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum Changes {
 }
 
 /// One operation of a JSON Patch (RFC 6902).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Operation {
@@ -341,7 +341,7 @@ impl State {
             Operation::Test { path: pointer, value } => {
                 let path = self.resolve(pointer)?;
                 match self.at(&path) {
-                    Some(found) if found == value => Ok(Changes::none()),
+                    Some(found) if found.is_equal_json(value) => Ok(Changes::none()),
                     _ => Err(StateError::new(format!("the test of `{pointer}` failed"))),
                 }
             }
@@ -365,6 +365,12 @@ impl State {
             return Err(StateError::new(format!("the pointer `{pointer}` does not begin with `/`")));
         };
         for token in tokens.split('/') {
+            let has_bad_escape = token.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1']));
+            if has_bad_escape {
+                return Err(StateError::new(format!(
+                    "the pointer `{pointer}` has a `~` that is neither `~0` nor `~1`"
+                )));
+            }
             let step = match part {
                 Some(State::List(list)) if token == "-" => Step::Index(list.len()),
                 Some(State::List(_)) => {
@@ -384,6 +390,20 @@ impl State {
             path.0.push(step);
         }
         Ok(path)
+    }
+
+    /// Whether the two are equal as JSON: numbers by their value, objects in any order, and nothing equals what is of another kind.
+    fn is_equal_json(&self, other: &State) -> bool {
+        match (self, other) {
+            (State::List(a), State::List(b)) => {
+                Arc::ptr_eq(a, b) || (a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.is_equal_json(b)))
+            }
+            (State::Map(a), State::Map(b)) => {
+                let is_in_b = |(key, a): (&Arc<str>, &State)| b.get(key).is_some_and(|b| a.is_equal_json(b));
+                Arc::ptr_eq(a, b) || (a.len() == b.len() && a.iter().all(is_in_b))
+            }
+            (a, b) => a.to_value().kind() == b.to_value().kind() && a == b,
+        }
     }
 
     fn at_mut(&mut self, way: &[Step]) -> Option<&mut State> {
