@@ -96,7 +96,7 @@ impl Ledger for RedisLayer {
         }
         call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
         call.arg(u8::from(commit.is_install)).arg(&commit.entry).arg(&commit.source).arg(&commit.cursor.0);
-        call.arg(commit.snapshot.as_deref().unwrap_or_default());
+        call.arg(commit.snapshot.as_deref().unwrap_or_default()).arg(u8::from(commit.is_last));
         let committed: String = self.run(&call).await?;
         Ok(match &*committed {
             "done" => Committed::Done,
