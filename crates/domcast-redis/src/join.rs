@@ -18,6 +18,9 @@ pub fn join(hub: &Hub, layer: RedisLayer) -> Work {
 
 /// As [`join`], with options.
 pub fn join_with(hub: &Hub, layer: Arc<RedisLayer>, options: ClusterOptions) -> Work {
+    if !layer.is_sealed() {
+        tracing::warn!("redis is trusted: without a key, whoever can write to it can change what is shown");
+    }
     let spawn = |work| drop(tokio::spawn(work));
     domcast_push::join(hub, layer, options, spawn, log)
 }

@@ -27,6 +27,13 @@ macro_rules! conformance {
                 super::$test(&redis.layer()).await;
             })*
         }
+        mod sealed_redis {
+            $(#[tokio::test]
+            async fn $test() {
+                let Some(redis) = super::Redis::start().await else { return };
+                super::$test(&redis.sealed("a key")).await;
+            })*
+        }
     };
 }
 
