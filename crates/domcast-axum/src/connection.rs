@@ -98,12 +98,18 @@ impl Domcast {
     /// # }
     /// ```
     ///
+    /// A hub that shares its views [leaves](domcast_push::Hub::leave) then, so that another server takes over at once.
+    ///
     /// Returns whether all had ended within `deadline`.
     pub async fn drain(&self, deadline: Duration) -> bool {
         let connections = self.connections();
         self.set_blocker("drain", Some("the server is asked to stop".into()));
         connections.is_draining.send_replace(true);
-        timeout(deadline, connections.room.acquire_many(connections.n_most)).await.is_ok()
+        let ended = async {
+            _ = connections.room.acquire_many(connections.n_most).await;
+            self.hub().leave().await;
+        };
+        timeout(deadline, ended).await.is_ok()
     }
 }
 

@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// The Redis over which servers share their views and anybody pushes [default: `redis` of domcast.toml, else none]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
+    /// The key that all servers and publishers of this Redis share: nothing else in it is believed [default: `redis_key` of domcast.toml]
+    #[arg(long, env = "DOMCAST_REDIS_KEY", hide_env_values = true, value_name = "KEY")]
+    redis_key: Option<String>,
     /// The application that serves what the folder does not, such as http://127.0.0.1:8001 [default: `upstream` of domcast.toml, else none]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
@@ -106,6 +109,10 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),
         (None, None) => None,
+    };
+    let redis = match args.redis_key.as_ref().or(config.redis_key.as_ref()) {
+        Some(key) => redis.map(|layer| layer.sealed(key)),
+        None => redis,
     };
     if let Some(layer) = redis.map(Arc::new) {
         domcast.set_blocker("redis", Some("it was not reached yet".into()));

@@ -307,7 +307,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `upstream`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `redis_key`, `upstream`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -471,6 +471,27 @@ fn pushes_through_redis_arrive() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(server.post(r#"{"view": "list", "state": {"n": 78}}"#).0, 200);
+}
+
+#[test]
+fn with_a_key_only_sealed_pushes_through_redis_count() {
+    let Some((_redis, url)) = redis() else { return };
+    let view = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = 1, items = [] }\n";
+    let config = format!("redis = \"{url}\"\nredis_key = \"a key\"\n{view}");
+    let template = ("templates/list.html", "<b>{{ n }}</b>{{ items|join }}");
+    let dir = folder("redis-key", &[("domcast.toml", &config), template]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let script = r#"
+        redis-cli -u "$URL" XADD domcast:pushes '*' push '{"view": "list", "state": {"n": 66}}'
+        push='{"view": "list", "merge": {"items": ["sealed"]}}' at=$(date +%s%3N) nonce=$(openssl rand -hex 16)
+        seal=$(printf 'push\ndomcast:pushes\n%s\n%s\n\n\n%s' $at $nonce "$push" | openssl dgst -sha256 -hmac "a key" -r | cut -d' ' -f1)
+        redis-cli -u "$URL" XADD domcast:pushes '*' push "$push" seal "$at $nonce $seal"
+    "#;
+    while !server.html("list").contains("sealed") {
+        let output = Command::new("bash").args(["-ec", script]).env("URL", &url).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert!(server.html("list").contains("<b>1</b>"), "what has no seal changes nothing");
 }
 
 #[test]

@@ -47,10 +47,11 @@ use reading::Reading;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 /// How a server takes part in a cluster. All servers of one use the same lease.
@@ -60,7 +61,7 @@ pub struct ClusterOptions {
     pub lease: Duration,
     /// How long an owner waits for a commit before it goes on alone.
     pub alone_after: Duration,
-    /// How long a forwarded push waits for the owner's answer before it is answered as queued.
+    /// How long a push waits for its answer before it is answered as queued; the time of a turn that is under way here does not count.
     pub queued_after: Duration,
     /// The most pushes that wait in this server while the ledger is away.
     pub n_waiting: usize,
@@ -73,7 +74,7 @@ impl Default for ClusterOptions {
         ClusterOptions {
             lease: Duration::from_secs(3),
             alone_after: Duration::from_millis(500),
-            queued_after: Duration::from_millis(800),
+            queued_after: Duration::from_millis(700),
             n_waiting: 10_000,
             n_waiting_bytes: 16 << 20,
         }
@@ -153,10 +154,14 @@ const FORGOTTEN: u64 = 1 << 20;
 /// … or so many bytes, or as many as the snapshot has.
 const MIN_LOG_BYTES: usize = 64 << 10;
 
-/// Shares all views of the hub with the servers that use the same ledger.
+/// Shares all views of the hub, and those registered later, with the servers that use the same ledger.
 ///
 /// Returns what must be driven for as long as the server is one of them. `spawn` runs work beside it; `report` hears of
-/// everything. The ledger may be away at first.
+/// everything. The ledger may be away at first. [`Hub::leave`] ends it in good order.
+///
+/// # Panics
+///
+/// Panics if the hub has joined a cluster already.
 pub fn join<L: Ledger + 'static>(
     hub: &Hub,
     ledger: Arc<L>,
@@ -164,11 +169,8 @@ pub fn join<L: Ledger + 'static>(
     spawn: impl Fn(Work) + Send + Sync + 'static,
     report: impl Fn(News<L::Error>) + Send + Sync + 'static,
 ) -> Work {
-    let has_no_key = |slot: &Arc<Slot>| slot.shown().document.key().is_none();
-    let slots = hub.slots().into_iter().filter(has_no_key);
-    let replicas = slots.filter_map(|slot| Replica::share(hub, slot));
-    let replicas = replicas.map(|replica| (Arc::clone(&replica.view), replica)).collect();
     let (takes, taken) = mpsc::unbounded_channel();
+    let (kept_sender, mut kept) = mpsc::unbounded_channel();
     let member = Arc::new(Member {
         hub: hub.clone(),
         spawn: Box::new(spawn),
@@ -176,7 +178,11 @@ pub fn join<L: Ledger + 'static>(
         options,
         name: [(); 2].map(|()| crate::hub::epoch().to_string()).concat(),
         report: Box::new(report),
-        replicas,
+        replicas: Mutex::default(),
+        kept: kept_sender,
+        is_leaving: watch::Sender::new(false),
+        offices: RwLock::default(),
+        outbox_sent: Notify::new(),
         asked: Mutex::default(),
         outbox: Mutex::default(),
         outbox_filled: Notify::new(),
@@ -187,12 +193,18 @@ pub fn join<L: Ledger + 'static>(
         busy: Mutex::default(),
         roles_changed: Notify::new(),
     });
+    hub.set_cluster(Arc::clone(&member) as Arc<dyn Cluster>);
+    for slot in hub.slots() {
+        member.share(&slot).into_iter().for_each(|replica| Cluster::keep(&*member, replica));
+    }
     Box::pin(async move {
-        let replicas: Vec<Replica> = member.replicas.values().cloned().collect();
-        for replica in replicas {
-            let keeper = Arc::clone(&member);
-            (member.spawn)(Box::pin(async move { keeper.keep(&replica).await }));
-        }
+        let appointer = Arc::clone(&member);
+        (member.spawn)(Box::pin(async move {
+            while let Some(replica) = kept.recv().await {
+                let keeper = Arc::clone(&appointer);
+                (appointer.spawn)(Box::pin(async move { keeper.keep_up(&replica).await }));
+            }
+        }));
         let reader = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { reader.read_pushes(taken).await }));
         let sender = Arc::clone(&member);
@@ -213,11 +225,17 @@ struct Member<L: Ledger> {
     /// Another one in every life of every server.
     name: String,
     report: Box<dyn Fn(News<L::Error>) + Send + Sync>,
-    replicas: BTreeMap<Arc<str>, Replica>,
+    replicas: Mutex<BTreeMap<Arc<str>, Replica>>,
+    /// Takes the replicas that need a keeper.
+    kept: mpsc::UnboundedSender<Replica>,
+    is_leaving: watch::Sender<bool>,
+    /// Shared by all who hold a lease or ask for one; whoever leaves waits until it is free.
+    offices: RwLock<()>,
     /// Who waits for the answer to a forwarded push.
     asked: Mutex<HashMap<String, Asked>>,
     outbox: Mutex<Outbox>,
     outbox_filled: Notify,
+    outbox_sent: Notify,
     n_requests: AtomicU64,
     reader: mpsc::UnboundedSender<Reading>,
     /// From where on pushes count for a view of which nothing is kept yet.
@@ -227,6 +245,48 @@ struct Member<L: Ledger> {
     /// The views whose turns are under way, with their tokens.
     busy: Mutex<BTreeMap<Arc<str>, (Replica, String)>>,
     roles_changed: Notify,
+}
+
+/// What a hub asks of the cluster that it is in.
+pub(crate) trait Cluster: Send + Sync {
+    /// Shares a document, if it is one that is shared and is not yet.
+    fn share(&self, slot: &Arc<Slot>) -> Option<Replica>;
+
+    /// Takes care of a replica from now on.
+    fn keep(&self, replica: Replica);
+
+    /// Gives all leases back, and sends what waits.
+    fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<L: Ledger + 'static> Cluster for Member<L> {
+    fn share(&self, slot: &Arc<Slot>) -> Option<Replica> {
+        let has_key = slot.shown().document.key().is_some();
+        if has_key {
+            return None;
+        }
+        Replica::share(&self.hub, Arc::clone(slot), self.options.queued_after)
+    }
+
+    fn keep(&self, replica: Replica) {
+        self.replicas().insert(Arc::clone(&replica.view), replica.clone());
+        _ = self.kept.send(replica);
+        self.roles_changed.notify_waiters();
+    }
+
+    fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.is_leaving.send_replace(true);
+            drop(self.offices.write().await);
+            loop {
+                let sent = self.outbox_sent.notified();
+                if self.outbox().waiting.is_empty() {
+                    return;
+                }
+                sent.await;
+            }
+        })
+    }
 }
 
 /// Inputs of a turn and who waits for them.
@@ -257,6 +317,10 @@ impl<L: Ledger> Member<L> {
             sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
+    }
+
+    fn replicas(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Replica>> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<String, Asked>> {

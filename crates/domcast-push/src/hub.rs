@@ -9,6 +9,7 @@
 
 use crate::audience::{Client, Tab, Tabs};
 use crate::call::{Effects, HandlerPush, Sender};
+use crate::cluster::Cluster;
 use crate::declared::{DeclaredSource, DeclaredView};
 use crate::document::{Document, HistoryLimits, Name, Update};
 use crate::engine::Engine;
@@ -19,6 +20,7 @@ use crate::memo::Memo;
 use crate::position::Position;
 use crate::presence::{Headcount, Place, PresenceEvent, Present};
 use crate::push::{Content, Push, Receipt};
+use crate::replica::Link;
 use crate::session::{Gate, Session};
 use crate::slot::{Answer, Shown, Slot, Subscriber, Ticket, Waiting};
 use crate::source::{PostedHtml, Source};
@@ -36,7 +38,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// All views of a server. Clones share them.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ struct Inner {
     turn_runner: OnceLock<TurnRunner>,
     on_repair: OnceLock<OnRepair>,
     guard: OnceLock<Guard>,
+    cluster: OnceLock<Arc<dyn Cluster>>,
     /// Tells this hub's tabs from those of others.
     epoch: Arc<str>,
     n_sessions: AtomicU64,
@@ -126,6 +129,7 @@ impl Hub {
                 turn_runner: OnceLock::new(),
                 on_repair: OnceLock::new(),
                 guard: OnceLock::new(),
+                cluster: OnceLock::new(),
                 epoch: epoch(),
                 n_sessions: AtomicU64::new(0),
                 n_documents: AtomicU32::new(0),
@@ -277,7 +281,11 @@ impl Hub {
     fn add(&self, name: Arc<str>, source: Box<dyn Source>) -> Result<(), PushError> {
         check_name(&name)?;
         let slot = self.slot_of(Name { view: Arc::clone(&name), key: None }, source, None)?;
+        // Shared before anybody can push to it: nothing may happen to it here alone.
+        let cluster = self.inner.cluster.get();
+        let replica = cluster.and_then(|cluster| cluster.share(&slot));
         self.inner.views.insert(name, Documents::One(slot))?;
+        replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));
         self.inner.ticks_changed.notify_waiters();
         Ok(())
     }
@@ -495,6 +503,21 @@ impl Hub {
         errors
     }
 
+    /// Leaves the cluster that the hub has [joined](crate::join), in good order: what its views were last is committed, their leases are
+    /// given back, and what waits for other owners is sent. Other servers take over at once. Without a cluster it does nothing.
+    ///
+    /// What is pushed here from then on goes to the new owners. While the ledger is away this waits, so set it a deadline.
+    pub async fn leave(&self) {
+        if let Some(cluster) = self.inner.cluster.get() {
+            cluster.leave().await;
+        }
+    }
+
+    /// Takes part in a cluster; every view from now on is shared. A hub joins once.
+    pub(crate) fn set_cluster(&self, cluster: Arc<dyn Cluster>) {
+        assert!(self.inner.cluster.set(cluster).is_ok(), "a hub joins one cluster, once");
+    }
+
     /// Returns the document that a client asks for, if it may see it.
     pub(crate) fn visible(&self, client: &Client, view: &str, key: Option<&str>) -> Result<Arc<Slot>, PushError> {
         match self.inner.guard.get() {
@@ -635,8 +658,8 @@ impl Hub {
     /// Waits until an input is answered, and runs the turn if nobody else does.
     pub(crate) async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
         let slot = Arc::clone(&ticket.slot);
-        if slot.link.get().is_some() {
-            return poll_fn(|cx| ticket.poll_answer(cx)).await;
+        if let Some(link) = slot.link.get() {
+            return self.wait_for_owner(link, ticket).await;
         }
         loop {
             // No lock is held while time passes: whoever comes first when the queue opens runs the turn.
@@ -658,6 +681,21 @@ impl Hub {
                     return ticket.take_answer().unwrap_or_else(|| Err(slot.lost()));
                 }
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// Waits until an input of a shared view is answered, or for so long that its sender is told that it waits.
+    async fn wait_for_owner(&self, link: &Link, ticket: &mut Ticket) -> Result<Answer, PushError> {
+        loop {
+            match timeout(link.patience(), poll_fn(|cx| ticket.poll_answer(cx))).await {
+                Ok(answer) => return answer,
+                // A page has no use for half an answer, and a handler takes as long as it takes.
+                Err(_) if ticket.is_event() || link.is_turning() => {}
+                Err(_) => {
+                    ticket.leave();
+                    return Err(PushError::Queued { view: ticket.slot.view.to_string() });
+                }
             }
         }
     }

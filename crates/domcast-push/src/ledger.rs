@@ -121,6 +121,8 @@ pub struct Commit {
     pub snapshot: Option<String>,
     /// Whether it replaces whatever is kept: the first commit, or one after the ledger lost its memory.
     pub is_install: bool,
+    /// Whether the lease ends with it: the owner's last word.
+    pub is_last: bool,
 }
 
 /// What came of a commit.

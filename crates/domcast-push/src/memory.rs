@@ -196,6 +196,7 @@ impl Ledger for MemoryLayer {
         }
         kept.log.push(entry);
         view.kept = Some(kept);
+        view.lease.take_if(|_| commit.is_last);
         view.commits.insert(owner.into(), (commit.n, commit.id.clone()));
         drop(memory);
         self.shared.written.notify_waiters();

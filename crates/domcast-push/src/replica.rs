@@ -27,6 +27,7 @@ use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -34,6 +35,12 @@ use tokio::time::Instant;
 pub(crate) struct Link {
     draft: Mutex<Draft>,
     queued: Notify,
+    /// Told when the owner has given the view up.
+    given_up: Notify,
+    /// How long a push waits for its answer.
+    patience: Duration,
+    /// Whether a turn is under way here.
+    is_turning: AtomicBool,
     is_owner: AtomicBool,
     /// The subscribers of all servers, when last heard of.
     n_subscribers: AtomicUsize,
@@ -55,7 +62,7 @@ pub(crate) struct Replica {
 }
 
 /// What one commit did to a document, for every server.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// Where the document stands after it, `epoch:version`.
     at: String,
@@ -65,6 +72,9 @@ pub(crate) struct Step {
     /// What is wrong with the view, in development.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<Fault>,
+    /// Whether the owner gives the view up with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_last: bool,
     /// What was asked by other servers, and is answered with this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) replies: Vec<Reply>,
@@ -131,6 +141,14 @@ impl Link {
         self.is_owner.load(Ordering::Acquire) && n_subscribers + self.n_subscribers.load(Ordering::Acquire) > 0
     }
 
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) fn is_turning(&self) -> bool {
+        self.is_turning.load(Ordering::Acquire)
+    }
+
     fn draft(&self) -> MutexGuard<'_, Draft> {
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,13 +156,16 @@ impl Link {
 
 impl Replica {
     /// Shares a view, or returns `None` if it is shared already.
-    pub(crate) fn share(hub: &Hub, slot: Arc<Slot>) -> Option<Replica> {
+    pub(crate) fn share(hub: &Hub, slot: Arc<Slot>, patience: Duration) -> Option<Replica> {
         let (view, link) = {
             let shown = slot.shown();
             let document = drafted(&shown.document);
             let link = Link {
                 draft: Mutex::new(Draft { document, n: 0, fault: None }),
                 queued: Notify::new(),
+                given_up: Notify::new(),
+                patience,
+                is_turning: AtomicBool::new(false),
                 is_owner: AtomicBool::new(false),
                 n_subscribers: AtomicUsize::new(0),
             };
@@ -194,6 +215,11 @@ impl Replica {
         self.link.queued.notified().await;
     }
 
+    /// Waits until the owner has given the view up.
+    pub(crate) async fn given_up(&self) {
+        self.link.given_up.notified().await;
+    }
+
     /// Takes the inputs that wait, oldest first.
     pub(crate) fn take(&self) -> Vec<Waiting> {
         self.slot.take_waiting().into()
@@ -239,13 +265,15 @@ impl Replica {
                 Ok(document.position().clone())
             };
             let engine = self.hub.engine();
+            self.link.is_turning.store(true, Ordering::Release);
             self.hub.run(&self.view, &mut || outcomes = live.turn(inputs, engine, &at, &mut stage));
+            self.link.is_turning.store(false, Ordering::Release);
             if let Some(interval) = self.hub.options().render_interval.filter(|_| is_rendered) {
                 self.slot.close_until(began_at + interval);
             }
             self.slot.count(inputs, &outcomes);
             let is_changed = !patches.is_empty() || is_restart || fault_before != *fault;
-            let step = Step { at: document.position().to_string(), patches, fault: fault.clone(), replies: Vec::new() };
+            let step = Step { at: document.position().to_string(), patches, fault: fault.clone(), ..Step::default() };
             (outcomes, (step, is_restart, is_changed))
         };
         self.hub.set_tick_interval(&self.slot, live.tick_interval());
@@ -286,10 +314,18 @@ impl Replica {
 
     /// Writes the step that changes nothing, with these answers.
     pub(crate) fn still(&self, replies: Vec<Reply>) -> String {
+        self.unchanged(Step { replies, ..Step::default() })
+    }
+
+    /// Writes the step with which the owner gives the view up.
+    pub(crate) fn farewell(&self) -> String {
+        self.unchanged(Step { is_last: true, ..Step::default() })
+    }
+
+    fn unchanged(&self, step: Step) -> String {
         let draft = self.link.draft();
         let at = draft.document.position().to_string();
-        let step = Step { at, patches: Vec::new(), fault: draft.fault.clone(), replies };
-        serde_json::to_string(&step).expect("a step is JSON")
+        serde_json::to_string(&Step { at, fault: draft.fault.clone(), ..step }).expect("a step is JSON")
     }
 
     /// Takes the step of commit `n` from the log.
@@ -317,6 +353,9 @@ impl Replica {
         draft.n = n;
         draft.fault.clone_from(&step.fault);
         self.show(&step, decoded);
+        if step.is_last {
+            self.link.given_up.notify_one();
+        }
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Ticket {
     id: u64,
     answer: oneshot::Receiver<Result<Answer, PushError>>,
     is_answered: bool,
+    /// Whether a page waits for it.
+    is_event: bool,
 }
 
 impl Slot {
@@ -113,8 +115,9 @@ impl Slot {
     /// Puts an input into the queue behind the first `idx`.
     pub(crate) fn insert(self: &Arc<Slot>, idx: usize, input: Input) -> Ticket {
         let (sender, answer) = oneshot::channel();
+        let is_event = matches!(&input, Input::Change(_, sender) if sender.is_browser());
         let id = self.put(idx, input, sender, None);
-        Ticket { slot: Arc::clone(self), id, answer, is_answered: false }
+        Ticket { slot: Arc::clone(self), id, answer, is_answered: false, is_event }
     }
 
     /// Puts an input that came through a ledger at the end of the queue. Nobody waits for its answer here.
@@ -211,6 +214,15 @@ impl Shown {
 }
 
 impl Ticket {
+    pub(crate) fn is_event(&self) -> bool {
+        self.is_event
+    }
+
+    /// Leaves the input where it waits: it is not withdrawn any more.
+    pub(crate) fn leave(&mut self) {
+        self.is_answered = true;
+    }
+
     /// Returns the answer if it is there already.
     pub(crate) fn take_answer(&mut self) -> Option<Result<Answer, PushError>> {
         let answer = match self.answer.try_recv() {

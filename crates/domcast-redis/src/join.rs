@@ -4,16 +4,23 @@ use crate::layer::{RedisError, RedisLayer};
 use domcast_push::{ClusterOptions, Hub, News, Work};
 use std::sync::Arc;
 
-/// Shares all views of the hub with the servers that use the same stream. Call it when the views are registered, and spawn what it
-/// returns.
+/// Shares all views of the hub, and those registered later, with the servers that use the same stream. Spawn what it returns.
 ///
 /// From this call on a push is answered when it is committed. Redis may be away at first or later: that is logged and waited out.
+/// [`Hub::leave`] hands the views over to the others when the process stops; `Domcast::drain` calls it.
+///
+/// # Panics
+///
+/// Panics if the hub has joined already.
 pub fn join(hub: &Hub, layer: RedisLayer) -> Work {
     join_with(hub, Arc::new(layer), ClusterOptions::default())
 }
 
 /// As [`join`], with options.
 pub fn join_with(hub: &Hub, layer: Arc<RedisLayer>, options: ClusterOptions) -> Work {
+    if !layer.is_sealed() {
+        tracing::warn!("redis is trusted: without a key, whoever can write to it can change what is shown");
+    }
     let spawn = |work| drop(tokio::spawn(work));
     domcast_push::join(hub, layer, options, spawn, log)
 }

@@ -4,11 +4,13 @@
 //! else, which many calls share. A connection that fails is dropped, and the next call makes another; when to call again is
 //! the caller's decision.
 
+use crate::seal::{self, SealedPush, Seals};
 use domcast_push::{ChannelLayer, Cursor, Message, Origin, Push};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, ScriptInvocation, Value};
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -18,6 +20,8 @@ pub(crate) const BLOCK: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most entries that are read at once.
 const MAX_ENTRIES: usize = 64;
+/// The most entries before the cursor that are looked at when a server starts.
+const MAX_PRIMED: usize = 1_000;
 /// The largest push that is read.
 const MAX_PUSH_BYTES: usize = 16 << 20;
 
@@ -26,6 +30,9 @@ pub struct RedisLayer {
     client: Client,
     stream: String,
     max_entries: usize,
+    pub(crate) seals: Seals,
+    /// Whether the nonces of what lies before the cursor were read.
+    is_primed: AtomicBool,
     shared: Mutex<Option<MultiplexedConnection>>,
     // Held while they wait: one reader each.
     push_reader: Mutex<Option<MultiplexedConnection>>,
@@ -50,7 +57,8 @@ impl RedisLayer {
         let stream = RedisLayer::STREAM.into();
         let max_entries = RedisLayer::MAX_ENTRIES;
         let (shared, push_reader, log_reader) = Default::default();
-        Ok(RedisLayer { client, stream, max_entries, shared, push_reader, log_reader })
+        let (seals, is_primed) = Default::default();
+        Ok(RedisLayer { client, stream, max_entries, seals, is_primed, shared, push_reader, log_reader })
     }
 
     /// Uses another stream, which keeps about `max_entries`. The other keys begin with its name, without `:pushes` at its end.
@@ -58,6 +66,20 @@ impl RedisLayer {
     pub fn stream(mut self, stream: impl Into<String>, max_entries: usize) -> RedisLayer {
         (self.stream, self.max_entries) = (stream.into(), max_entries);
         self
+    }
+
+    /// Seals all that is written with a key that every server and publisher has, and believes nothing else.
+    ///
+    /// Take random bytes, or a text of 32 random characters. The clocks of servers and Redis may differ by up to 30 s.
+    #[must_use]
+    pub fn sealed(mut self, key: impl AsRef<[u8]>) -> RedisLayer {
+        self.seals = Seals::new(key.as_ref());
+        self
+    }
+
+    /// Whether it has a key.
+    pub fn is_sealed(&self) -> bool {
+        self.seals.has_key()
     }
 
     pub(crate) fn stream_name(&self) -> &str {
@@ -137,7 +159,7 @@ impl RedisLayer {
         self.client.get_multiplexed_async_connection_with_config(&config(timeout)).await
     }
 
-    fn error(&self, error: redis::RedisError) -> RedisError {
+    pub(crate) fn error(&self, error: redis::RedisError) -> RedisError {
         // The address without the password.
         RedisError { at: format!("redis at `{}`", self.client.get_connection_info().addr()), error }
     }
@@ -157,8 +179,19 @@ impl ChannelLayer for RedisLayer {
     async fn publish(&self, push: &Push) -> Result<Cursor, RedisError> {
         let json = serde_json::to_string(push).expect("a push is JSON");
         let mut command = redis::cmd("XADD");
-        command.arg(&self.stream).arg("MAXLEN").arg("~").arg(self.max_entries).arg("*").arg("push").arg(json);
-        self.ask(&command).await.map(Cursor)
+        command.arg(&self.stream).arg("MAXLEN").arg("~").arg(self.max_entries).arg("*").arg("push").arg(&json);
+        let (at, nonce) = (seal::now(), nonce());
+        let sealed = SealedPush { stream: &self.stream, push: json.as_bytes(), request: b"", sender: b"" };
+        let seal = self.seals.seal_push(&sealed, at, &nonce);
+        if let Some(seal) = &seal {
+            command.arg("seal").arg(seal);
+        }
+        let id: String = self.ask(&command).await?;
+        let redis_ms = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
+        match seal {
+            Some(_) if !seal::is_near(redis_ms, at) => Err(self.error(clocks_differ())),
+            _ => Ok(Cursor(id)),
+        }
     }
 
     async fn end(&self) -> Result<Cursor, RedisError> {
@@ -173,26 +206,62 @@ impl ChannelLayer for RedisLayer {
     }
 
     async fn receive(&self, cursor: &Cursor) -> Result<Vec<Message>, RedisError> {
+        self.prime(cursor).await?;
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.stream).arg(&cursor.0);
         let streams = self.wait(&self.push_reader, &command).await?;
-        Ok(items(&streams).iter().flat_map(|stream| items(stream).get(1)).flat_map(messages_of).collect())
+        Ok(items(&streams)
+            .iter()
+            .flat_map(|stream| items(stream).get(1))
+            .flat_map(|entries| self.messages_of(entries, false))
+            .collect())
     }
 }
 
-/// Reads `[[id, [field, value, ...]], ...]`.
-///
-/// The library's own types refuse the whole reply if one field is not UTF-8, and nobody would get past that entry.
-pub(crate) fn messages_of(entries: &Value) -> Vec<Message> {
-    let message = |entry| match items(entry) {
-        [Value::BulkString(id), fields] => {
-            let (cursor, fields) = (Cursor(String::from_utf8_lossy(id).into_owned()), items(fields));
-            Some(Message { cursor, push: push(fields), origin: origin(fields) })
+impl RedisLayer {
+    /// Reads `[[id, [field, value, ...]], ...]`.
+    ///
+    /// The library's own types refuse the whole reply if one field is not UTF-8, and nobody would get past that entry.
+    pub(crate) fn messages_of(&self, entries: &Value, are_read_again: bool) -> Vec<Message> {
+        let message = |entry| match items(entry) {
+            [Value::BulkString(id), fields] => {
+                let (id, fields) = (String::from_utf8_lossy(id).into_owned(), items(fields));
+                let part = |name: &[u8]| field(fields, name).unwrap_or_default();
+                let (push, request, sender) = (part(b"push"), part(b"request"), part(b"sender"));
+                let sealed = SealedPush { stream: &self.stream, push, request, sender };
+                let checked = self.seals.check_push(&sealed, field(fields, b"seal"), &id, are_read_again);
+                let push = checked.and_then(|()| self::push(fields));
+                Some(Message { cursor: Cursor(id), push, origin: origin(fields) })
+            }
+            _ => None,
+        };
+        items(entries).iter().filter_map(message).collect()
+    }
+
+    /// Reads which pushes came last before `cursor`, so that they are known if somebody writes them again.
+    async fn prime(&self, cursor: &Cursor) -> Result<(), RedisError> {
+        if self.is_sealed() && !self.is_primed.load(Ordering::Relaxed) {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg(&self.stream).arg(&cursor.0).arg("-").arg("COUNT").arg(MAX_PRIMED);
+            _ = self.messages_of(&self.ask::<Value>(&command).await?, true);
+            self.is_primed.store(true, Ordering::Relaxed);
         }
-        _ => None,
-    };
-    items(entries).iter().filter_map(message).collect()
+        Ok(())
+    }
+}
+
+/// Makes a name that no other push has: 128 random bits.
+fn nonce() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn clocks_differ() -> redis::RedisError {
+    let limit = seal::MAX_SKEW;
+    let text = format!("its clock and ours differ by more than {limit:?}, or the push came too late");
+    redis::RedisError::from((redis::ErrorKind::Client, "a sealed push", text))
 }
 
 pub(crate) fn items(value: &Value) -> &[Value] {

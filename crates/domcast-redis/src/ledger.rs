@@ -12,9 +12,10 @@
 //! | `domcast:request:ID` | a forwarded push that is in the stream |
 //!
 //! Redis is not trusted: a key of another kind is removed, a number that is none counts as missing, and text is
-//! handed on unread to who can judge it. What an owner has in its memory replaces what was overwritten here.
+//! handed on unread to who can judge it, once its [seal](crate::seal) is taken off. What an owner has in its memory replaces what was overwritten here.
 
-use crate::layer::{BLOCK, RedisError, RedisLayer, items, messages_of};
+use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
+use crate::seal::{self, SealedPush};
 use domcast_push::{Beat, Commit, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
 use redis::{Script, Value};
 use std::sync::{Arc, LazyLock};
@@ -42,29 +43,39 @@ impl RedisLayer {
 impl Ledger for RedisLayer {
     async fn forward(&self, forwarded: &[Forwarded]) -> Result<(), RedisError> {
         let mut call = FORWARD.key(self.stream_name());
-        call.arg(self.max_entries());
+        let at = seal::now();
+        let limit = if self.is_sealed() { seal::MAX_SKEW.as_millis() as u64 } else { 0 };
+        call.arg(self.max_entries()).arg(at).arg(limit);
         for Forwarded { push, origin } in forwarded {
             call.key(format!("{}:request:{}", self.prefix(), origin.request));
             let sender = match &origin.browser {
                 Some((tab, client)) => serde_json::json!([tab, client.user, client.session]).to_string(),
                 None => "server".into(),
             };
-            call.arg(serde_json::to_string(push).expect("a push is JSON")).arg(&origin.request).arg(sender);
+            let push = serde_json::to_string(push).expect("a push is JSON");
+            let (stream, request) = (self.stream_name(), origin.request.as_bytes());
+            let sealed = SealedPush { stream, push: push.as_bytes(), request, sender: sender.as_bytes() };
+            // However often it is written, it counts once.
+            let seal = self.seals.seal_push(&sealed, at, &origin.request).unwrap_or_default();
+            call.arg(push).arg(&origin.request).arg(sender).arg(seal);
         }
-        self.run(&call).await
+        match self.run(&call).await? {
+            true => Ok(()),
+            false => Err(self.error(clocks_differ())),
+        }
     }
 
     async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, RedisError> {
         // The first entry there is: if it is behind `after`, others may have been between.
         let mut command = redis::cmd("XRANGE");
         command.arg(self.stream_name()).arg("-").arg("+").arg("COUNT").arg(1);
-        let first = messages_of(&self.ask::<Value>(&command).await?);
+        let first = self.messages_of(&self.ask::<Value>(&command).await?, true);
         let is_whole = first.first().is_none_or(|first| !self.is_after(&first.cursor, after) || after.0 == "0-0");
         let (mut messages, mut at) = (Vec::new(), after.clone());
         while self.is_after(until, &at) {
             let mut command = redis::cmd("XRANGE");
             command.arg(self.stream_name()).arg(format!("({}", at.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
-            let read = messages_of(&self.ask::<Value>(&command).await?);
+            let read = self.messages_of(&self.ask::<Value>(&command).await?, true);
             let Some(last) = read.last() else { break };
             at = last.cursor.clone();
             messages.extend(read);
@@ -83,7 +94,10 @@ impl Ledger for RedisLayer {
         }
         call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
         call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
-        let (n, cursor) = beat.read.as_ref().map_or((0, ""), |(n, cursor)| (*n, &cursor.0));
+        let (n, cursor) = match &beat.read {
+            Some((n, cursor)) => (*n, self.seal("cursor", view, *n, &cursor.0)),
+            None => (0, String::new()),
+        };
         call.arg(n).arg(cursor);
         let (token, n_subscribers, is_intact): (String, usize, bool) = self.run(&call).await?;
         Ok(Standing { token: Some(token).filter(|token| !token.is_empty()), n_subscribers, is_intact })
@@ -95,8 +109,11 @@ impl Ledger for RedisLayer {
             call.key(key);
         }
         call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
-        call.arg(u8::from(commit.is_install)).arg(&commit.entry).arg(&commit.source).arg(&commit.cursor.0);
-        call.arg(commit.snapshot.as_deref().unwrap_or_default());
+        let seal = |kind, text| self.seal(kind, view, commit.n, text);
+        call.arg(u8::from(commit.is_install)).arg(seal("step", &commit.entry));
+        call.arg(seal("source", &commit.source)).arg(seal("cursor", &commit.cursor.0));
+        let snapshot = commit.snapshot.as_ref().map(|snapshot| seal("snapshot", snapshot));
+        call.arg(snapshot.unwrap_or_default()).arg(u8::from(commit.is_last));
         let committed: String = self.run(&call).await?;
         Ok(match &*committed {
             "done" => Committed::Done,
@@ -111,7 +128,7 @@ impl Ledger for RedisLayer {
             call.key(key);
         }
         let loaded: Value = self.run(&call).await?;
-        Ok(kept(view, &loaded))
+        Ok(self.kept(view, &loaded))
     }
 
     async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, RedisError> {
@@ -129,38 +146,52 @@ impl Ledger for RedisLayer {
             let [Value::BulkString(key), entries] = items(stream) else { continue };
             let view = after.iter().find(|(view, _)| self.key(view, "log").as_bytes() == key);
             let Some((view, _)) = view else { continue };
-            found.extend(items(entries).iter().map(|entry| log_entry(view, entry)));
+            found.extend(items(entries).iter().map(|entry| self.log_entry(view, entry)));
         }
         Ok(found)
     }
 }
 
-/// Reads the answer of `load.lua`; `None` for what cannot be one.
-fn kept(view: &str, loaded: &Value) -> Option<Kept> {
-    let [n, source, cursor, snapshot, snapshot_n, own, log] = items(loaded) else { return None };
-    let view: Arc<str> = view.into();
-    let cursor = Cursor(text(cursor)?);
-    place(&cursor)?;
-    Some(Kept {
-        n: text(n)?.parse().ok()?,
-        n_own: text(own)?.split_once(' ').and_then(|(n, _)| n.parse().ok()).unwrap_or_default(),
-        source: text(source)?,
-        cursor,
-        snapshot: text(snapshot)?,
-        snapshot_n: text(snapshot_n)?.parse().ok()?,
-        log: items(log).iter().map(|entry| log_entry(&view, entry)).collect(),
-    })
-}
+impl RedisLayer {
+    fn seal(&self, kind: &str, view: &str, n: u64, text: &str) -> String {
+        self.seals.seal(&[kind, self.prefix(), view, &n.to_string()], text)
+    }
 
-/// Reads `[id, [field, value, …]]`. An id that is no number of a commit counts as one that never comes.
-fn log_entry(view: &Arc<str>, entry: &Value) -> Entry {
-    let [id, fields] = items(entry) else { return Entry { view: Arc::clone(view), n: u64::MAX, text: String::new() } };
-    let n = text(id).and_then(|id| id.strip_suffix("-0")?.parse().ok()).unwrap_or(u64::MAX);
-    let step = match items(fields) {
-        [Value::BulkString(name), step] if name == b"step" => text(step),
-        _ => None,
-    };
-    Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
+    /// Reads a text that one of the servers wrote.
+    fn open_text(&self, kind: &str, view: &str, n: u64, sealed: &Value) -> Option<String> {
+        let opened = self.seals.open(&[kind, self.prefix(), view, &n.to_string()], &text(sealed)?);
+        if opened.is_none() {
+            tracing::warn!(view, n, kind, "not sealed with the servers' key, or for something else");
+        }
+        opened
+    }
+
+    /// Reads the answer of `load.lua`; `None` for what cannot be one.
+    fn kept(&self, view: &str, loaded: &Value) -> Option<Kept> {
+        let [n, source, cursor, snapshot, snapshot_n, own, log] = items(loaded) else { return None };
+        let (n, snapshot_n) = (text(n)?.parse().ok()?, text(snapshot_n)?.parse().ok()?);
+        let cursor = Cursor(self.open_text("cursor", view, n, cursor)?);
+        place(&cursor)?;
+        let (source, snapshot) =
+            (self.open_text("source", view, n, source)?, self.open_text("snapshot", view, snapshot_n, snapshot)?);
+        let view: Arc<str> = view.into();
+        let n_own = text(own)?.split_once(' ').and_then(|(n, _)| n.parse().ok()).unwrap_or_default();
+        let log = items(log).iter().map(|entry| self.log_entry(&view, entry)).collect();
+        Some(Kept { n, n_own, source, cursor, snapshot, snapshot_n, log })
+    }
+
+    /// Reads `[id, [field, value, …]]`. An id that is no number of a commit counts as one that never comes.
+    fn log_entry(&self, view: &Arc<str>, entry: &Value) -> Entry {
+        let [id, fields] = items(entry) else {
+            return Entry { view: Arc::clone(view), n: u64::MAX, text: String::new() };
+        };
+        let n = text(id).and_then(|id| id.strip_suffix("-0")?.parse().ok()).unwrap_or(u64::MAX);
+        let step = match items(fields) {
+            [Value::BulkString(name), step] if name == b"step" => self.open_text("step", view, n, step),
+            _ => None,
+        };
+        Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
+    }
 }
 
 fn text(value: &Value) -> Option<String> {

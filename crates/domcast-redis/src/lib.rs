@@ -25,9 +25,20 @@
 //! What Redis acknowledged it must keep: `appendonly yes`, and `appendfsync always` where the last second counts. A Redis that forgets
 //! gets all documents again from their owners, but pushes that no owner had read are gone.
 //!
-//! Who may write to Redis may push. Beyond that it is not trusted: what is no push, no step that fits, no kept state is logged and
-//! changes nothing.
+//! Redis is not trusted: what is no push, no step that fits, no kept state is logged and changes nothing. With a key that the servers share
+//! ([`RedisLayer::sealed`]) neither is what fits and was not written by one of them, or was and is written again: whoever has the key
+//! may push, and nobody else changes what is shown. Without it, whoever may write to Redis may. What a writer to Redis can do in any case is
+//! to keep servers from working: take leases away, delete, fill the memory.
+//!
+//! With a key a push is added by [`publish`](domcast_push::ChannelLayer::publish), or by whoever makes its seal:
+//!
+//! ```sh
+//! push='{"view": "dashboard", "state": {"visitors": 7}}' at=$(date +%s%3N) nonce=$(openssl rand -hex 16)
+//! seal=$(printf 'push\ndomcast:pushes\n%s\n%s\n\n\n%s' $at $nonce "$push" | openssl dgst -sha256 -hmac "$KEY" -r | cut -d' ' -f1)
+//! redis-cli XADD domcast:pushes '*' push "$push" seal "$at $nonce $seal"
+//! ```
 
+mod seal; // proof of who wrote
 mod layer; // the stream of pushes
 mod ledger; // what servers keep together
 mod join; // a hub among the servers

@@ -8,9 +8,6 @@ import { browserTest, useBrowser } from '../src/browser.ts';
 import { startProxy, type Proxy } from '../src/proxy.ts';
 import { startSite } from '../src/site.ts';
 
-/** After so many first bytes answers break off, each once. */
-const CUTS = Number(process.env['DOMCAST_CUTS'] ?? 40);
-
 const chromium = useBrowser();
 let server: Running;
 let proxy: Proxy;
@@ -99,28 +96,6 @@ browserTest('an answer that breaks off goes on where it was, and the page does n
   assert.ok(events.every(([name]) => name === 'patched'), JSON.stringify(events));
   assert.deepEqual(transports(), ['WS ws', 'WS ws', 'POST sse']);
 });
-
-browserTest('answers that break off after each of their first bytes lose and repeat nothing', async () => {
-  proxy.webSocket = 'refused';
-  proxy.cutAfter = 1;
-  const { page, warnings } = await chromium.page();
-  await page.addInitScript('Math.random = () => 0');
-  await page.goto(`${proxy.url}/views/panel`);
-  const put = (n: number): Promise<Response> => {
-    const rows = Array.from({ length: n % 9 }, (_, row) => `<li dc-key="${row}" title="${n}">row ${row} of ${n}</li>`);
-    return fetch(`${server.url}/views/panel/html`, { method: 'PUT', body: `<p>${n}</p><ul>${rows.join('')}</ul>` });
-  };
-  let n = 0;
-  const deadline = Date.now() + 60_000;
-  while (proxy.cutAfter < CUTS && Date.now() < deadline) await put(++n);
-  assert.ok(proxy.cutAfter >= CUTS, `${proxy.cutAfter} cuts only`);
-  proxy.cutAfter = null;
-  await put(8);
-  const whole = await (await fetch(`${server.url}/views/panel/html`)).text();
-  await page.locator('p', { hasText: /^8$/ }).waitFor();
-  assert.equal(await page.locator('[dc-view]').innerHTML(), /^<div[^>]*>(.*)<\/div>$/s.exec(whole)![1]);
-  assert.deepEqual(warnings, [], 'no snapshot had to be asked for');
-}, 90_000);
 
 browserTest('a page heals to a WebSocket without losing or repeating a patch', async () => {
   proxy.webSocket = 'refused';

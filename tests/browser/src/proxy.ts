@@ -10,8 +10,6 @@ export interface Proxy {
   webSocket: 'works' | 'refused' | 'dies';
   /** Whether requests for server-sent events are answered. */
   sse: 'works' | 'refused';
-  /** After how many bytes every second answer with events breaks off: one more each time. The others bring 500 more. */
-  cutAfter: number | null;
   /** What was asked for, in order, as `GET /path`. */
   log: string[];
   /** Ends all answers that go on, as a proxy with a time limit does. */
@@ -22,7 +20,6 @@ export interface Proxy {
 export async function startProxy(port: number): Promise<Proxy> {
   const answers = new Set<ServerResponse>();
   const sockets = new Set<Socket>();
-  let nAnswers = 0;
   const http = createServer((request, response) => {
     proxy.log.push(`${request.method} ${request.url}`);
     if (proxy.sse === 'refused' && request.url?.startsWith('/_domcast/sse')) return void response.writeHead(502).end('<h1>Bad gateway</h1>');
@@ -30,16 +27,7 @@ export async function startProxy(port: number): Promise<Proxy> {
       answers.add(response);
       response.on('close', () => (answers.delete(response), answer.destroy()));
       response.writeHead(answer.statusCode!, answer.headers);
-      if (proxy.cutAfter === null || !request.url?.startsWith('/_domcast/') || request.url.endsWith('.js')) return void answer.pipe(response);
-      nAnswers += request.method === 'GET' ? 1 : 0;
-      let left = nAnswers % 2 ? proxy.cutAfter++ : proxy.cutAfter + 500;
-      answer.on('data', (bytes: Buffer) => {
-        if (left <= 0) return;
-        // What was written arrives before the end does.
-        response.write(bytes.subarray(0, left), () => left <= 0 && response.socket?.destroySoon());
-        left -= bytes.length;
-      });
-      answer.on('end', () => response.end());
+      answer.pipe(response);
     });
     upstream.on('error', () => response.destroy());
     request.pipe(upstream);
@@ -48,7 +36,6 @@ export async function startProxy(port: number): Promise<Proxy> {
     url: '',
     webSocket: 'works',
     sse: 'works',
-    cutAfter: null,
     log: [],
     cut: () => answers.forEach((answer) => answer.destroy()),
     async close() {

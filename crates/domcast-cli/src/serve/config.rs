@@ -7,6 +7,7 @@
 //! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
 //! development = true                   # tell pages what is wrong; as a rule on a loopback address only
 //! redis = "redis://127.0.0.1"          # share the views with the servers that use it
+//! redis_key = "…"                      # believe nothing in it that was not written with this key
 //! upstream = "http://127.0.0.1:8001"   # the application that serves what the folder does not
 //! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
 //!
@@ -62,6 +63,7 @@ pub(super) struct Config {
     pub(super) development: Option<bool>,
     /// The address, and its line.
     pub(super) redis: Option<(String, usize)>,
+    pub(super) redis_key: Option<String>,
     pub(super) upstream: Option<Upstream>,
     pub(super) content_security_policy: HeaderValue,
     pub(super) limits: Limits,
@@ -131,6 +133,7 @@ struct RawConfig {
     allowed_hosts: Vec<Spanned<String>>,
     development: Option<bool>,
     redis: Option<Spanned<String>>,
+    redis_key: Option<String>,
     upstream: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
     #[serde(default)]
@@ -247,6 +250,7 @@ impl Reader<'_> {
             allowed_hosts: raw.allowed_hosts.into_iter().map(Spanned::into_inner).collect(),
             development: raw.development,
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
+            redis_key: raw.redis_key,
             upstream,
             content_security_policy,
             limits,

@@ -89,7 +89,8 @@ impl<L: Ledger> Member<L> {
             n_tried += 1;
             let (n, entry) = (n_tried, replica.still(replies.clone()));
             let (source, cursor, snapshot) = (source.clone(), cursor.clone(), Some(replica.snapshot()));
-            let commit = Commit { n, id: self.request(), entry, source, cursor, snapshot, is_install: true };
+            let commit =
+                Commit { n, id: self.request(), entry, source, cursor, snapshot, is_install: true, is_last: false };
             tried.push((n, uncommitted.pushes.len()));
             match self.come_back(replica, owned, token, &commit).await {
                 Some(Return::Owner) => return true,

@@ -99,6 +99,8 @@ impl<L: Ledger> Member<L> {
             let mut outbox = self.outbox();
             let n_bytes: usize = outbox.waiting.drain(..batch.len()).map(|(_, n_bytes)| n_bytes).sum();
             outbox.n_bytes -= n_bytes;
+            drop(outbox);
+            self.outbox_sent.notify_waiters();
         }
     }
 

@@ -15,8 +15,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{RwLockReadGuard, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A view while this server owns it.
 pub(super) struct Owned {
@@ -51,13 +51,15 @@ pub(super) enum TakeOver {
 }
 
 impl<L: Ledger> Member<L> {
-    pub(super) async fn keep(&self, replica: &Replica) {
+    /// Follows a view, and owns it whenever it is free.
+    pub(super) async fn keep_up(&self, replica: &Replica) {
         let mut last = None;
         let mut may_claim_at = Instant::now();
         // How long to leave a view to others of which nothing is kept that could be read.
         let mut patience = 3;
         loop {
-            let token = self.stand_by(replica, may_claim_at).await;
+            // Held until the lease is another's.
+            let (token, _office) = self.stand_by(replica, may_claim_at).await;
             let mut owned = match self.take_over(replica, token, &last, patience == 0).await {
                 TakeOver::Owned(owned) => owned,
                 TakeOver::Away => {
@@ -84,17 +86,19 @@ impl<L: Ledger> Member<L> {
     }
 
     /// Follows until a beat takes the lease, and returns its token.
-    async fn stand_by(&self, replica: &Replica, mut may_claim_at: Instant) -> String {
+    async fn stand_by(&self, replica: &Replica, mut may_claim_at: Instant) -> (String, RwLockReadGuard<'_, ()>) {
         let mut next_beat = Duration::ZERO;
         loop {
             let (pause, claim_at) = (next_beat, may_claim_at);
             let beat = pin!(async move {
-                sleep(pause).await;
-                self.beat(replica, None, Instant::now() >= claim_at, None).await
+                let is_given_up = timeout(pause, replica.given_up()).await.is_ok();
+                let may_claim = !*self.is_leaving.borrow() && (is_given_up || Instant::now() >= claim_at);
+                let office = if may_claim { Some(self.offices.read().await) } else { None };
+                (self.beat(replica, None, may_claim, None).await, office)
             });
-            let standing = self.meanwhile(replica, beat, || self.forward_waiting(replica)).await;
-            match standing.map(|standing| standing.token) {
-                Some(Some(token)) => return token,
+            let (standing, office) = self.meanwhile(replica, beat, || self.forward_waiting(replica)).await;
+            match standing.map(|standing| standing.token.zip(office)) {
+                Some(Some(held)) => return held,
                 Some(None) => {}
                 // After an outage the owner before it goes first: it has the newest state.
                 None => may_claim_at = may_claim_at.max(Instant::now() + self.options.lease),
@@ -218,10 +222,12 @@ impl<L: Ledger> Member<L> {
             return;
         }
         let mut beat_at = Instant::now() + self.options.lease / 3;
+        let mut is_leaving = self.is_leaving.subscribe();
         loop {
             tokio::select! {
                 () = replica.queued() => {}
                 _ = &mut has_begun, if !is_reading => is_reading = true,
+                () = async { drop(is_leaving.wait_for(|is_leaving| *is_leaving).await) } => return self.give_up(replica, owned).await,
                 () = sleep_until(beat_at) => {}
             }
             replica.open().await;
@@ -254,6 +260,19 @@ impl<L: Ledger> Member<L> {
                 }
                 beat_at = Instant::now() + self.options.lease / 3;
             }
+        }
+    }
+
+    /// Gives the view up with a last commit, which tells the others that it is free.
+    async fn give_up(&self, replica: &Replica, owned: &mut Owned) {
+        let (n, id, cursor) = (owned.n + 1, self.request(), owned.cursor.clone());
+        let (entry, source, is_install) = (replica.farewell(), owned.source.clone(), owned.is_install);
+        // Without a source nothing is committed yet, and the lease ends by itself.
+        let Some(source) = source else { return };
+        let snapshot = is_install.then(|| replica.snapshot());
+        let mut commit = Commit { n, id, entry, source, cursor, snapshot, is_install, is_last: true };
+        if self.commit(replica, owned, &mut commit).await == Some(true) {
+            replica.settle(n);
         }
     }
 
@@ -297,7 +316,8 @@ impl<L: Ledger> Member<L> {
         let is_install = owned.is_install;
         let snapshot = (is_install || turn.is_restart || is_log_long).then(|| replica.snapshot());
         let source = turn.source.clone();
-        let mut commit = Commit { n: owned.n + 1, id: self.request(), entry, source, cursor, snapshot, is_install };
+        let mut commit =
+            Commit { n: owned.n + 1, id: self.request(), entry, source, cursor, snapshot, is_install, is_last: false };
         match self.commit(replica, owned, &mut commit).await {
             Some(true) => {
                 replica.show_own(commit.n, &turn.step);

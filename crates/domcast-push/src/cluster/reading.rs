@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::push::{Content, Push};
 use crate::replica::{self, Misfit, Replica};
 use crate::turn::Input;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
@@ -78,7 +78,7 @@ impl<L: Ledger> Member<L> {
                             Err(reason) => {
                                 (self.report)(News::Bad { place: message.cursor.0, reason: reason.clone() });
                             }
-                            Ok(push) => match shared(push).filter(|view| self.replicas.contains_key(*view)) {
+                            Ok(push) => match shared(push).filter(|view| self.replicas().contains_key(*view)) {
                                 Some(view) => match owned.get(view) {
                                     Some(term) if self.ledger.is_after(&cursor, &term.after) => {
                                         self.arrive(term, message, &room).await;
@@ -126,16 +126,17 @@ impl<L: Ledger> Member<L> {
         let mut pause = FIRST_PAUSE;
         loop {
             let roles_changed = self.roles_changed.notified();
-            let followed = self.replicas.values().filter(|replica| !replica.is_owner());
+            let followed: BTreeMap<Arc<str>, Replica> =
+                self.replicas().clone().into_iter().filter(|(_, replica)| !replica.is_owner()).collect();
             let after: Vec<(Arc<str>, u64)> =
-                followed.map(|replica| (Arc::clone(&replica.view), replica.n())).collect();
+                followed.values().map(|replica| (Arc::clone(&replica.view), replica.n())).collect();
             if after.is_empty() {
                 roles_changed.await;
                 continue;
             }
             let mut is_stray = false;
             for (view, _) in after.iter().filter(|(_, n)| *n == 0) {
-                is_stray |= !self.reload(&self.replicas[view]).await;
+                is_stray |= !self.reload(&followed[view]).await;
             }
             let entries = tokio::select! {
                 () = roles_changed => continue,
@@ -148,7 +149,7 @@ impl<L: Ledger> Member<L> {
                 }
                 Ok(entries) => {
                     for entry in entries {
-                        let Some(replica) = self.replicas.get(&entry.view).filter(|replica| !replica.is_owner()) else {
+                        let Some(replica) = followed.get(&entry.view).filter(|replica| !replica.is_owner()) else {
                             continue;
                         };
                         if entry.n > replica.n()

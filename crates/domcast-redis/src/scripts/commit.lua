@@ -1,6 +1,6 @@
 -- Writes a commit: everything or nothing, and only for the holder of the lease.
 -- KEYS: lease, kept, log, the last commit of this owner
--- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or ''
+-- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or '', '1' if the lease ends with it
 -- Returns: 'done', 'deposed' or 'astray'
 
 local kinds = { 'string', 'hash', 'stream', 'string' }
@@ -9,7 +9,7 @@ for idx, kind in ipairs(kinds) do
     if found ~= kind and found ~= 'none' then redis.call('DEL', KEYS[idx]) end
 end
 local lease, kept, log, own = unpack(KEYS)
-local token, n, n_before, id, install, entry, source, cursor, snapshot = unpack(ARGV)
+local token, n, n_before, id, install, entry, source, cursor, snapshot, last_word = unpack(ARGV)
 
 local commit = n .. ' ' .. id
 local last = redis.call('GET', own)
@@ -29,4 +29,5 @@ if type(added) == 'table' and added.err then return 'astray' end
 redis.call('HSET', kept, 'n', n, 'source', source, 'cursor', cursor)
 if snapshot ~= '' then redis.call('HSET', kept, 'snapshot', snapshot, 'snapshot_n', n) end
 redis.call('SET', own, commit, 'EX', 3600)
+if last_word == '1' then redis.call('DEL', lease) end
 return 'done'

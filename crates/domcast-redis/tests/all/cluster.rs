@@ -1,8 +1,8 @@
 //! One server renders a view, the others relay its patches.
 
-use crate::servers::{Redis, Server, options, until};
+use crate::servers::{Redis, Server, hub, options, until};
 use domcast_push::template::Templates;
-use domcast_push::{ChannelLayer, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
+use domcast_push::{ChannelLayer, ClusterOptions, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,6 +97,67 @@ async fn when_the_owner_dies_another_goes_on_at_the_next_version_of_the_same_epo
     page.read(usize::MAX);
     assert_eq!(page.tree.to_html(), "<b>112</b>");
     assert_eq!(page.n_snapshots, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_hands_its_views_over_at_once() {
+    let Some(redis) = Redis::start().await else { return };
+    // Nobody waits for a lease of this length to end, nor for the next beat.
+    let (lease, queued_after) = (Duration::from_secs(90), Duration::from_secs(15));
+    let options = ClusterOptions { lease, queued_after, ..options() };
+    let first = Server::start_with(&redis, hub(), options);
+    first.begin().await;
+    let mut second = Server::start_with(&redis, hub(), options);
+    until("both share the view", || first.position() == second.position()).await;
+    let mut page = second.page();
+    for n in 1..=20 {
+        // What is under way is in the state before the view is given up, or is the next owner's.
+        let under_way = [first.hub.submit(add(1)).unwrap(), second.hub.submit(add(1)).unwrap()];
+        if n == 1 {
+            first.hub.leave().await;
+        }
+        let receipt = second.hub.push(add(1)).await.unwrap();
+        for under_way in under_way {
+            under_way.await.unwrap();
+        }
+        assert_eq!(receipt.epoch(), Some(&first.position().epoch));
+        until("both show it", || first.n() == 3 * n && second.n() == 3 * n).await;
+    }
+    page.read(usize::MAX);
+    assert_eq!((page.tree.to_html(), page.n_snapshots), ("<b>60</b>".into(), 0));
+    // The last one leaves too, and who comes later goes on.
+    let last = second.position();
+    second.hub.leave().await;
+    second.kill();
+    let third = Server::start_with(&redis, hub(), options);
+    let receipt = third.hub.push(add(1)).await.unwrap();
+    assert_eq!((receipt.epoch(), receipt.version()), (Some(&last.epoch), Some(last.version + 1)));
+}
+
+#[tokio::test]
+async fn a_view_that_is_registered_later_is_shared_too() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis).await;
+    for server in &servers {
+        let view = DeclaredView::new("n.html").state("n", 0);
+        server.hub.register_declared("late", view).unwrap();
+    }
+    let receipt = until_pushed(&servers[0].hub, Push::state("late", [("n", 5)])).await;
+    let shown = |server: &Server| crate::client::content(&server.hub, "late") == "<b>5</b>";
+    until("both show it", || servers.iter().all(shown)).await;
+    assert_eq!(
+        servers.each_ref().map(|server| server.hub.views()[0].position.clone()),
+        [(); 2].map(|()| receipt.position.clone().unwrap())
+    );
+}
+
+/// Pushes until there is an owner to answer.
+async fn until_pushed(hub: &Hub, push: Push) -> domcast_push::Receipt {
+    loop {
+        if let Ok(receipt) = hub.push(push.clone()).await {
+            return receipt;
+        }
+    }
 }
 
 #[tokio::test]

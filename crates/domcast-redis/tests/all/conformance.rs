@@ -27,6 +27,13 @@ macro_rules! conformance {
                 super::$test(&redis.layer()).await;
             })*
         }
+        mod sealed_redis {
+            $(#[tokio::test]
+            async fn $test() {
+                let Some(redis) = super::Redis::start().await else { return };
+                super::$test(&redis.sealed("a key")).await;
+            })*
+        }
     };
 }
 
@@ -42,6 +49,7 @@ conformance! {
     a_commit_that_comes_late_is_not_written
     a_commit_follows_the_one_before_or_nothing_is_written
     what_is_kept_is_the_snapshot_and_the_log_after_it
+    the_last_commit_of_an_owner_ends_its_lease
     readers_of_logs_wait_for_the_next_commit
     an_install_replaces_what_is_kept
     an_idle_owner_moves_the_cursor_unless_it_committed_since
@@ -65,7 +73,7 @@ async fn claim(ledger: &Arc<impl Ledger>, owner: &str) -> Option<String> {
 fn commit(n: u64, snapshot: Option<&str>) -> Commit {
     let (entry, source) = (format!("step {n}"), format!("source {n}"));
     let (id, cursor, snapshot) = (format!("id {n}"), Cursor(format!("{n}-0")), snapshot.map(Into::into));
-    Commit { n, id, entry, source, cursor, snapshot, is_install: false }
+    Commit { n, id, entry, source, cursor, snapshot, is_install: false, is_last: false }
 }
 
 fn install(n: u64) -> Commit {
@@ -173,6 +181,18 @@ async fn a_commit_follows_the_one_before_or_nothing_is_written(ledger: &Arc<impl
     ledger.commit("n", "a", &token, &install(5)).await.unwrap();
     assert_eq!(ledger.commit("n", "a", &token, &commit(7, None)).await.unwrap(), Committed::Astray);
     assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().source, "source 5");
+}
+
+async fn the_last_commit_of_an_owner_ends_its_lease(ledger: &Arc<impl Ledger>) {
+    let token = claim(ledger, "a").await.unwrap();
+    ledger.commit("n", "a", &token, &install(1)).await.unwrap();
+    let last = Commit { is_last: true, ..commit(2, None) };
+    for _ in 0..2 {
+        assert_eq!(ledger.commit("n", "a", &token, &last).await.unwrap(), Committed::Done, "or it is repeated");
+    }
+    assert_eq!(ledger.commit("n", "a", &token, &commit(3, None)).await.unwrap(), Committed::Deposed);
+    let next = claim(ledger, "b").await.unwrap();
+    assert_eq!(ledger.commit("n", "b", &next, &commit(3, None)).await.unwrap(), Committed::Done);
 }
 
 async fn what_is_kept_is_the_snapshot_and_the_log_after_it(ledger: &Arc<impl Ledger>) {

@@ -1,7 +1,8 @@
 //! What others write into Redis: it changes nothing, and the servers mend it.
 
 use crate::servers::{Redis, Server, hub, options, until};
-use domcast_push::{ClusterOptions, Push};
+use domcast_push::{ChannelLayer, ClusterOptions, Cursor, Ledger, Message, Push};
+use domcast_redis::RedisLayer;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
@@ -69,6 +70,144 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
         page.read(usize::MAX);
         assert_eq!(page.tree.to_html(), "<b>8</b>");
     }
+}
+
+/// Two servers that share a view and a key, or none.
+async fn two(redis: &Redis, key: Option<&str>) -> [Server; 2] {
+    let layer = || key.map_or_else(|| redis.layer(), |key| redis.sealed(key));
+    // Nobody mends what is written while a test looks.
+    let options = ClusterOptions { lease: Duration::from_secs(60), queued_after: Duration::from_secs(15), ..options() };
+    let first = Server::start_over(layer(), hub(), options);
+    first.begin().await;
+    first.hub.push(add(7)).await.unwrap();
+    let second = Server::start_over(layer(), hub(), options);
+    until("both share the view", || first.position() == second.position()).await;
+    [first, second]
+}
+
+fn add(by: i64) -> Push {
+    Push::handler("n", "add", json!({"by": by}))
+}
+
+/// The last entry of a stream: its id, and its fields with their values.
+async fn last(connection: &mut MultiplexedConnection, stream: &str) -> (String, Vec<String>) {
+    let mut command = Cmd::new();
+    command.arg("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+    let mut entries: Vec<(String, Vec<String>)> = command.query_async(connection).await.unwrap();
+    entries.remove(0)
+}
+
+async fn write_entry(connection: &mut MultiplexedConnection, stream: &str, id: &str, fields: &[String]) {
+    let mut command = Cmd::new();
+    command.arg("XADD").arg(stream).arg(id).arg(fields);
+    let _: String = command.query_async(connection).await.unwrap();
+}
+
+/// The next step of the log, as somebody writes it who read the last one.
+async fn forge_step(connection: &mut MultiplexedConnection, server: &Server) {
+    let (id, _) = last(connection, &key("log")).await;
+    let n: u64 = id.split('-').next().unwrap().parse().unwrap();
+    let position = server.position();
+    let at = format!("{}:{}", position.epoch, position.version + 1);
+    let step = json!({"at": at, "patches": [[["t", 2, "99"]]]}).to_string();
+    write_entry(connection, &key("log"), &format!("{}-0", n + 1), &["step".into(), step]).await;
+}
+
+#[tokio::test]
+async fn without_a_key_a_forged_step_that_fits_is_shown() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis, None).await;
+    forge_step(&mut redis.connection().await, &servers[1]).await;
+    until("the replica shows it", || servers[1].n() == 99).await;
+}
+
+#[tokio::test]
+async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis, Some("the key")).await;
+    let mut connection = redis.connection().await;
+    let layer = redis.sealed("the key");
+    // Everything genuine works: from a replica, and from outside.
+    servers[1].hub.push(add(10)).await.unwrap();
+    layer.publish(&add(100)).await.unwrap();
+    until("both show it", || servers.iter().all(|server| server.n() == 117)).await;
+    let before = servers[0].position();
+
+    // Pushes: as they are without a seal, of another key, repeated, moved to another place, cut off.
+    let (id, fields) = last(&mut connection, RedisLayer::STREAM).await;
+    let [_, push, _, seal] = &*fields else { panic!("{fields:?}") };
+    let bare = |push: &str| vec!["push".to_owned(), push.to_owned()];
+    let with = |push: &str, seal: &str| vec!["push".to_owned(), push.into(), "seal".into(), seal.into()];
+    let other = r#"{"view":"n","handler":"add","payload":{"by":1000}}"#;
+    let entries = [
+        bare(other),
+        with(other, seal),
+        with(push, seal),
+        with(push, &seal[..seal.len() - 2]),
+        with(push, &seal.replacen(' ', "0 ", 1)),
+        with(&push[..push.len() - 1], seal),
+        [with(push, seal), vec!["request".into(), "r".into(), "sender".into(), "server".into()]].concat(),
+    ];
+    for entry in &entries {
+        write_entry(&mut connection, RedisLayer::STREAM, "*", entry).await;
+    }
+    redis.sealed("another key").publish(&add(1000)).await.unwrap();
+    // Each reader says why.
+    let messages: Vec<Message> = layer.receive(&Cursor(id.clone())).await.unwrap();
+    assert_eq!(messages.len(), entries.len() + 1);
+    // This layer has not read the genuine entry, but for the one before its cursor.
+    let reasons: Vec<String> = messages.into_iter().map(|message| message.push.unwrap_err()).collect();
+    let wrong = "its seal is of another key, or for something else";
+    let repeats = format!("it repeats the entry {id}");
+    assert_eq!(reasons, ["it has no seal", wrong, &repeats, wrong, wrong, wrong, wrong, wrong]);
+
+    // Steps: forged, an old one under the next number, a cut one.
+    forge_step(&mut connection, &servers[1]).await;
+    let (id, _) = last(&mut connection, &key("log")).await;
+    let n: u64 = id.split('-').next().unwrap().parse().unwrap();
+    let mut command = Cmd::new();
+    command.arg("XRANGE").arg(key("log")).arg(format!("{}-0", n - 1)).arg(format!("{}-0", n - 1));
+    let genuine: Vec<(String, Vec<String>)> = command.query_async(&mut connection).await.unwrap();
+    let text = &genuine[0].1[1];
+    for (n, text) in [(n + 1, &**text), (n + 2, &text[..text.len() - 1]), (n + 3, "")] {
+        write_entry(&mut connection, &key("log"), &format!("{n}-0"), &["step".into(), text.into()]).await;
+    }
+    // What is kept: another source, an older one, an older cursor, no seal.
+    let kept = layer.load("n", "x").await.unwrap().unwrap();
+    assert!(kept.source.contains("117"), "{}", kept.source);
+    for (field, value) in [("source", r#"{"n":99}"#), ("cursor", "0-0"), ("snapshot", "")] {
+        let mut command = Cmd::new();
+        let genuine: String =
+            Cmd::new().arg("HGET").arg(key("kept")).arg(field).query_async(&mut connection).await.unwrap();
+        command.arg("HSET").arg(key("kept")).arg(field).arg(value);
+        write(&mut connection, &command).await;
+        assert!(layer.load("n", "x").await.unwrap().is_none(), "{field} counts for nothing");
+        let mut command = Cmd::new();
+        write(&mut connection, command.arg("HSET").arg(key("kept")).arg(field).arg(genuine)).await;
+    }
+
+    // The next genuine push finds its way, and is all that is new.
+    servers[1].hub.push(add(1)).await.unwrap();
+    until("both show it", || servers.iter().all(|server| server.n() == 118)).await;
+    assert_eq!(servers[0].position().epoch, before.epoch);
+    assert_eq!(servers[0].position().version, before.version + 1);
+}
+
+#[tokio::test]
+async fn a_push_may_be_sealed_by_hand() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = two(&redis, Some("the key")).await;
+    // As the documentation of the crate says.
+    let script = r#"
+        push='{"view": "n", "state": {"n": 42}}' at=$(date +%s%3N) nonce=$(openssl rand -hex 16)
+        seal=$(printf 'push\ndomcast:pushes\n%s\n%s\n\n\n%s' $at $nonce "$push" | openssl dgst -sha256 -hmac "$KEY" -r | cut -d' ' -f1)
+        redis-cli -p $PORT XADD domcast:pushes '*' push "$push" seal "$at $nonce $seal"
+    "#;
+    let mut shell = std::process::Command::new("bash");
+    let output =
+        shell.args(["-ec", script]).env("KEY", "the key").env("PORT", redis.port.to_string()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    until("both show it", || servers.iter().all(|server| server.n() == 42)).await;
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).

@@ -92,7 +92,16 @@ impl Redis {
     }
 
     pub(crate) fn layer(&self) -> Arc<RedisLayer> {
-        Arc::new(RedisLayer::open(&format!("redis://127.0.0.1:{}", self.port)).unwrap())
+        Arc::new(self.open())
+    }
+
+    /// A layer that seals what it writes.
+    pub(crate) fn sealed(&self, key: &str) -> Arc<RedisLayer> {
+        Arc::new(self.open().sealed(key))
+    }
+
+    fn open(&self) -> RedisLayer {
+        RedisLayer::open(&format!("redis://127.0.0.1:{}", self.port)).unwrap()
     }
 
     pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
@@ -141,9 +150,13 @@ impl Server {
     }
 
     pub(crate) fn start_with(redis: &Redis, hub: Hub, options: ClusterOptions) -> Server {
+        Server::start_over(redis.layer(), hub, options)
+    }
+
+    pub(crate) fn start_over(layer: Arc<RedisLayer>, hub: Hub, options: ClusterOptions) -> Server {
         // What servers log is shown with a test that fails.
         _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG).try_init();
-        let cluster = join_with(&hub, redis.layer(), options);
+        let cluster = join_with(&hub, layer, options);
         Server::run(hub, cluster, 1)
     }
 
