@@ -71,6 +71,33 @@ impl Builder {
         NodeId(self.columns.append(parent.0, content))
     }
 
+    /// Appends a copy of a node of the prototype to `parent`, with the `n_nodes` nodes that it is with all below it. They are numbered on
+    /// as they are in the prototype, which is in document order.
+    ///
+    /// # Panics
+    ///
+    /// As [`append_like`](Self::append_like).
+    pub fn append_all_like(&mut self, parent: NodeId, prototype: &Tree, id: NodeId, n_nodes: usize) -> NodeId {
+        NodeId(self.columns.append_block(parent.0, &prototype.0, id.0, n_nodes))
+    }
+
+    /// Gives a text node another text.
+    pub fn set_text(&mut self, id: NodeId, text: Text) {
+        self.columns.slots[id.0 as usize].content = Content::Text(text);
+    }
+
+    /// Gives an element other attributes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the node is no element.
+    pub fn set_list(&mut self, id: NodeId, new: List) {
+        match &mut self.columns.slots[id.0 as usize].content {
+            Content::Element { list, .. } => *list = new.0,
+            _ => panic!("{id:?} is not an element"),
+        }
+    }
+
     /// Appends a copy of an element of the prototype with other attributes, without what is below it.
     ///
     /// # Panics
@@ -121,9 +148,8 @@ impl Builder {
     /// # Panics
     ///
     /// Panics if there is no attribute at this position.
-    pub fn set_value(&mut self, list: List, idx: usize, value: &str) {
+    pub fn set_value(&mut self, list: List, idx: usize, value: Text) {
         let pools = &mut self.columns.pools;
-        let value = pools.push_text(value);
         let (start, end) = pools.lists[list.0 as usize];
         pools.attributes[start as usize..end as usize][idx].value = value;
     }
@@ -155,6 +181,28 @@ impl Builder {
     /// Keeps a text that is not in the source.
     pub fn text(&mut self, text: &str) -> Text {
         self.columns.pools.push_text(text)
+    }
+
+    /// Keeps the text that `write` appends; none of it if that fails.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`.
+    pub fn write_text<E>(&mut self, write: impl FnOnce(&mut String) -> Result<(), E>) -> Result<Text, E> {
+        let pools = &mut self.columns.pools;
+        let start = pools.text.len();
+        write(&mut pools.text).inspect_err(|_| pools.text.truncate(start))?;
+        Ok(pools.text_from(start))
+    }
+
+    /// How many bytes of text there are.
+    pub fn text_len(&self) -> usize {
+        self.columns.pools.text.len()
+    }
+
+    /// Drops the text behind `len` bytes, which no node uses yet.
+    pub fn truncate_text(&mut self, len: usize) {
+        self.columns.pools.text.truncate(len);
     }
 
     /// Keeps a list of attributes, whose names differ.

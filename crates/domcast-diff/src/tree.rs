@@ -8,9 +8,10 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::columns::{AttributeSlot, Columns, Content, Copies, NONE};
+use crate::columns::{AttributeSlot, Columns, Content, NONE};
 use crate::name::Name;
 use crate::node::{Element, VNode};
+use crate::patch::Nodes;
 use std::fmt;
 use std::sync::Arc;
 
@@ -241,31 +242,19 @@ impl Tree {
     /// Panics if `before` is not a child of `parent`, `top` is a root, or a node is missing, and where [`create`](Self::create) does.
     pub fn insert_copy(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, top: NodeId) -> NodeId {
         let copy = self.next_id();
-        self.insert_copies(parent, before, from, &[top], 1);
+        self.insert_copies(parent, before, &Nodes::new(from, &[top]));
         copy
     }
 
-    pub(crate) fn insert_copies(
-        &mut self,
-        parent: NodeId,
-        before: Option<NodeId>,
-        from: &Tree,
-        tops: &[NodeId],
-        n_nodes: usize,
-    ) {
+    pub(crate) fn insert_copies(&mut self, parent: NodeId, before: Option<NodeId>, nodes: &Nodes) {
         self.check(parent);
         if let Some(before) = before {
             assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
-        let columns = self.edit();
-        let mut copies = Copies::new();
-        columns.expect_copies(&from.0, n_nodes, &mut copies);
-        for &top in tops {
-            from.check(top);
-            assert!(top != NodeId::ROOT, "a root is not copied");
-            columns.copy(parent.0, before.map_or(NONE, |before| before.0), &from.0, top.0, &mut copies);
+        if let Some((first, last)) = nodes.ends {
+            let before = before.map_or(NONE, |before| before.0);
+            self.edit().copy_run(parent.0, before, &nodes.tree.0, (first.0, last.0), nodes.n_nodes());
         }
-        columns.tidy_if_grown();
     }
 
     /// Takes a node and all below it out of its place and keeps it for another.
