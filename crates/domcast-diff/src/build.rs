@@ -126,12 +126,13 @@ impl Builder {
         open[1]
     }
 
-    /// Keeps a copy of the attributes of an element of the prototype, for other values; it has at least one.
+    /// Keeps a copy of the attributes of an element of the prototype, of which some, by their positions, have other values; it has at
+    /// least one.
     ///
     /// # Panics
     ///
-    /// Panics if the node is no element.
-    pub fn list_like(&mut self, prototype: &Tree, id: NodeId) -> List {
+    /// Panics if the node is no element, or has no attribute at a position.
+    pub fn list_like(&mut self, prototype: &Tree, id: NodeId, values: impl IntoIterator<Item = (usize, Text)>) -> List {
         let Content::Element { list, .. } = prototype.0.slots[id.0 as usize].content else {
             panic!("{id:?} is not an element");
         };
@@ -139,19 +140,10 @@ impl Builder {
         let (start, end) = pools.lists[list as usize];
         let copy = pools.attributes.len();
         pools.attributes.extend_from_within(start as usize..end as usize);
+        let attributes = &mut pools.attributes[copy..];
+        values.into_iter().for_each(|(idx, value)| attributes[idx].value = value);
         pools.lists.push((copy as u32, pools.attributes.len() as u32));
         List((pools.lists.len() - 1) as u32)
-    }
-
-    /// Gives the attribute at a position of a list that no element has yet another value.
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is no attribute at this position.
-    pub fn set_value(&mut self, list: List, idx: usize, value: Text) {
-        let pools = &mut self.columns.pools;
-        let (start, end) = pools.lists[list.0 as usize];
-        pools.attributes[start as usize..end as usize][idx].value = value;
     }
 
     /// The number of nodes, the root among them.

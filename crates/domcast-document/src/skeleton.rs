@@ -117,8 +117,8 @@ pub(crate) enum Step {
     Text(NodeId, Content),
     /// The start tag of this node has values with parts.
     Tag(u32),
-    /// This node is remembered.
-    Keep(u32),
+    /// This node is remembered, at this place.
+    Keep(u32, NodeId),
 }
 
 /// A start tag.
@@ -251,8 +251,8 @@ impl Skeleton {
         let (content, is_parsed, has_values) =
             (content.clone(), matches!(tag, Tag::Parsed(_)), matches!(tag, Tag::Values(..)));
         let first_step = self.steps.len() as u32;
-        if kept.is_some() {
-            self.steps.push(Step::Keep(node));
+        if let Some(kept) = kept {
+            self.steps.push(Step::Keep(kept, id));
         }
         if has_values {
             self.steps.push(Step::Tag(node));

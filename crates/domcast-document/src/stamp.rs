@@ -116,7 +116,9 @@ fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<()
 
 /// Makes newlines of the carriage returns from `start` on, as a parser does.
 fn normalize(text: &mut String, start: usize) -> Result<(), Odd> {
-    if text.as_bytes()[start..].iter().any(|byte| matches!(byte, b'\r' | 0)) {
+    // Without an early end many bytes are looked at together.
+    let is_odd = text.as_bytes()[start..].iter().fold(false, |is_odd, byte| is_odd | matches!(byte, b'\r' | 0));
+    if is_odd {
         let pushed = text.split_off(start);
         if pushed.contains('\0') || pushed.ends_with('\r') {
             return Err(Odd::Character);
@@ -487,7 +489,8 @@ impl<'a> Stamper<'a> {
 
     fn keep(&mut self, fragment: FragmentId, kept: u32, id: NodeId) {
         let body = self.instance.fragment(fragment).body;
-        let place = self.kept.set(self.skeleton, fragment, body, kept, id);
+        let room = self.kept.room(self.skeleton, fragment, body);
+        let place = self.kept.set(room, kept, id);
         self.stamped.push(place);
     }
 
@@ -502,26 +505,22 @@ impl<'a> Stamper<'a> {
             return None;
         }
         let id = self.builder.append_all_like(parent, &skeleton.prototype, node.id, whole.n_nodes);
+        let body = self.instance.fragment(fragment).body;
+        let room = self.kept.room(skeleton, fragment, body);
         let copy = |of: NodeId| NodeId(id.0 + (of.0 - node.id.0));
-        let texts = std::mem::take(&mut self.texts);
-        let mut next_text = texts.iter().copied();
-        let mut next_text = || next_text.next().expect("each hole has its text");
+        let mut texts = self.texts.iter().copied();
         for step in steps {
             match step {
-                Step::Text(text, _) => self.builder.set_text(copy(*text), next_text()),
+                Step::Text(text, _) => self.builder.set_text(copy(*text), texts.next().expect("a text was written")),
                 Step::Tag(node) => {
                     let node = &skeleton.nodes[*node as usize];
-                    let list = self.builder.list_like(&skeleton.prototype, node.id);
-                    node.values().iter().for_each(|value| self.builder.set_value(list, value.idx, next_text()));
+                    let values = node.values().iter().map(|value| value.idx).zip(&mut texts);
+                    let list = self.builder.list_like(&skeleton.prototype, node.id, values);
                     self.builder.set_list(copy(node.id), list);
                 }
-                Step::Keep(node) => {
-                    let node = &skeleton.nodes[*node as usize];
-                    self.keep(fragment, node.kept.expect("it is kept"), copy(node.id));
-                }
+                Step::Keep(kept, node) => self.stamped.push(self.kept.set(room, *kept, copy(*node))),
             }
         }
-        self.texts = texts;
         Some(id)
     }
 
@@ -529,7 +528,7 @@ impl<'a> Stamper<'a> {
     fn write_texts(&mut self, fragment: FragmentId, step: &Step) -> Result<(), Odd> {
         let (skeleton, instance) = (self.skeleton, self.instance);
         match step {
-            Step::Keep(_) => {}
+            Step::Keep(..) => {}
             Step::Tag(node) => {
                 for value in skeleton.nodes[*node as usize].values() {
                     let write = |text: &mut String| attribute_value(skeleton, instance, fragment, value, text);
@@ -563,12 +562,12 @@ impl<'a> Stamper<'a> {
         parent: NodeId,
     ) -> Result<NodeId, Odd> {
         let prototype = &self.skeleton.prototype;
-        let list = self.builder.list_like(prototype, node.id);
+        let mut texts = Vec::with_capacity(values.len());
         for value in values {
             let write = |text: &mut String| attribute_value(self.skeleton, self.instance, fragment, value, text);
-            let text = self.builder.write_text(write)?;
-            self.builder.set_value(list, value.idx, text);
+            texts.push((value.idx, self.builder.write_text(write)?));
         }
+        let list = self.builder.list_like(prototype, node.id, texts);
         Ok(self.builder.append_like_with(parent, prototype, node.id, list))
     }
 
@@ -839,7 +838,8 @@ impl<'a> Finder<'a> {
             return Err(Odd::Markup);
         }
         if let Some(kept) = node.kept {
-            self.kept.set(skeleton, fragment, self.instance.fragment(fragment).body, kept, id);
+            let room = self.kept.room(skeleton, fragment, self.instance.fragment(fragment).body);
+            self.kept.set(room, kept, id);
         }
         if node.is_static {
             return Ok(());
