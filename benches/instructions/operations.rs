@@ -8,14 +8,17 @@ use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 11] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
     "diff, one label, both known",
+    "diff, create, tree just parsed",
     "document, one label, change named",
     "document, one label, rows shared",
     "document, first HTML",
+    "document, append 1,000, rows shared",
+    "document, clear",
     "posted, one label",
 ];
 
@@ -28,6 +31,7 @@ pub(crate) fn run(name: &str, n_runs: u64) {
         }
         "diff, one label, tree just parsed" => diff_first(Change::One, n_runs),
         "diff, nothing, tree just parsed" => diff_first(Change::Nothing, n_runs),
+        "diff, create, tree just parsed" => diff_first(Change::Create, n_runs),
         "diff, one label, both known" => {
             let (old, new) = table(Change::One);
             let (old, new) = (parse(&old.to_html()), parse(&new.to_html()));
@@ -63,6 +67,8 @@ pub(crate) fn run(name: &str, n_runs: u64) {
                 drop(black_box((document.html(), document)));
             }
         }
+        "document, append 1,000, rows shared" => change_first(Change::Append, n_runs),
+        "document, clear" => change_first(Change::Clear, n_runs),
         "posted, one label" => {
             // There and back: each run is an update.
             let (old, new) = table(Change::One);
@@ -87,6 +93,17 @@ fn template() -> Template {
 
 fn document(table: &Table) -> TemplateDocument {
     TemplateDocument::new(&template(), State::new(table).expect("a table is a state")).expect("it renders")
+}
+
+/// The first update of documents, of which there are as many however many are updated.
+fn change_first(change: Change, n_runs: u64) {
+    let (old, new) = table(change);
+    let mut documents: Vec<TemplateDocument> = (0..crate::MANY).map(|_| document(&old)).collect();
+    let states: Vec<State> = documents.iter().map(|old| old.state().renewed(&new).expect("it is a state")).collect();
+    let runs = documents.iter_mut().zip(&states).take(n_runs as usize);
+    runs.for_each(|(document, state)| {
+        drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")))
+    });
 }
 
 fn diff_first(change: Change, n_runs: u64) {

@@ -92,13 +92,13 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             check_parent(tree, *parent)?;
             check_before(tree, *parent, *before)?;
             check_nodes(tree, nodes)?;
-            tree.insert_copies(*parent, *before, &nodes.tree, &nodes.tops, nodes.n_nodes());
+            tree.insert_copies(*parent, *before, nodes);
         }
         Patch::ReplaceChildren { parent, nodes } => {
             check_parent(tree, *parent)?;
             check_nodes(tree, nodes)?;
             tree.remove_children(*parent);
-            tree.insert_copies(*parent, None, &nodes.tree, &nodes.tops, nodes.n_nodes());
+            tree.insert_copies(*parent, None, nodes);
         }
         Patch::Clear { parent } => {
             check_parent(tree, *parent)?;

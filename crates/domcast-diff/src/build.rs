@@ -71,6 +71,33 @@ impl Builder {
         NodeId(self.columns.append(parent.0, content))
     }
 
+    /// Appends a copy of a node of the prototype to `parent`, with the `n_nodes` nodes that it is with all below it. They are numbered on
+    /// as they are in the prototype, which is in document order.
+    ///
+    /// # Panics
+    ///
+    /// As [`append_like`](Self::append_like).
+    pub fn append_all_like(&mut self, parent: NodeId, prototype: &Tree, id: NodeId, n_nodes: usize) -> NodeId {
+        NodeId(self.columns.append_block(parent.0, &prototype.0, id.0, n_nodes))
+    }
+
+    /// Gives a text node another text.
+    pub fn set_text(&mut self, id: NodeId, text: Text) {
+        self.columns.slots[id.0 as usize].content = Content::Text(text);
+    }
+
+    /// Gives an element other attributes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the node is no element.
+    pub fn set_list(&mut self, id: NodeId, new: List) {
+        match &mut self.columns.slots[id.0 as usize].content {
+            Content::Element { list, .. } => *list = new.0,
+            _ => panic!("{id:?} is not an element"),
+        }
+    }
+
     /// Appends a copy of an element of the prototype with other attributes, without what is below it.
     ///
     /// # Panics
@@ -99,12 +126,13 @@ impl Builder {
         open[1]
     }
 
-    /// Keeps a copy of the attributes of an element of the prototype, for other values; it has at least one.
+    /// Keeps a copy of the attributes of an element of the prototype, of which some, by their positions, have other values; it has at
+    /// least one.
     ///
     /// # Panics
     ///
-    /// Panics if the node is no element.
-    pub fn list_like(&mut self, prototype: &Tree, id: NodeId) -> List {
+    /// Panics if the node is no element, or has no attribute at a position.
+    pub fn list_like(&mut self, prototype: &Tree, id: NodeId, values: impl IntoIterator<Item = (usize, Text)>) -> List {
         let Content::Element { list, .. } = prototype.0.slots[id.0 as usize].content else {
             panic!("{id:?} is not an element");
         };
@@ -112,20 +140,10 @@ impl Builder {
         let (start, end) = pools.lists[list as usize];
         let copy = pools.attributes.len();
         pools.attributes.extend_from_within(start as usize..end as usize);
+        let attributes = &mut pools.attributes[copy..];
+        values.into_iter().for_each(|(idx, value)| attributes[idx].value = value);
         pools.lists.push((copy as u32, pools.attributes.len() as u32));
         List((pools.lists.len() - 1) as u32)
-    }
-
-    /// Gives the attribute at a position of a list that no element has yet another value.
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is no attribute at this position.
-    pub fn set_value(&mut self, list: List, idx: usize, value: &str) {
-        let pools = &mut self.columns.pools;
-        let value = pools.push_text(value);
-        let (start, end) = pools.lists[list.0 as usize];
-        pools.attributes[start as usize..end as usize][idx].value = value;
     }
 
     /// The number of nodes, the root among them.
@@ -155,6 +173,28 @@ impl Builder {
     /// Keeps a text that is not in the source.
     pub fn text(&mut self, text: &str) -> Text {
         self.columns.pools.push_text(text)
+    }
+
+    /// Keeps the text that `write` appends; none of it if that fails.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`.
+    pub fn write_text<E>(&mut self, write: impl FnOnce(&mut String) -> Result<(), E>) -> Result<Text, E> {
+        let pools = &mut self.columns.pools;
+        let start = pools.text.len();
+        write(&mut pools.text).inspect_err(|_| pools.text.truncate(start))?;
+        Ok(pools.text_from(start))
+    }
+
+    /// How many bytes of text there are.
+    pub fn text_len(&self) -> usize {
+        self.columns.pools.text.len()
+    }
+
+    /// Drops the text behind `len` bytes, which no node uses yet.
+    pub fn truncate_text(&mut self, len: usize) {
+        self.columns.pools.text.truncate(len);
     }
 
     /// Keeps a list of attributes, whose names differ.

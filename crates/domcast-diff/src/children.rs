@@ -43,10 +43,13 @@ pub(crate) fn children(walk: &mut Walk<'_>, old_parent: NodeId, new_parent: Node
         rest.trim_back(walk, &mut tail, Walk::pairing);
     }
 
-    let (old_ids, new_ids) = (ids(walk.old, rest.old), ids(walk.new, rest.new));
     if let Some(pair) = pair {
         walk.pairs.push(pair);
-    } else if !old_ids.is_empty() || !new_ids.is_empty() {
+    } else if let (None, Some((first, last))) = (rest.old, rest.new) {
+        let (nodes, _) = walk.listing.take_run(walk.new, first, last);
+        walk.listing.patches.push(Patch::Insert { parent: old_parent, before: rest.after, nodes });
+    } else if rest.old.is_some() {
+        let (old_ids, new_ids) = (ids(walk.old, rest.old), ids(walk.new, rest.new));
         let siblings = Siblings::pair(walk, old_parent, &old_ids, &new_ids, vec![None; new_ids.len()]);
         siblings.put_in_place(&mut walk.listing, walk.new, !rest.is_any_kept, rest.after);
         for (new_idx, partner) in siblings.partners.iter().enumerate() {

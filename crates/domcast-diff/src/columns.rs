@@ -93,6 +93,20 @@ impl Slot {
         Slot { parent: NONE, first_child: NONE, last_child: NONE, prev: NONE, next: NONE, content, span, digest }
     }
 
+    /// A slot whose links are these, moved.
+    #[inline]
+    pub(crate) fn linked_by(&self, by: u32) -> Slot {
+        let moved = |link: u32| if link == NONE { NONE } else { link.wrapping_add(by) };
+        Slot {
+            parent: moved(self.parent),
+            first_child: moved(self.first_child),
+            last_child: moved(self.last_child),
+            prev: moved(self.prev),
+            next: moved(self.next),
+            ..Slot::new(self.content)
+        }
+    }
+
     pub(crate) fn is_hole(&self) -> bool {
         matches!(self.content, Content::Hole)
     }
@@ -140,9 +154,14 @@ impl Pools {
         }
         let start = self.text.len();
         self.text.push_str(text);
+        self.text_from(start)
+    }
+
+    /// The text from `start` to the end.
+    pub(crate) fn text_from(&self, start: usize) -> Text {
         let is_addressable = self.text.len() < NONE as usize;
         assert!(is_addressable, "a tree holds less than 4 GiB of text");
-        Text { start: start as u32, len: text.len() as u32 }
+        Text { start: start as u32, len: (self.text.len() - start) as u32 }
     }
 
     #[inline]
@@ -190,6 +209,29 @@ impl Pools {
         }
     }
 
+    /// Whether most of what is here may be what so many nodes need, so that copying all costs less than looking for it.
+    fn are_for(&self, n_nodes: usize) -> bool {
+        self.text.len() <= 128 * n_nodes && self.attributes.len() <= 4 * n_nodes && self.lists.len() <= n_nodes
+    }
+
+    /// Appends all of some other pools. Returns how far it moved.
+    fn append(&mut self, from: &Pools) -> Shift {
+        let text = self.push_text(&from.text).start;
+        let names = from.names.own().map(|local| self.names.intern(local)).collect();
+        let list = self.lists.len() as u32 - 1;
+        let shift = Shift { text, list, doctype: self.doctypes.len() as u32, names };
+        let first = self.attributes.len() as u32;
+        self.attributes.extend(from.attributes.iter().map(|slot| AttributeSlot {
+            name: shift.symbol(slot.name),
+            value: shift.text(slot.value),
+            ..*slot
+        }));
+        assert!(self.attributes.len() < NONE as usize, "a tree holds fewer than 2^32 - 1 attributes");
+        self.lists.extend(from.lists[1..].iter().map(|&(start, end)| (first + start, first + end)));
+        self.doctypes.extend(from.doctypes.iter().map(|parts| parts.map(|part| shift.text(part))));
+        shift
+    }
+
     fn sizes(&self) -> Sizes {
         Sizes { text: self.text.len(), attributes: self.attributes.len(), lists: self.lists.len() }
     }
@@ -219,6 +261,15 @@ impl Columns {
     pub(crate) fn set_limit(&mut self) {
         let Sizes { text, attributes, lists } = self.pools.sizes();
         self.limit = Sizes { text: 2 * text + 4096, attributes: 2 * attributes + 256, lists: 2 * lists + 256 };
+    }
+
+    /// Raises the limits, if need be, for what came since the pools had these sizes: all of it is in use.
+    fn grow_limit(&mut self, before: Sizes) {
+        let now = self.pools.sizes();
+        let limit = &mut self.limit;
+        limit.text = limit.text.max(2 * (now.text - before.text) + 4096);
+        limit.attributes = limit.attributes.max(2 * (now.attributes - before.attributes) + 256);
+        limit.lists = limit.lists.max(2 * (now.lists - before.lists) + 256);
     }
 
     #[inline]
@@ -265,16 +316,34 @@ impl Columns {
         id
     }
 
+    /// Appends `n_nodes` nodes that stand one after another in columns with the same pools, from `top` on, which is above the others. They
+    /// have no spans.
+    pub(crate) fn append_block(&mut self, parent: u32, from: &Columns, top: u32, n_nodes: usize) -> u32 {
+        let content = from.slots[top as usize].content;
+        assert!(!matches!(content, Content::Hole | Content::Root), "#{top} is no node that can be appended");
+        let id = self.append(parent, content);
+        let by = id.wrapping_sub(top);
+        let Slot { first_child, last_child, .. } = from.slots[top as usize].linked_by(by);
+        let slot = &mut self.slots[id as usize];
+        (slot.first_child, slot.last_child, slot.span) = (first_child, last_child, Text::EMPTY);
+        let below = &from.slots[top as usize + 1..top as usize + n_nodes];
+        self.slots.extend(below.iter().map(|slot| Slot { span: Text::EMPTY, ..slot.linked_by(by) }));
+        assert!(self.slots.len() <= NONE as usize, "fewer than 2^32 - 1 nodes");
+        id
+    }
+
     /// Puts a node that has no place before the child `before` of `parent`, or at the end.
     pub(crate) fn insert(&mut self, parent: u32, before: u32, id: u32) {
-        let prev = match self.slots.get(before as usize) {
-            Some(before) => before.prev,
-            None => self.slots[parent as usize].last_child,
-        };
+        let prev = self.prev_of(parent, before);
         let slot = &mut self.slots[id as usize];
         (slot.parent, slot.prev, slot.next) = (parent, prev, before);
         self.link(parent, prev, before, id, id);
         self.forget(parent);
+    }
+
+    /// The child of `parent` that is in front of its child `before`, or the last one.
+    fn prev_of(&self, parent: u32, before: u32) -> u32 {
+        self.slots.get(before as usize).map_or(self.slots[parent as usize].last_child, |before| before.prev)
     }
 
     /// Takes a node with all below it out of its place.
@@ -332,11 +401,14 @@ impl Columns {
         None
     }
 
-    /// The number of nodes in a run of siblings, from `first` to `last`, and below them.
-    pub(crate) fn n_nodes_below(&self, siblings: &[u32]) -> usize {
-        let (Some(&first), Some(&last)) = (siblings.first(), siblings.last()) else { return 0 };
-        let is_run = |pair: &[u32]| self.slots[pair[0] as usize].next == pair[1];
-        if self.is_in_order && siblings.windows(2).all(is_run) {
+    /// Visits the siblings from `first` to `last`.
+    pub(crate) fn siblings(&self, first: u32, last: u32) -> impl Iterator<Item = u32> + '_ {
+        std::iter::successors(Some(first), move |&at| (at != last).then(|| self.slots[at as usize].next))
+    }
+
+    /// The number of nodes in the run of siblings from `first` to `last`, and below them.
+    pub(crate) fn n_nodes_below(&self, first: u32, last: u32) -> usize {
+        if self.is_in_order {
             // The next node that is not below the last sibling ends the run of ids.
             let mut at = last;
             while at != NONE {
@@ -348,12 +420,62 @@ impl Columns {
             }
             return self.slots.len() - first as usize;
         }
-        let below = |&top: &u32| std::iter::successors(Some(top), move |&at| self.next_in(top, at)).count();
-        siblings.iter().map(below).sum()
+        let below = |top: u32| std::iter::successors(Some(top), move |&at| self.next_in(top, at)).count();
+        self.siblings(first, last).map(below).sum()
+    }
+
+    /// Copies the siblings from `first` to `last` of other columns, with the `n_nodes` nodes that they are with all below them, before the
+    /// child `before` of `parent`, or to the end. They are numbered on in document order.
+    pub(crate) fn copy_run(
+        &mut self,
+        parent: u32,
+        before: u32,
+        from: &Columns,
+        (first, last): (u32, u32),
+        n_nodes: usize,
+    ) {
+        let sizes = self.pools.sizes();
+        self.slots.reserve(n_nodes);
+        if from.is_in_order && from.pools.are_for(n_nodes) {
+            self.copy_block(parent, before, from, (first, last), n_nodes);
+        } else {
+            let mut copies = Copies::new();
+            let tops = from.siblings(first, last);
+            tops.for_each(|top| _ = self.copy(parent, before, from, top, &mut copies));
+        }
+        self.grow_limit(sizes);
+        self.tidy_if_grown();
+    }
+
+    /// The same where the nodes stand one after another in the other columns: all is copied as it is, and moved to where it is now.
+    fn copy_block(&mut self, parent: u32, before: u32, from: &Columns, (first, last): (u32, u32), n_nodes: usize) {
+        let fits = u32::try_from(self.slots.len() + n_nodes).is_ok_and(|len| len != NONE);
+        assert!(fits, "fewer than 2^32 - 1 nodes");
+        let shift = self.pools.append(&from.pools);
+        let by = (self.slots.len() as u32).wrapping_sub(first);
+        let block = &from.slots[first as usize..first as usize + n_nodes];
+        self.slots.extend(block.iter().map(|slot| {
+            let content = shift.content(slot.content);
+            Slot { content, span: shift.span(slot.span), digest: slot.digest.clone(), ..slot.linked_by(by) }
+        }));
+        let (first, last) = (first.wrapping_add(by), last.wrapping_add(by));
+        let mut top = first;
+        while top != last {
+            let slot = &mut self.slots[top as usize];
+            slot.parent = parent;
+            top = slot.next;
+        }
+        self.slots[last as usize].parent = parent;
+        let prev = self.prev_of(parent, before);
+        self.slots[first as usize].prev = prev;
+        self.slots[last as usize].next = before;
+        self.link(parent, prev, before, first, last);
+        self.forget(parent);
     }
 
     /// Copies a subtree of other columns before the child `before` of `parent`, or to the end, numbered in document order.
-    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, copies: &mut Copies) {
+    /// Returns the copy.
+    pub(crate) fn copy(&mut self, parent: u32, before: u32, from: &Columns, top: u32, copies: &mut Copies) -> u32 {
         let mut copier = Copier { from: &from.pools, to: &mut self.pools, copies };
         let first = self.slots.len() as u32;
         // Pairs of an open node and its copy.
@@ -384,16 +506,7 @@ impl Columns {
             next = from.next_in(top, id);
         }
         self.insert(parent, before, first);
-    }
-
-    /// Prepares to copy `n_nodes` nodes of other columns: if they are most of what is there, all text is copied at once.
-    pub(crate) fn expect_copies(&mut self, from: &Columns, n_nodes: usize, copies: &mut Copies) {
-        self.slots.reserve(n_nodes);
-        let is_most = n_nodes >= 16 && 2 * n_nodes >= from.slots.len();
-        if is_most && !from.pools.text.is_empty() {
-            let all = Text { start: 0, len: from.pools.text.len() as u32 };
-            Copier { from: &from.pools, to: &mut self.pools, copies }.region(all);
-        }
+        first
     }
 
     /// Writes the pools anew if more than half of one may be waste.
@@ -464,6 +577,46 @@ impl Columns {
             + self.pools.lists.capacity() * size_of::<(u32, u32)>()
             + self.pools.doctypes.capacity() * size_of::<[Text; 3]>()
             + self.pools.names.n_bytes()
+    }
+}
+
+/// How far what is in some pools moved when all of them was appended to others.
+struct Shift {
+    text: u32,
+    list: u32,
+    doctype: u32,
+    /// What the names are now that are not known to all trees.
+    names: Vec<Symbol>,
+}
+
+impl Shift {
+    #[inline]
+    fn text(&self, text: Text) -> Text {
+        if text.len == 0 { Text::EMPTY } else { Text { start: text.start + self.text, len: text.len } }
+    }
+
+    #[inline]
+    fn span(&self, span: Text) -> Text {
+        if span.is_known() { self.text(span) } else { span }
+    }
+
+    #[inline]
+    fn symbol(&self, symbol: Symbol) -> Symbol {
+        symbol.own().map_or(symbol, |idx| self.names[idx])
+    }
+
+    #[inline]
+    fn content(&self, content: Content) -> Content {
+        match content {
+            Content::Hole | Content::Root => content,
+            Content::Doctype(idx) => Content::Doctype(idx + self.doctype),
+            Content::Text(text) => Content::Text(self.text(text)),
+            Content::Comment(text) => Content::Comment(self.text(text)),
+            Content::Element { namespace, name, list } => {
+                let list = if list == 0 { 0 } else { list + self.list };
+                Content::Element { namespace, name: self.symbol(name), list }
+            }
+        }
     }
 }
 

@@ -81,11 +81,10 @@ fn own(patches: &mut [Patch]) {
     let mut copy = Columns::new(0);
     let mut copies = Copies::new();
     for nodes in &mut all {
-        for top in &mut nodes.tops {
-            let id = copy.slots.len() as u32;
-            copy.copy(NodeId::ROOT.0, NONE, &nodes.tree.0, top.0, &mut copies);
-            *top = NodeId(id);
-        }
+        let Some((first, last)) = nodes.ends else { continue };
+        let tops = nodes.tree.0.siblings(first.0, last.0);
+        let tops: Vec<u32> = tops.map(|top| copy.copy(0, NONE, &nodes.tree.0, top, &mut copies)).collect();
+        nodes.ends = tops.first().zip(tops.last()).map(|(first, last)| (NodeId(*first), NodeId(*last)));
     }
     let tree = Tree(Arc::new(copy));
     all.into_iter().for_each(|nodes| nodes.tree = tree.clone());
@@ -156,10 +155,18 @@ impl Listing {
 
     /// Writes down nodes of the tree `new` for a patch and returns them with the id that the first of them will have.
     pub(crate) fn take_new(&mut self, new: &Tree, new_ids: &[NodeId]) -> (Nodes, NodeId) {
-        let nodes = Nodes::new(new, new_ids);
+        self.take(new_ids[0], Nodes::new(new, new_ids))
+    }
+
+    /// The same for the siblings from `first` to `last`.
+    pub(crate) fn take_run(&mut self, new: &Tree, first: NodeId, last: NodeId) -> (Nodes, NodeId) {
+        self.take(first, Nodes::run(new, first, last))
+    }
+
+    fn take(&mut self, new_first: NodeId, nodes: Nodes) -> (Nodes, NodeId) {
         let first = NodeId(self.next_id);
         self.next_id += nodes.n_nodes() as u32;
-        self.inserted.push((new_ids[0], first));
+        self.inserted.push((new_first, first));
         (nodes, first)
     }
 }

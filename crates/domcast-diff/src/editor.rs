@@ -154,12 +154,17 @@ impl<'a> Editor<'a> {
             last = if Some(id) == first { None } else { self.tree.prev_sibling(id) };
             end -= 1;
         }
-        let next = |&id: &NodeId| if Some(id) == last { None } else { self.tree.next_sibling(id) };
-        let old_ids: Vec<NodeId> = std::iter::successors(first.and(last).and(first), next).collect();
         let children = &children[start..end];
-        if old_ids.is_empty() && children.is_empty() {
+        let is_all = start == 0 && after.is_none();
+        let first = first.and(last).and(first);
+        if first.is_none() && children.is_empty() {
             return;
         }
+        if is_all && children.is_empty() {
+            return self.listing.patches.push(Patch::Clear { parent });
+        }
+        let next = |&id: &NodeId| if Some(id) == last { None } else { self.tree.next_sibling(id) };
+        let old_ids: Vec<NodeId> = std::iter::successors(first, next).collect();
         let new_ids: Vec<NodeId> = children
             .iter()
             .map(|child| match child {
@@ -167,11 +172,15 @@ impl<'a> Editor<'a> {
                 Child::Kept(_) => NodeId::ROOT,
             })
             .collect();
+        if old_ids.is_empty() {
+            let (nodes, _) = self.listing.take_new(new, &new_ids);
+            return self.listing.patches.push(Patch::Insert { parent, before: after, nodes });
+        }
         let (partners, stays) = (partners(&old_ids, children), vec![false; children.len()]);
         let mut siblings = Siblings { parent, old_ids: &old_ids, new_ids: &new_ids, partners, stays };
         siblings.choose_who_stays(|id| if may_lose { loss_if_moved(&self.tree.0, id) } else { 0 });
         self.pair_texts(&mut siblings, new);
-        siblings.put_in_place(&mut self.listing, new, start == 0 && after.is_none(), after);
+        siblings.put_in_place(&mut self.listing, new, is_all, after);
     }
 
     /// Pairs texts that go with texts that come between the same two neighbours that stay, in order.

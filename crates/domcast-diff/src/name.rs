@@ -183,6 +183,11 @@ impl Symbol {
         (self.0 as usize) < KNOWN.len()
     }
 
+    /// The position among the tree's own names, if it is not a well-known one.
+    pub(crate) fn own(self) -> Option<usize> {
+        (self.0 as usize).checked_sub(KNOWN.len())
+    }
+
     /// The number, for hashing a well-known name.
     pub(crate) fn number(self) -> u64 {
         u64::from(self.0)
@@ -217,6 +222,11 @@ impl Names {
         self.names.push(local.into());
         self.symbols.insert(local.into(), symbol);
         symbol
+    }
+
+    /// Visits the names that are not well-known, in the order of their symbols.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
     }
 
     pub(crate) fn n_bytes(&self) -> usize {

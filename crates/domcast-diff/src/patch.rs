@@ -1,6 +1,6 @@
 //! Patches: the operations of PROTOCOL.md, section 3, and their listing for people.
 
-use crate::columns::Columns;
+use crate::columns::{Columns, Copies, NONE};
 use crate::name::{Name, NameBuf};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
 use crate::tree::{NodeId, Tree};
@@ -146,7 +146,8 @@ pub struct Splice {
 #[derive(Clone)]
 pub struct Nodes {
     pub(crate) tree: Tree,
-    pub(crate) tops: Vec<NodeId>,
+    /// The first and the last of the siblings, if there are any.
+    pub(crate) ends: Option<(NodeId, NodeId)>,
     n_nodes: usize,
 }
 
@@ -168,17 +169,37 @@ pub enum Token<'a> {
 }
 
 impl Nodes {
-    /// The nodes `tops` of a tree, each with all below it, in this order. Shares the tree; costs nothing else where `tops` are neighbours
-    /// in a tree that a parser made.
+    /// The nodes `tops` of a tree, each with all below it, in this order. Shares the tree where `tops` follow one another in it,
+    /// else copies them.
     ///
     /// # Panics
     ///
     /// Panics if a node is missing or the root.
     pub fn new(tree: &Tree, tops: &[NodeId]) -> Nodes {
-        let ids: Vec<u32> = tops.iter().map(|id| id.0).collect();
         let is_node = |id: &NodeId| *id != NodeId::ROOT && tree.get(*id).is_some();
         assert!(tops.iter().all(is_node), "nodes to be inserted exist and are not the root");
-        Nodes { tree: tree.clone(), tops: tops.to_vec(), n_nodes: tree.0.n_nodes_below(&ids) }
+        let follow = |pair: &[NodeId]| tree.next_sibling(pair[0]) == Some(pair[1]);
+        match (tops.first(), tops.last()) {
+            (Some(&first), Some(&last)) if tops.windows(2).all(follow) => Nodes::run(tree, first, last),
+            _ => {
+                let mut columns = Columns::new(0);
+                let mut copies = Copies::new();
+                tops.iter().for_each(|top| _ = columns.copy(0, NONE, &tree.0, top.0, &mut copies));
+                Nodes::all(columns)
+            }
+        }
+    }
+
+    /// The siblings from `first` to `last`. Shares the tree; `O(depth)` where it is numbered in document order.
+    pub(crate) fn run(tree: &Tree, first: NodeId, last: NodeId) -> Nodes {
+        Nodes { tree: tree.clone(), ends: Some((first, last)), n_nodes: tree.0.n_nodes_below(first.0, last.0) }
+    }
+
+    /// All nodes of columns, each of which has its place.
+    fn all(columns: Columns) -> Nodes {
+        let n_nodes = columns.slots.len() - 1;
+        let tree = Tree(Arc::new(columns));
+        Nodes { ends: tree.first_child(NodeId::ROOT).zip(tree.last_child(NodeId::ROOT)), tree, n_nodes }
     }
 
     /// Makes nodes of tokens; closes at the very end may be left out. `None` if an attribute or a close is out of place, or
@@ -191,8 +212,8 @@ impl Nodes {
 
     /// Visits the nodes as tokens. Closes at the very end are left out, so equal runs are equal lists.
     pub fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
-        let next = self.tops.first().copied();
-        Tokens { nodes: self, top_idx: 0, next, n_closes: 0, attributes: Attributes::default(), attribute_idx: 0 }
+        let next = self.ends.map(|(first, _)| first);
+        Tokens { nodes: self, top: next, next, n_closes: 0, attributes: Attributes::default(), attribute_idx: 0 }
     }
 
     /// The number of nodes, those below others included.
@@ -217,8 +238,8 @@ impl fmt::Debug for Nodes {
 
 struct Tokens<'a> {
     nodes: &'a Nodes,
-    /// Which of the tops the next node is below.
-    top_idx: usize,
+    /// Which of the siblings the next node is below.
+    top: Option<NodeId>,
     next: Option<NodeId>,
     /// How many elements end before the next node.
     n_closes: usize,
@@ -265,7 +286,7 @@ impl Tokens<'_> {
         }
         self.n_closes = usize::from(is_element);
         let mut at = id;
-        while at != self.nodes.tops[self.top_idx] {
+        while Some(at) != self.top {
             self.next = tree.next_sibling(at);
             if self.next.is_some() {
                 return;
@@ -274,8 +295,9 @@ impl Tokens<'_> {
             at = parent;
             self.n_closes += 1;
         }
-        self.top_idx += 1;
-        self.next = self.nodes.tops.get(self.top_idx).copied();
+        let is_last = self.nodes.ends.is_some_and(|(_, last)| at == last);
+        self.top = if is_last { None } else { tree.next_sibling(at) };
+        self.next = self.top;
     }
 }
 
@@ -342,10 +364,7 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn finish(mut self) -> Nodes {
         self.end_tag();
-        let n_nodes = self.columns.slots.len() - 1;
-        let tree = Tree(Arc::new(self.columns));
-        let tops = tree.children(NodeId::ROOT).collect();
-        Nodes { tree, tops, n_nodes }
+        Nodes::all(self.columns)
     }
 }
 

@@ -8,10 +8,12 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::columns::{AttributeSlot, Columns, Content, Copies, NONE};
+use crate::columns::{AttributeSlot, Columns, Content, NONE, Slot};
 use crate::name::Name;
 use crate::node::{Element, VNode};
+use crate::patch::Nodes;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The number of a node, unique within its tree. See PROTOCOL.md, section 1.
@@ -241,31 +243,19 @@ impl Tree {
     /// Panics if `before` is not a child of `parent`, `top` is a root, or a node is missing, and where [`create`](Self::create) does.
     pub fn insert_copy(&mut self, parent: NodeId, before: Option<NodeId>, from: &Tree, top: NodeId) -> NodeId {
         let copy = self.next_id();
-        self.insert_copies(parent, before, from, &[top], 1);
+        self.insert_copies(parent, before, &Nodes::new(from, &[top]));
         copy
     }
 
-    pub(crate) fn insert_copies(
-        &mut self,
-        parent: NodeId,
-        before: Option<NodeId>,
-        from: &Tree,
-        tops: &[NodeId],
-        n_nodes: usize,
-    ) {
+    pub(crate) fn insert_copies(&mut self, parent: NodeId, before: Option<NodeId>, nodes: &Nodes) {
         self.check(parent);
         if let Some(before) = before {
             assert!(self.parent(before) == Some(parent), "{before:?} is not a child of {parent:?}");
         }
-        let columns = self.edit();
-        let mut copies = Copies::new();
-        columns.expect_copies(&from.0, n_nodes, &mut copies);
-        for &top in tops {
-            from.check(top);
-            assert!(top != NodeId::ROOT, "a root is not copied");
-            columns.copy(parent.0, before.map_or(NONE, |before| before.0), &from.0, top.0, &mut copies);
+        if let Some((first, last)) = nodes.ends {
+            let before = before.map_or(NONE, |before| before.0);
+            self.edit().copy_run(parent.0, before, &nodes.tree.0, (first.0, last.0), nodes.n_nodes());
         }
-        columns.tidy_if_grown();
     }
 
     /// Takes a node and all below it out of its place and keeps it for another.
@@ -294,7 +284,7 @@ impl Tree {
             let first = columns.slots[id as usize].first_child;
             let next = |&id: &u32| Some(columns.slots[id as usize].next).filter(|&next| next != NONE);
             doomed.extend(std::iter::successors(Some(first).filter(|&first| first != NONE), next));
-            columns.slots[id as usize] = crate::columns::Slot::new(Content::Hole);
+            columns.slots[id as usize] = Slot::new(Content::Hole);
             columns.n_holes += 1;
         }
     }
@@ -302,10 +292,20 @@ impl Tree {
     /// Removes all children of a node and all below them.
     pub(crate) fn remove_children(&mut self, parent: NodeId) {
         let columns = self.edit();
-        let first = columns.next_in(parent.0, parent.0);
-        let below: Vec<u32> = std::iter::successors(first, |&id| columns.next_in(parent.0, id)).collect();
-        columns.n_holes += below.len() as u32;
-        below.into_iter().for_each(|id| columns.slots[id as usize] = crate::columns::Slot::new(Content::Hole));
+        // Nodes that came together have ids that follow one another.
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut next = columns.next_in(parent.0, parent.0);
+        while let Some(id) = next {
+            match runs.last_mut() {
+                Some(run) if run.end == id as usize => run.end += 1,
+                _ => runs.push(id as usize..id as usize + 1),
+            }
+            next = columns.next_in(parent.0, id);
+        }
+        for run in runs {
+            columns.n_holes += run.len() as u32;
+            columns.slots[run].fill_with(|| Slot::new(Content::Hole));
+        }
         let slot = &mut columns.slots[parent.0 as usize];
         (slot.first_child, slot.last_child) = (NONE, NONE);
         columns.forget(parent.0);
@@ -379,9 +379,9 @@ impl Tree {
         columns.tidy_if_grown();
     }
 
-    /// Whether a [`compact`](Self::compact) is worth its cost: more than half of the ids are holes.
+    /// Whether a [`compact`](Self::compact) is worth its cost: more than a third of the ids are holes, and many.
     pub fn is_sparse(&self) -> bool {
-        self.0.slots.len() > 2 * self.n_nodes() + 1024
+        2 * self.0.slots.len() > 3 * self.n_nodes() + 2048
     }
 
     /// Renumbers the nodes without gaps, in the order of their ids (`["n", count]` of PROTOCOL.md), and frees what they do not

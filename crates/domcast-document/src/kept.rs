@@ -33,16 +33,16 @@ impl Kept {
         Some(self.ids[(room + kept) as usize]).filter(|id| id.0 != NONE)
     }
 
-    /// Remembers a node of a fragment; returns where.
+    /// Remembers a node of a fragment at its place in the fragment's [room](Self::room); returns where.
     #[inline]
-    pub(crate) fn set(
-        &mut self,
-        skeleton: &Skeleton,
-        fragment: FragmentId,
-        body: BodyId,
-        kept: u32,
-        id: NodeId,
-    ) -> u32 {
+    pub(crate) fn set(&mut self, room: u32, kept: u32, id: NodeId) -> u32 {
+        self.ids[(room + kept) as usize] = id;
+        room + kept
+    }
+
+    /// Where the room of a fragment begins. It is made if there is none.
+    #[inline]
+    pub(crate) fn room(&mut self, skeleton: &Skeleton, fragment: FragmentId, body: BodyId) -> u32 {
         if self.rooms.len() <= fragment as usize {
             self.rooms.resize(fragment as usize + 1, NONE);
         }
@@ -51,8 +51,7 @@ impl Kept {
             room = self.new_room(body, skeleton.bodies[body as usize].n_kept);
             self.rooms[fragment as usize] = room;
         }
-        self.ids[(room + kept) as usize] = id;
-        room + kept
+        room
     }
 
     fn new_room(&mut self, body: BodyId, n_kept: u32) -> u32 {
@@ -103,7 +102,9 @@ impl Kept {
 
     /// Forgets a fragment that went.
     pub(crate) fn free(&mut self, fragment: FragmentId, body: BodyId) {
-        self.islands.remove(&fragment);
+        if !self.islands.is_empty() {
+            self.islands.remove(&fragment);
+        }
         let Some(room) = self.rooms.get_mut(fragment as usize).filter(|room| **room != NONE) else { return };
         if self.free.len() <= body as usize {
             self.free.resize_with(body as usize + 1, Vec::new);

@@ -32,6 +32,8 @@ pub(crate) struct Skeleton {
     pub(crate) items: Vec<Item>,
     pub(crate) runs: Vec<Run>,
     pub(crate) tags: Vec<Box<[TagPiece]>>,
+    /// What to do with nodes that are stamped in one go, in document order.
+    pub(crate) steps: Vec<Step>,
     /// Whether an element may lose something when it moves.
     pub(crate) may_lose: bool,
 }
@@ -80,10 +82,43 @@ pub(crate) struct Node {
     pub(crate) kept: Option<u32>,
     pub(crate) tag: Tag,
     pub(crate) content: Content,
-    /// Whether nothing in it is made by a part: it is copied from the prototype with all in it.
+    /// Whether nothing in it is made by a part.
     pub(crate) is_static: bool,
+    /// How it is stamped with all in it, if no region is in it.
+    pub(crate) whole: Option<Whole>,
     /// Whether a newline is dropped where its text begins.
     pub(crate) drops_newline: bool,
+}
+
+impl Node {
+    /// The attributes whose values have parts.
+    pub(crate) fn values(&self) -> &[Value] {
+        match &self.tag {
+            Tag::Values(values, _) => values,
+            Tag::Static | Tag::Parsed(_) => &[],
+        }
+    }
+}
+
+/// A node that is copied from the prototype with all below it, before its holes are filled. That goes wrong where a hole makes no text
+/// node, or markup: then its nodes are stamped one by one.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// How many nodes it is, itself among them.
+    pub(crate) n_nodes: usize,
+    /// A range of [`Skeleton::steps`].
+    pub(crate) steps: Range<u32>,
+}
+
+/// What makes a copy of the prototype's nodes those of a fragment.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// This text node has this text, in which there are holes.
+    Text(NodeId, Content),
+    /// The start tag of this node has values with parts.
+    Tag(u32),
+    /// This node is remembered, at this place.
+    Keep(u32, NodeId),
 }
 
 /// A start tag.
@@ -171,7 +206,65 @@ impl Skeleton {
         let may_lose = compiler.may_lose();
         let Compiler { bodies, nodes, items, runs, .. } = compiler;
         let tags = marked.tags.into_iter().map(|tag| tag.pieces.into()).collect();
-        Ok(Skeleton { bodies, nodes, items, runs, tags, may_lose, prototype })
+        let mut skeleton = Skeleton { bodies, nodes, items, runs, tags, steps: Vec::new(), may_lose, prototype };
+        for body in 0..skeleton.bodies.len() {
+            skeleton.find_steps(skeleton.bodies[body].content.clone(), None);
+        }
+        Ok(skeleton)
+    }
+
+    /// Finds the steps that stamp the nodes of a content, each in one go; `first` is the node in the prototype that it begins with.
+    /// Returns whether all of it can be stamped so.
+    fn find_steps(&mut self, content: Content, first: Option<NodeId>) -> bool {
+        let mut is_whole = true;
+        let mut next = first;
+        let mut at = content.start;
+        while at < content.end {
+            let is_run = |at: u32| matches!(self.items[at as usize], Item::Text(..) | Item::Hole(_));
+            match self.items[at as usize] {
+                Item::Node(node) => {
+                    is_whole &= self.find_whole(node);
+                    at += 1;
+                }
+                Item::Region(_) => {
+                    is_whole = false;
+                    at += 1;
+                }
+                Item::Text(..) | Item::Hole(_) => {
+                    let end = (at..content.end).find(|at| !is_run(*at)).unwrap_or(content.end);
+                    let has_holes = (at..end).any(|at| matches!(self.items[at as usize], Item::Hole(_)));
+                    if let Some(text) = next.filter(|_| is_whole && has_holes) {
+                        self.steps.push(Step::Text(text, at..end));
+                    }
+                    at = end;
+                }
+            }
+            next = next.and_then(|id| self.prototype.next_sibling(id));
+        }
+        is_whole
+    }
+
+    /// Finds the steps that stamp a node in one go. Returns whether there are such.
+    fn find_whole(&mut self, node: u32) -> bool {
+        let Node { id, kept, is_static, drops_newline, .. } = self.nodes[node as usize];
+        let Node { content, tag, .. } = &self.nodes[node as usize];
+        let (content, is_parsed, has_values) =
+            (content.clone(), matches!(tag, Tag::Parsed(_)), matches!(tag, Tag::Values(..)));
+        let first_step = self.steps.len() as u32;
+        if let Some(kept) = kept {
+            self.steps.push(Step::Keep(kept, id));
+        }
+        if has_values {
+            self.steps.push(Step::Tag(node));
+        }
+        // Nothing in a static node is remembered.
+        let is_content_whole = is_static || self.find_steps(content, self.prototype.first_child(id));
+        let is_whole = is_content_whole && !is_parsed && !drops_newline;
+        if is_whole {
+            let n_nodes = self.prototype.descendants(id).count();
+            self.nodes[node as usize].whole = Some(Whole { n_nodes, steps: first_step..self.steps.len() as u32 });
+        }
+        is_whole
     }
 
     pub(crate) fn items(&self, content: &Content) -> &[Item] {
@@ -309,7 +402,7 @@ impl Compiler<'_> {
         let idx = self.nodes.len() as u32;
         self.bodies[self.body as usize].n_nodes += 1;
         let (tag, is_static, content, drops_newline) = (Tag::Static, true, 0..0, false);
-        self.nodes.push(Node { id, kept: None, tag, content, is_static, drops_newline });
+        self.nodes.push(Node { id, kept: None, tag, content, is_static, whole: None, drops_newline });
         self.node_bodies.push(self.body);
         let Some(element) = self.prototype.element(id) else { return Ok(idx) };
         let tag = self.tag(idx, element)?;

@@ -6,8 +6,8 @@
 
 use crate::kept::{Kept, regions};
 use crate::scan::{BEGIN, TagPiece, ends_in_reference};
-use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Tag, Value};
-use domcast_diff::{Builder, Child, Element, Name, Namespace, NodeId, Tree, VNode};
+use crate::skeleton::{Content, Item, Node, Owner, Piece, Skeleton, Step, Tag, Value, Whole};
+use domcast_diff::{Builder, Child, Element, Name, Namespace, NodeId, Text, Tree, VNode};
 use domcast_parser::{Parser, parse_fragment};
 use domcast_template::{FragmentId, HoleValue, Instance, Slot};
 use std::borrow::Cow;
@@ -67,16 +67,7 @@ impl<'a> RunText<'a> {
 
     /// Appends what a hole prints that is no markup.
     pub(crate) fn push_slot(&mut self, slot: &Slot) -> Result<(), Odd> {
-        match slot {
-            Slot::Hole(value) => push_value(value, self.push(), b"<&"),
-            Slot::Html(html) => {
-                let text = self.push();
-                let start = text.len();
-                text.push_str(html);
-                normalize(text, start)
-            }
-            _ => unreachable!("the part prints text"),
-        }
+        push_text_of(slot, self.push())
     }
 
     /// Appends a text of an island.
@@ -98,6 +89,20 @@ impl<'a> RunText<'a> {
     }
 }
 
+/// Appends what a hole prints that is no markup.
+fn push_text_of(slot: &Slot, text: &mut String) -> Result<(), Odd> {
+    match slot {
+        Slot::Hole(value) => push_value(value, text, b"<&"),
+        Slot::Html(html) if html.contains(['<', '&']) => Err(Odd::Markup),
+        Slot::Html(html) => {
+            let start = text.len();
+            text.push_str(html);
+            normalize(text, start)
+        }
+        _ => unreachable!("the part prints text"),
+    }
+}
+
 /// Appends what the parser makes of a printed value. A value that is markup is text if it has none of the `special` bytes.
 fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<(), Odd> {
     let start = text.len();
@@ -111,7 +116,9 @@ fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<()
 
 /// Makes newlines of the carriage returns from `start` on, as a parser does.
 fn normalize(text: &mut String, start: usize) -> Result<(), Odd> {
-    if text.as_bytes()[start..].iter().any(|byte| matches!(byte, b'\r' | 0)) {
+    // Without an early end many bytes are looked at together.
+    let is_odd = text.as_bytes()[start..].iter().fold(false, |is_odd, byte| is_odd | matches!(byte, b'\r' | 0));
+    if is_odd {
         let pushed = text.split_off(start);
         if pushed.contains('\0') || pushed.ends_with('\r') {
             return Err(Odd::Character);
@@ -275,7 +282,8 @@ pub(crate) struct Stamper<'a> {
     pub(crate) stamped: Vec<u32>,
     /// Stamped nodes of islands: the fragment, the part, and which of the island's nodes.
     pub(crate) stamped_islands: Vec<(FragmentId, u32, usize)>,
-    value: String,
+    /// The texts of the holes of nodes that are stamped in one go.
+    texts: Vec<Text>,
 }
 
 impl<'a> Stamper<'a> {
@@ -293,7 +301,7 @@ impl<'a> Stamper<'a> {
             builder,
             stamped: Vec::new(),
             stamped_islands: Vec::new(),
-            value: String::new(),
+            texts: Vec::new(),
         }
     }
 
@@ -455,6 +463,10 @@ impl<'a> Stamper<'a> {
     fn stamp(&mut self, fragment: FragmentId, node: u32, parent: NodeId) -> Result<NodeId, Odd> {
         let skeleton = self.skeleton;
         let node = &skeleton.nodes[node as usize];
+        let whole = node.whole.as_ref();
+        if let Some(id) = whole.and_then(|whole| self.stamp_whole(fragment, node, whole, parent)) {
+            return Ok(id);
+        }
         let id = match &node.tag {
             Tag::Static => self.builder.append_like(parent, &skeleton.prototype, node.id),
             Tag::Values(values, tag) => match self.with_values(fragment, node, values, parent) {
@@ -467,18 +479,79 @@ impl<'a> Stamper<'a> {
             Tag::Parsed(tag) => self.with_tag(fragment, node, *tag, parent)?,
         };
         if let Some(kept) = node.kept {
-            let body = self.instance.fragment(fragment).body;
-            let place = self.kept.set(skeleton, fragment, body, kept, id);
-            self.stamped.push(place);
-        }
-        if node.is_static {
-            self.copy_children(node.id, id);
-            return Ok(id);
+            self.keep(fragment, kept, id);
         }
         let mut run = RunText::new(node.drops_newline);
         self.fill(fragment, &node.content, (id, node.id), &mut run)?;
         self.end_run(&mut run, id);
         Ok(id)
+    }
+
+    fn keep(&mut self, fragment: FragmentId, kept: u32, id: NodeId) {
+        let body = self.instance.fragment(fragment).body;
+        let room = self.kept.room(self.skeleton, fragment, body);
+        let place = self.kept.set(room, kept, id);
+        self.stamped.push(place);
+    }
+
+    /// Stamps a node in one go, with all below it; `None` if what a hole prints stands in the way.
+    fn stamp_whole(&mut self, fragment: FragmentId, node: &Node, whole: &Whole, parent: NodeId) -> Option<NodeId> {
+        let skeleton = self.skeleton;
+        let steps = &skeleton.steps[whole.steps.start as usize..whole.steps.end as usize];
+        let text_len = self.builder.text_len();
+        self.texts.clear();
+        if steps.iter().try_for_each(|step| self.write_texts(fragment, step)).is_err() {
+            self.builder.truncate_text(text_len);
+            return None;
+        }
+        let id = self.builder.append_all_like(parent, &skeleton.prototype, node.id, whole.n_nodes);
+        let body = self.instance.fragment(fragment).body;
+        let room = self.kept.room(skeleton, fragment, body);
+        let copy = |of: NodeId| NodeId(id.0 + (of.0 - node.id.0));
+        let mut texts = self.texts.iter().copied();
+        for step in steps {
+            match step {
+                Step::Text(text, _) => self.builder.set_text(copy(*text), texts.next().expect("a text was written")),
+                Step::Tag(node) => {
+                    let node = &skeleton.nodes[*node as usize];
+                    let values = node.values().iter().map(|value| value.idx).zip(&mut texts);
+                    let list = self.builder.list_like(&skeleton.prototype, node.id, values);
+                    self.builder.set_list(copy(node.id), list);
+                }
+                Step::Keep(kept, node) => self.stamped.push(self.kept.set(room, *kept, copy(*node))),
+            }
+        }
+        Some(id)
+    }
+
+    /// Writes what a step of [`stamp_whole`](Self::stamp_whole) needs of texts.
+    fn write_texts(&mut self, fragment: FragmentId, step: &Step) -> Result<(), Odd> {
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        match step {
+            Step::Keep(..) => {}
+            Step::Tag(node) => {
+                for value in skeleton.nodes[*node as usize].values() {
+                    let write = |text: &mut String| attribute_value(skeleton, instance, fragment, value, text);
+                    self.texts.push(self.builder.write_text(write)?);
+                }
+            }
+            Step::Text(_, run) => {
+                let write = |text: &mut String| {
+                    let start = text.len();
+                    for item in skeleton.items(run) {
+                        match item {
+                            Item::Text(piece, _) => text.push_str(piece),
+                            Item::Hole(part) => push_text_of(slot(instance, fragment, *part), text)?,
+                            Item::Region(_) | Item::Node(_) => unreachable!("a run has text and holes"),
+                        }
+                    }
+                    // No text, no node.
+                    if text.len() > start { Ok(()) } else { Err(Odd::Markup) }
+                };
+                self.texts.push(self.builder.write_text(write)?);
+            }
+        }
+        Ok(())
     }
 
     fn with_values(
@@ -489,12 +562,12 @@ impl<'a> Stamper<'a> {
         parent: NodeId,
     ) -> Result<NodeId, Odd> {
         let prototype = &self.skeleton.prototype;
-        let list = self.builder.list_like(prototype, node.id);
+        let mut texts = Vec::with_capacity(values.len());
         for value in values {
-            self.value.clear();
-            attribute_value(self.skeleton, self.instance, fragment, value, &mut self.value)?;
-            self.builder.set_value(list, value.idx, &self.value);
+            let write = |text: &mut String| attribute_value(self.skeleton, self.instance, fragment, value, text);
+            texts.push((value.idx, self.builder.write_text(write)?));
         }
+        let list = self.builder.list_like(prototype, node.id, texts);
         Ok(self.builder.append_like_with(parent, prototype, node.id, list))
     }
 
@@ -512,14 +585,6 @@ impl<'a> Stamper<'a> {
             .collect();
         let list = self.builder.list(attributes);
         Ok(self.builder.append_like_with(parent, prototype, node.id, list))
-    }
-
-    fn copy_children(&mut self, from: NodeId, to: NodeId) {
-        let prototype = &self.skeleton.prototype;
-        for child in prototype.children(from) {
-            let copy = self.builder.append_like(to, prototype, child);
-            self.copy_children(child, copy);
-        }
     }
 
     /// Lists the children that a node has to have: those that are there, and those that are stamped now, below the root of what is
@@ -773,7 +838,8 @@ impl<'a> Finder<'a> {
             return Err(Odd::Markup);
         }
         if let Some(kept) = node.kept {
-            self.kept.set(skeleton, fragment, self.instance.fragment(fragment).body, kept, id);
+            let room = self.kept.room(skeleton, fragment, self.instance.fragment(fragment).body);
+            self.kept.set(room, kept, id);
         }
         if node.is_static {
             return Ok(());
