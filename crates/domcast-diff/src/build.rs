@@ -1,6 +1,6 @@
 //! Building a tree from a source, for parsers: nodes point into the source, and may tell of which part they were made.
 
-use crate::columns::{AttributeSlot, Columns, Content, Text};
+use crate::columns::{AttributeSlot, Columns, Content, NONE, Slot, Text};
 use crate::name::{Name, Namespace, Symbol};
 use crate::tree::{NodeId, Tree, node_id};
 use std::fmt;
@@ -241,11 +241,18 @@ impl Builder {
         self.append(NodeId::ROOT, Content::Doctype(idx as u32));
     }
 
+    /// Appends a node; what is above it may get a span, so it is not as one that changed.
     #[inline]
     fn append(&mut self, parent: NodeId, content: Content) -> NodeId {
-        let id = self.columns.append(parent.0, content);
-        // What is above may get a span, so this is no node that changed.
-        self.columns.slots[id as usize].span = Text::EMPTY;
+        let slots = &mut self.columns.slots;
+        let id = u32::try_from(slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
+        let above = &mut slots[parent.0 as usize];
+        let prev = std::mem::replace(&mut above.last_child, id);
+        match prev {
+            NONE => above.first_child = id,
+            _ => slots[prev as usize].next = id,
+        }
+        slots.push(Slot { parent: parent.0, prev, span: Text::EMPTY, ..Slot::new(content) });
         NodeId(id)
     }
 

@@ -1,5 +1,7 @@
 //! The names that the standard treats specially.
 
+use crate::fast::scan::first_bytes;
+
 /// What an element's name means to the tree builder. Elements without a rule of their own are [`Tag::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
@@ -105,29 +107,50 @@ pub(crate) fn tag(name: &str) -> Tag {
 
 /// What is known of the names met so far; a slot holds the last name that fell into it, which on a page is nearly always the same.
 pub(crate) struct Cache<'a, T> {
-    slots: Vec<Option<(&'a str, T)>>,
+    /// A power of two.
+    n_slots: usize,
+    /// Names of up to eight bytes, as numbers.
+    short: Vec<Option<(u64, T)>>,
+    long: Vec<Option<(&'a [u8], T)>>,
 }
 
-impl<'a, T: Clone> Cache<'a, T> {
+impl<'a, T: Copy> Cache<'a, T> {
     /// `n_slots` is a power of two.
     pub(crate) fn new(n_slots: usize) -> Cache<'a, T> {
-        Cache { slots: vec![None; n_slots] }
+        Cache { n_slots, short: Vec::new(), long: Vec::new() }
     }
 
-    /// Returns what was found for `name` before, or finds it.
+    /// Returns what was found for `name` before, or finds it; `word` begins with the name.
     #[inline]
-    pub(crate) fn get(&mut self, name: &'a str, find: impl FnOnce(&str) -> T) -> T {
-        let bytes = name.as_bytes();
-        let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-        let slot = (usize::from(first) * 31 + usize::from(last) * 7 + bytes.len()) & (self.slots.len() - 1);
-        match &self.slots[slot] {
-            Some((cached, found)) if *cached == name => found.clone(),
-            _ => {
-                let found = find(name);
-                self.slots[slot] = Some((name, found.clone()));
-                found
-            }
+    pub(crate) fn get(&mut self, name: &'a [u8], word: u64, find: impl FnOnce() -> T) -> T {
+        if name.len() > 8 || name.is_empty() {
+            return self.get_long(name, find);
         }
+        let letters = first_bytes(word, name.len());
+        let slot = (letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (self.n_slots - 1);
+        if let Some(&Some((cached, found))) = self.short.get(slot)
+            && cached == letters
+        {
+            return found;
+        }
+        let found = find();
+        self.short.resize(self.n_slots, None);
+        self.short[slot] = Some((letters, found));
+        found
+    }
+
+    fn get_long(&mut self, name: &'a [u8], find: impl FnOnce() -> T) -> T {
+        let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+        let slot = (usize::from(first) * 31 + usize::from(last) * 7 + name.len()) & (self.n_slots - 1);
+        if let Some(&Some((cached, found))) = self.long.get(slot)
+            && cached == name
+        {
+            return found;
+        }
+        let found = find();
+        self.long.resize(self.n_slots, None);
+        self.long[slot] = Some((name, found));
+        found
     }
 }
 

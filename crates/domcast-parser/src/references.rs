@@ -6,32 +6,34 @@ use html5ever::data::{C1_REPLACEMENTS, NAMED_ENTITIES};
 use memchr::memchr;
 use std::borrow::Cow;
 
-/// Decodes the character references of a text or, by other rules, of an attribute's value.
+/// The letters of the longest name, `CounterClockwiseContourIntegral;`.
+const MAX_LETTERS: usize = 31;
+
+/// Decodes the character references of a text or, by other rules, of an attribute's value. Without any it is the text itself.
 pub(crate) fn decode(raw: &str, in_attribute: bool) -> Cow<'_, str> {
-    let Some(mut at) = memchr(b'&', raw.as_bytes()) else { return Cow::Borrowed(raw) };
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    loop {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
+    let mut out = String::new();
+    let (mut done, mut at) = (0, 0);
+    while let Some(offset) = memchr(b'&', &raw.as_bytes()[at..]) {
+        let start = at + offset;
+        at = start + 1;
+        let rest = &raw[at..];
         let found = match rest.as_bytes().first() {
             Some(b'#') => numeric(&rest[1..]).map(|(char, length)| ([Some(char), None], length + 1)),
             Some(byte) if byte.is_ascii_alphanumeric() => named(rest, in_attribute),
             _ => None,
         };
-        match found {
-            Some((chars, length)) => {
-                out.extend(chars.into_iter().flatten());
-                rest = &rest[length..];
-            }
-            None => out.push('&'),
-        }
-        match memchr(b'&', rest.as_bytes()) {
-            Some(next) => at = next,
-            None => break,
+        if let Some((chars, length)) = found {
+            out.reserve(raw.len() - done);
+            out.push_str(&raw[done..start]);
+            out.extend(chars.into_iter().flatten());
+            at += length;
+            done = at;
         }
     }
-    out.push_str(rest);
+    if done == 0 {
+        return Cow::Borrowed(raw);
+    }
+    out.push_str(&raw[done..]);
     Cow::Owned(out)
 }
 
@@ -58,23 +60,35 @@ fn numeric(text: &str) -> Option<(char, usize)> {
 
 /// Finds the longest name of a reference that `text` begins with: its characters and its length.
 fn named(text: &str, in_attribute: bool) -> Option<([Option<char>; 2], usize)> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b';';
-    let n_name = text.bytes().take_while(|&byte| is_name(byte)).count();
-    let mut found = None;
-    for length in 1..=n_name {
-        // The table holds every prefix of a name, with 0 for what is no name itself.
-        let Some(&(first, second)) = NAMED_ENTITIES.get(&text[..length]) else { break };
-        if first != 0 {
-            found = Some(((first, second), length));
-        }
-    }
-    let ((first, second), length) = found?;
-    let ends_itself = text.as_bytes()[length - 1] == b';';
-    let next = text.as_bytes().get(length);
+    let n_letters = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let next = text.as_bytes().get(n_letters);
     // For historical reasons `?a=1&copy=2` holds no reference.
-    if in_attribute && !ends_itself && next.is_some_and(|&byte| byte == b'=' || byte.is_ascii_alphanumeric()) {
+    if in_attribute && next == Some(&b'=') {
         return None;
     }
-    let char = |code: u32| char::from_u32(code).filter(|&char| char != '\0');
-    Some(([char(first), char(second)], length))
+    if next == Some(&b';')
+        && n_letters <= MAX_LETTERS
+        && let Some(chars) = characters(&text[..=n_letters])
+    {
+        return Some((chars, n_letters + 1));
+    }
+    // Without the semicolon some shorter name is one too, but not in an attribute's value where letters follow.
+    let shortest = if in_attribute { n_letters } else { 1 };
+    (shortest..=n_letters.min(MAX_LETTERS)).rev().find_map(|length| Some((characters(&text[..length])?, length)))
+}
+
+/// Returns the characters of a name, written with its semicolon where it needs one.
+fn characters(name: &str) -> Option<[Option<char>; 2]> {
+    Some(match name {
+        "amp;" => [Some('&'), None],
+        "lt;" => [Some('<'), None],
+        "gt;" => [Some('>'), None],
+        "quot;" => [Some('"'), None],
+        "nbsp;" => [Some('\u{a0}'), None],
+        // The table holds every prefix of a name, with 0 for what is no name itself.
+        _ => match *NAMED_ENTITIES.get(name)? {
+            (0, _) => return None,
+            (first, second) => [first, second].map(|code| char::from_u32(code).filter(|&char| char != '\0')),
+        },
+    })
 }

@@ -1,0 +1,141 @@
+//! Text, comments, and elements whose content is text.
+
+use super::scan::find_either;
+use super::tags::StartTag;
+use super::{Builder, Stop, is_in_table, is_space};
+use crate::names::Tag;
+use crate::references::decode;
+use domcast_diff::{NodeId, Text};
+use memchr::memchr;
+use std::borrow::Cow;
+use std::ops::Range;
+
+impl<'a> Builder<'a> {
+    pub(super) fn text(&mut self) -> Result<(), Stop> {
+        let (bytes, start) = (self.bytes(), self.at);
+        let mut end = start;
+        let mut has_references = false;
+        loop {
+            let Some(found) = find_either(b'<', b'&', bytes, end) else {
+                end = bytes.len();
+                break;
+            };
+            end = found;
+            has_references |= bytes[found] == b'&';
+            // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
+            if bytes[found] == b'<'
+                && matches!(bytes.get(found + 1), Some(b'a'..=b'z' | b'/' | b'A'..=b'Z' | b'!' | b'?'))
+            {
+                break;
+            }
+            end += 1;
+        }
+        self.at = end;
+        // No reference stands for nothing, and those for whitespace are left to html5ever.
+        if is_in_table(self.current()) && !bytes[start..end].iter().copied().all(is_space) {
+            return Err(Stop::Irregular);
+        }
+        let text = if has_references { self.decoded(start..end, false) } else { self.part(start..end) };
+        let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
+        if self.is_too_deep() {
+            // What was between two texts may have become a sibling of this element.
+            (self.is_flattened, self.is_in_order) = (true, false);
+            self.tree.join_text(current, text);
+            return Ok(());
+        }
+        let id = self.tree.append_text(current, text);
+        self.set_span(id, start..end);
+        Ok(())
+    }
+
+    pub(super) fn comment(&mut self) -> Result<(), Stop> {
+        let start = self.at + 4;
+        let Some(content) = self.bytes()[self.at..].strip_prefix(b"<!--") else { return Err(Stop::Irregular) };
+        let mut end = 0;
+        loop {
+            end += memchr(b'>', &content[end..]).ok_or(Stop::Irregular)?;
+            match &content[..end] {
+                [.., b'-', b'-'] => break,
+                // `<!-->`, `<!--->` and `--!>` end a comment too.
+                [] | [b'-'] | [.., b'-', b'-', b'!'] => return Err(Stop::Irregular),
+                _ => end += 1,
+            }
+        }
+        self.at = start + end + 1;
+        let parent = self.parent();
+        let text = self.part(start..start + end - 2);
+        let id = self.tree.append_comment(parent, text);
+        self.set_span(id, start - 4..self.at);
+        Ok(())
+    }
+
+    /// Inserts an element whose content is text up to its end tag.
+    pub(super) fn raw(&mut self, start: StartTag) -> Result<(), Stop> {
+        let has_references = matches!(start.tag, Tag::Title | Tag::TextArea);
+        let parent = self.parent();
+        let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
+        if start.tag == Tag::TextArea {
+            self.skip_newline()?;
+        }
+        let from = self.at;
+        let end = self.end_of_raw(self.tree.local(start.name)).ok_or(Stop::Irregular)?;
+        if from < end {
+            let text = if has_references { self.decoded(from..end, false) } else { self.part(from..end) };
+            self.tree.append_text(id, text);
+        }
+        self.at = end;
+        self.read_end_tag()?;
+        self.set_span(id, self.tag_start..self.at);
+        Ok(())
+    }
+
+    /// Finds the end tag of an element whose content is text; in a script `<!--` changes what ends it.
+    fn end_of_raw(&self, local: &str) -> Option<usize> {
+        let bytes = self.bytes();
+        let mut at = self.at;
+        loop {
+            at += memchr(b'<', &bytes[at..])?;
+            let rest = &bytes[at + 1..];
+            if let Some(rest) = rest.strip_prefix(b"/") {
+                let is_named = rest.get(..local.len())?.eq_ignore_ascii_case(local.as_bytes());
+                let after = *rest.get(local.len())?;
+                if is_named && (is_space(after) || matches!(after, b'>' | b'/')) {
+                    return Some(at);
+                }
+            } else if local == "script" && rest.starts_with(b"!--") {
+                return None;
+            }
+            at += 1;
+        }
+    }
+
+    /// A newline right after the start tag is dropped, also one that is written as a reference.
+    pub(super) fn skip_newline(&mut self) -> Result<(), Stop> {
+        match self.peek(0) {
+            Some(b'\n') => self.at += 1,
+            Some(b'&') => return Err(Stop::Irregular),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn skip_whitespace(&mut self) {
+        while matches!(self.peek(0), Some(b' ' | b'\n' | b'\t' | b'\x0c')) {
+            self.at += 1;
+        }
+    }
+
+    /// Returns a part of the source as it is.
+    #[inline]
+    pub(super) fn part(&mut self, range: Range<usize>) -> Text {
+        if self.tree.holds(&range) { self.tree.part(range) } else { self.tree.text(&self.html[range]) }
+    }
+
+    /// Returns a part of the source with character references decoded.
+    pub(super) fn decoded(&mut self, range: Range<usize>, in_attribute: bool) -> Text {
+        match decode(&self.html[range.clone()], in_attribute) {
+            Cow::Borrowed(_) => self.part(range),
+            Cow::Owned(text) => self.tree.text(&text),
+        }
+    }
+}
