@@ -239,20 +239,20 @@ impl<'a> Builder<'a> {
         Builder::with_tree(parser, html, tree, n_slots)
     }
 
-    /// A builder for parts of a text, which begins where `open` are open.
-    pub(crate) fn of_part(parser: &'a Parser, html: &'a str, at: usize, is_page: bool) -> Builder<'a> {
-        let mut builder = Builder::with_tree(parser, html, TreeBuilder::of_part(), 16);
-        builder.at = at;
-        if is_page {
-            builder.n_below = 0;
-            let mut parent = NodeId::ROOT;
-            for (name, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
-                let name = builder.tree.symbol(name);
-                parent = builder.tree.append_element(parent, Namespace::Html, name, List::default());
-                builder.open.push(Open { id: parent, tag, name, start: None });
-            }
+    /// A builder for parts of a text.
+    pub(crate) fn of_part(parser: &'a Parser, html: &'a str) -> Builder<'a> {
+        Builder::with_tree(parser, html, TreeBuilder::of_part(), 16)
+    }
+
+    /// Opens the elements that are open in the content of a page.
+    pub(crate) fn open_body(&mut self) {
+        self.n_below = 0;
+        let mut parent = NodeId::ROOT;
+        for (name, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
+            let name = self.tree.symbol(name);
+            parent = self.tree.append_element(parent, Namespace::Html, name, List::default());
+            self.open.push(Open { id: parent, tag, name, start: None });
         }
-        builder
     }
 
     fn with_tree(parser: &'a Parser, html: &'a str, tree: TreeBuilder, n_slots: usize) -> Builder<'a> {
@@ -329,6 +329,19 @@ impl<'a> Builder<'a> {
     // --- Pages -----------------------------------------------------------------------------------------------------
 
     fn document(&mut self) -> Result<(), Stop> {
+        self.before_content()?;
+        let start = self.at;
+        let end = if self.content()? { self.tag_start } else { self.at };
+        let is_closed = self.open.len() == 2;
+        let n_nodes = self.tree.n_nodes();
+        self.after_body()?;
+        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
+        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
+        Ok(())
+    }
+
+    /// Reads a page up to the content of its body.
+    pub(crate) fn before_content(&mut self) -> Result<(), Stop> {
         self.n_below = 0;
         self.skip_whitespace();
         self.comments_before("<!doctype html>")?;
@@ -342,15 +355,7 @@ impl<'a> Builder<'a> {
         self.expect_open(Tag::Head)?;
         self.head()?;
         self.between_head_and_body()?;
-        self.expect_open(Tag::Body)?;
-        let start = self.at;
-        let end = if self.content()? { self.tag_start } else { self.at };
-        let is_closed = self.open.len() == 2;
-        let n_nodes = self.tree.n_nodes();
-        self.after_body()?;
-        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
-        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
-        Ok(())
+        self.expect_open(Tag::Body)
     }
 
     fn skip_whitespace(&mut self) {
