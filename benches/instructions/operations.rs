@@ -79,7 +79,7 @@ pub(crate) fn run(name: &str, n_runs: u64) {
             for run in 0..n_runs {
                 let next = if run % 2 == 0 { there.pop() } else { back.pop() };
                 let update = source.update(next.expect("there are as many as runs")).expect("it is within the limits");
-                assert!(black_box(update).is_local, "one label is parsed alone");
+                assert!(black_box(update).is_local(), "one label is parsed alone");
             }
         }
         other => panic!("no operation `{other}`"),

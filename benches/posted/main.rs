@@ -82,7 +82,7 @@ fn row(what: &str, old: &str, new: &str, context: Option<&str>) {
         let start = Instant::now();
         let update = source.update(there).expect("the text is within the limits");
         let time = start.elapsed();
-        is_local &= update.is_local;
+        is_local &= update.is_local();
         source.update(back).expect("the text is within the limits");
         time
     });

@@ -37,7 +37,7 @@ impl Builder {
         Builder { columns: Columns::new(0), window: 0..0, n_before: 0 }
     }
 
-    /// Keeps a part of the source, from `at` on: the one that parts may be of from now on. To be called once.
+    /// Keeps a part of the source, from `at` on: the one that parts may be of from now on.
     pub fn hold(&mut self, part: &str, at: usize) {
         (self.window, self.n_before) = (at..at + part.len(), self.columns.pools.text.len());
         self.columns.pools.text.reserve(part.len() + 256);

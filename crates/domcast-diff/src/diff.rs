@@ -57,15 +57,26 @@ pub enum PartChild {
 }
 
 /// Returns the patches that turn `old` into the tree that `parts` describe, where `new` holds the new children; `pairs` are old nodes that
-/// became new ones where they stand.
+/// became new ones where they stand, and `renewed` old elements that have the attributes of new ones.
 ///
 /// Costs what the parts say and what they replace.
 ///
 /// # Panics
 ///
 /// Panics if a part names children that are not there.
-pub fn diff_parts(old: &Tree, new: &Tree, parts: &[Part], pairs: &[(NodeId, NodeId)]) -> Patches {
+pub fn diff_parts(
+    old: &Tree,
+    new: &Tree,
+    parts: &[Part],
+    pairs: &[(NodeId, NodeId)],
+    renewed: &[(NodeId, NodeId)],
+) -> Patches {
     let mut walk = Walk::new(old, new, Listing::new(old), pairs.to_vec());
+    for &(old_id, new_id) in renewed {
+        if let Some((old, new)) = old.element(old_id).zip(new.element(new_id)) {
+            element::attributes(old_id, old.attributes, new.attributes, &mut walk.listing.patches);
+        }
+    }
     parts.iter().for_each(|part| children::part(&mut walk, part));
     walk.run();
     walk.into_patches()

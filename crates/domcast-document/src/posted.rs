@@ -47,7 +47,6 @@ impl HtmlDocument {
     pub fn update(&mut self, html: String) -> Result<Update, DocumentError> {
         let n_edits = usize::from(html != self.0.html());
         let update = self.0.update(html)?;
-        let whole = (!update.is_local).then_some("it is irregular, or changed beyond the content of its body");
-        Ok(Update { patches: update.patches, trace: Trace { n_edits, whole, ..Trace::default() } })
+        Ok(Update { patches: update.patches, trace: Trace { n_edits, whole: update.whole, ..Trace::default() } })
     }
 }

@@ -173,20 +173,20 @@ impl<'a> Builder<'a> {
         Builder::with_tree(parser, html, tree, n_slots)
     }
 
-    /// A builder for parts of a text, which begins where `open` are open.
-    pub(crate) fn of_part(parser: &'a Parser, html: &'a str, at: usize, is_page: bool) -> Builder<'a> {
-        let mut builder = Builder::with_tree(parser, html, TreeBuilder::of_part(), 16);
-        builder.at = at;
-        if is_page {
-            builder.n_below = 0;
-            let mut parent = NodeId::ROOT;
-            for (local, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
-                let name = builder.tree.symbol(local);
-                parent = builder.tree.append_element(parent, Namespace::Html, name, List::default());
-                builder.open.push(Open { id: parent, tag, ending: Ending::of(local), start: None });
-            }
+    /// A builder for parts of a text.
+    pub(crate) fn of_part(parser: &'a Parser, html: &'a str) -> Builder<'a> {
+        Builder::with_tree(parser, html, TreeBuilder::of_part(), 16)
+    }
+
+    /// Opens the elements that are open in the content of a page.
+    pub(crate) fn open_body(&mut self) {
+        self.n_below = 0;
+        let mut parent = NodeId::ROOT;
+        for (local, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
+            let name = self.tree.symbol(local);
+            parent = self.tree.append_element(parent, Namespace::Html, name, List::default());
+            self.open.push(Open { id: parent, tag, ending: Ending::of(local), start: None });
         }
-        builder
     }
 
     fn with_tree(parser: &'a Parser, html: &'a str, tree: TreeBuilder, n_slots: usize) -> Builder<'a> {

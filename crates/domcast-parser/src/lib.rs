@@ -15,7 +15,8 @@
 //! dropping it belongs to decoding bytes.
 
 mod fast; // regular markup, in one pass
-mod reparse; // the next text: what changed, and nothing else
+mod source; // a text with its tree, and the way to the next text
+mod reparse; // what changed of it, and nothing else
 mod names; // elements with rules of their own
 mod references; // `&amp;` and its kin
 mod tokens; // everything else: text to tokens …
@@ -26,7 +27,7 @@ use domcast_diff::{Name, Namespace, Tree};
 use std::fmt;
 
 pub use outline::outline;
-pub use reparse::{Source, Update};
+pub use source::{Source, Update};
 
 /// Parses the HTML of a whole page, with scripting on as in a browser.
 ///

@@ -26,186 +26,21 @@
 //!   sure, the plain pipeline does all.
 //!
 //! This holds only of texts in which every token belongs to one node: the parser notes the part that is so (`Layout`), which ends before
-//! `</body>`, because what follows that goes into the body too. Changes outside of it take the plain pipeline. So do elements that the text ends
-//! in, what is deeper than the deepest level, and irregular markup.
+//! `</body>`, because what follows that goes into the body too. What is in front of it, the head of a page, is parsed anew if any of it
+//! changed, up to the start tag of `body`: whatever that was, the content begins with the same stack. Changes behind it take the plain
+//! pipeline. So do elements that the text ends in, what is deeper than the deepest level, and irregular markup.
 //!
 //! A property and a fuzz target hold long histories equal to fresh parses, ids and patches included.
 
+mod bytes; // what two texts share
+mod level; // an element that is open in both
+
+use crate::Parser;
 use crate::fast::{self, Builder, Layout, Stop};
 use crate::names::{self, Tag};
-use crate::{ParseError, Parser};
-use domcast_diff::{Folding, NodeId, Part, PartChild, Patch, Patches, Tree, VNode, apply, diff, diff_parts};
-use std::collections::{HashMap, HashSet};
-
-/// HTML text with its tree. The tree is patched from text to text, so that its ids are those that a page knows.
-///
-/// ```
-/// use domcast_parser::{Parser, Source};
-///
-/// let mut source = Source::new(Parser::default(), "<p>tea<p>milk".into(), Some("div"))?;
-/// let update = source.update("<p>tea<p>oat milk".into())?;
-/// assert_eq!(update.patches.to_json(), r#"[["t",4,"oat milk"]]"#);
-/// # Ok::<(), domcast_parser::ParseError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Source {
-    parser: Parser,
-    context: Option<String>,
-    html: String,
-    tree: Tree,
-    layout: Option<Layout>,
-}
-
-/// What the next text changed.
-#[derive(Clone, Debug, Default)]
-pub struct Update {
-    /// From the old tree to the new one.
-    pub patches: Patches,
-    /// Whether only what changed was parsed. Else the text was, as a whole.
-    pub is_local: bool,
-}
-
-impl Source {
-    /// Parses the first text: the content of an element `context`, or a whole page.
-    ///
-    /// # Errors
-    ///
-    /// [`ParseError`] if the text exceeds the limits or `context` is not a name.
-    pub fn new(parser: Parser, html: String, context: Option<&str>) -> Result<Source, ParseError> {
-        let (tree, layout) = parse(&parser, &html, context)?;
-        Ok(Source { parser, context: context.map(str::to_owned), html, tree, layout })
-    }
-
-    /// The present tree.
-    pub fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
-    /// The present text.
-    pub fn html(&self) -> &str {
-        &self.html
-    }
-
-    /// The bytes of memory that the text and its tree hold.
-    pub fn n_bytes(&self) -> usize {
-        self.html.capacity() + self.tree.n_bytes()
-    }
-
-    /// Swaps the tree with another place for it, for those who keep it behind a lock of their own. It must be back for the next update.
-    pub fn swap_tree(&mut self, tree: &mut Tree) {
-        std::mem::swap(&mut self.tree, tree);
-    }
-
-    /// Takes over a tree that pages know: it becomes equal to the present one, and its nodes keep their ids. Returns the patches.
-    pub fn take_over(&mut self, mut tree: Tree) -> Patches {
-        let patches = diff(&tree, &self.tree);
-        apply(&mut tree, &patches).expect("the patches of a diff fit the tree that it was made for");
-        if self.layout.is_some() {
-            tree.take_source_lens(NodeId::ROOT, &self.tree, NodeId::ROOT);
-        }
-        self.tree = tree;
-        patches
-    }
-
-    /// Goes on to the next text, and returns the patches that were applied to the tree; the last of them may renumber it.
-    ///
-    /// Regular markup costs a comparison of the texts, and beyond that what changed, with the lists of children it is in.
-    ///
-    /// # Errors
-    ///
-    /// [`ParseError`] if the text exceeds the limits. Text and tree are as they were.
-    pub fn update(&mut self, html: String) -> Result<Update, ParseError> {
-        self.parser.check_length(&html)?;
-        let mut update = match self.update_locally(&html) {
-            Some(patches) => Update { patches, is_local: true },
-            None => {
-                let (new, layout) = parse(&self.parser, &html, self.context.as_deref())?;
-                let patches = diff(&self.tree, &new);
-                self.apply(&patches);
-                if layout.is_some() {
-                    self.tree.take_source_lens(NodeId::ROOT, &new, NodeId::ROOT);
-                }
-                self.layout = layout;
-                Update { patches, is_local: false }
-            }
-        };
-        self.html = html;
-        if !update.patches.is_empty() && self.tree.is_sparse() {
-            self.tree.compact();
-            update.patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
-        }
-        Ok(update)
-    }
-
-    fn apply(&mut self, patches: &Patches) {
-        apply(&mut self.tree, patches).expect("the patches of a diff fit the tree that it was made for");
-    }
-
-    /// Returns `None`, and leaves all as it was, where the plain pipeline must do it.
-    fn update_locally(&mut self, html: &str) -> Option<Patches> {
-        let layout = self.layout.clone()?;
-        let (old_bytes, new_bytes) = (self.html.as_bytes(), html.as_bytes());
-        let n_front = common_prefix(old_bytes, new_bytes);
-        if n_front == old_bytes.len() && n_front == new_bytes.len() {
-            return Some(Patches::default());
-        }
-        let n_back = common_suffix(old_bytes, new_bytes);
-        let tail = old_bytes.len() - layout.content.end;
-        let changed = n_front.min(new_bytes.len() - n_back)..n_front.max(new_bytes.len() - n_back);
-        let is_inside = n_front >= layout.content.start && n_back >= tail;
-        if !is_inside || !fast::has_plain_characters(&new_bytes[changed]) {
-            return None;
-        }
-        let top = match self.context {
-            Some(_) => NodeId::ROOT,
-            None => self
-                .tree
-                .children(self.tree.children(NodeId::ROOT).find(|&id| is(&self.tree, id, "html"))?)
-                .find(|&id| is(&self.tree, id, "body"))?,
-        };
-        let text = Texts { old: &self.html, new: html, n_front, n_back };
-        let mut walk = Walk::new(&self.parser, &self.tree, text, top, &layout, NARROW);
-        let mut outcome = walk.run();
-        if outcome.is_ok() && walk.builder.is_narrow {
-            walk = Walk::new(&self.parser, &self.tree, text, top, &layout, html.len());
-            outcome = walk.run();
-        }
-        outcome.ok()?;
-        let Walk { builder, parts, pairs, mut lens, .. } = walk;
-        if builder.is_flattened || self.tree.n_nodes() + builder.tree.n_nodes() > self.parser.limits.n_nodes {
-            return None;
-        }
-        let new = builder.tree.finish(true);
-        let patches = diff_parts(&self.tree, &new, &parts, &pairs);
-        if patches.iter().any(is_of_children) {
-            // Children that look alike may have changed places, and then nothing changed.
-            let entered: HashSet<NodeId> =
-                lens.iter().map(|&(id, _)| id).chain(pairs.iter().map(|&(id, _)| id)).collect();
-            if !parts.iter().any(|part| is_different(&self.tree, &new, part, &entered)) {
-                return None;
-            }
-        }
-        self.apply(&patches);
-        lens.extend(pairs.iter().map(|&(old_id, new_id)| (old_id, new.source_len(new_id))));
-        lens.iter().for_each(|&(id, len)| self.tree.set_source_len(id, len));
-        for part in &parts {
-            let mut at = match part.before {
-                Some(before) => self.tree.next_sibling(before),
-                None => self.tree.first_child(part.parent),
-            };
-            for child in &part.children {
-                let id = at.expect("the children of a part are in the tree");
-                if let PartChild::New(new_id) = *child {
-                    self.tree.take_source_lens(id, &new, new_id);
-                }
-                at = self.tree.next_sibling(id);
-            }
-        }
-        let end = html.len() - tail;
-        self.layout = Some(Layout { content: layout.content.start..end, ..layout });
-        Some(patches)
-    }
-}
+use bytes::{common_prefix, common_suffix};
+use domcast_diff::{NodeId, Part, PartChild, Tree, VNode};
+use level::{Level, Place, tag_of};
 
 /// How far behind the last difference the small tree reaches at first.
 const NARROW: usize = 16 << 10;
@@ -219,57 +54,63 @@ const N_AHEAD: usize = 3;
 /// So many unknown children are parsed before old ones are looked up by their start tags.
 const N_MISSES: usize = 2;
 
-fn parse(parser: &Parser, html: &str, context: Option<&str>) -> Result<(Tree, Option<Layout>), ParseError> {
-    parser.check_length(html)?;
-    let parsed = match context {
-        _ if !parser.fast_path => None,
-        Some(context) => fast::fragment(parser, html, crate::context_name(context)?)?,
-        // A byte order mark would shift all that follows.
-        None if html.starts_with('\u{feff}') => None,
-        None => fast::document(parser, html)?,
-    };
-    if let Some(parsed) = parsed {
-        return Ok((parsed.tree, parsed.layout));
+/// A text and what was made of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Old<'a> {
+    pub(crate) html: &'a str,
+    pub(crate) tree: &'a Tree,
+    pub(crate) layout: &'a Layout,
+    pub(crate) is_page: bool,
+}
+
+/// What the next text changes in the old tree.
+pub(crate) struct Change {
+    pub(crate) layout: Layout,
+    /// What is new.
+    pub(crate) new: Tree,
+    pub(crate) parts: Vec<Part>,
+    /// Old texts that became new ones.
+    pub(crate) pairs: Vec<(NodeId, NodeId)>,
+    /// Old elements that have the attributes of new ones.
+    pub(crate) renewed: Vec<(NodeId, NodeId)>,
+    /// The new lengths of old nodes.
+    pub(crate) lens: Vec<(NodeId, usize)>,
+}
+
+/// Returns what the next text changes, nothing if the texts are equal; or why that is unknown.
+pub(crate) fn reparse(parser: &Parser, old: Old<'_>, html: &str) -> Result<Option<Change>, &'static str> {
+    let (old_bytes, new_bytes) = (old.html.as_bytes(), html.as_bytes());
+    let n_front = common_prefix(old_bytes, new_bytes);
+    if n_front == old_bytes.len() && n_front == new_bytes.len() {
+        return Ok(None);
     }
-    let tree = match context {
-        Some(context) => parser.fragment(html, context)?,
-        None => parser.document(html)?,
-    };
-    Ok((tree, None))
-}
-
-/// Whether a patch changes a list of children.
-fn is_of_children(patch: &Patch) -> bool {
-    matches!(
-        patch,
-        Patch::Insert { .. }
-            | Patch::ReplaceChildren { .. }
-            | Patch::Clear { .. }
-            | Patch::Remove { .. }
-            | Patch::Move { .. }
-            | Patch::Permute { .. }
-    )
-}
-
-/// Whether the children of a part surely differ from those that were there. What was entered may have become anything.
-fn is_different(old: &Tree, new: &Tree, part: &Part, entered: &HashSet<NodeId>) -> bool {
-    let first = match part.before {
-        Some(before) => old.next_sibling(before),
-        None => old.first_child(part.parent),
-    };
-    let until_after = |id: &NodeId| Some(*id) != part.after;
-    let old_ids: Vec<NodeId> =
-        std::iter::successors(first, |&id| old.next_sibling(id)).take_while(until_after).collect();
-    let is_other = |(old_idx, child): (usize, &PartChild)| match *child {
-        PartChild::Old(idx) if idx == old_idx || entered.contains(&old_ids[idx]) => false,
-        PartChild::Old(idx) => !old.is_equal_at(old_ids[old_idx], old, old_ids[idx]),
-        PartChild::New(id) => !old.is_equal_at(old_ids[old_idx], new, id),
-    };
-    old_ids.len() != part.children.len() || part.children.iter().enumerate().any(is_other)
-}
-
-fn is(tree: &Tree, id: NodeId, name: &str) -> bool {
-    tree.element(id).is_some_and(|element| element.name.is_html(name))
+    let n_back = common_suffix(old_bytes, new_bytes);
+    let Layout { content, has_tail } = old.layout;
+    let n_behind = old_bytes.len() - content.end;
+    if n_back < n_behind {
+        return Err("it changed behind its body");
+    }
+    let changed = n_front.min(new_bytes.len() - n_back)..n_front.max(new_bytes.len() - n_back);
+    if !fast::has_plain_characters(&new_bytes[changed]) {
+        return Err("it has carriage returns or NULs");
+    }
+    let irregular = |_: Stop| "its markup is irregular";
+    let texts = Texts { old: old.html, new: html, n_front, n_back };
+    let mut walk = Walk::new(parser, old, texts, NARROW).map_err(irregular)?;
+    walk.run().map_err(irregular)?;
+    if walk.builder.is_narrow {
+        walk = Walk::new(parser, old, texts, html.len()).map_err(irregular)?;
+        walk.run().map_err(irregular)?;
+    }
+    let Walk { builder, start, parts, pairs, renewed, lens, .. } = walk;
+    if builder.is_flattened {
+        return Err("it nests too deep");
+    }
+    if old.tree.n_nodes() + builder.tree.n_nodes() > parser.limits.n_nodes {
+        return Err("it may have too many nodes");
+    }
+    let layout = Layout { content: start..html.len() - n_behind, has_tail: *has_tail };
+    Ok(Some(Change { layout, new: builder.tree.finish(true), parts, pairs, renewed, lens }))
 }
 
 /// The two texts and what they share.
@@ -289,14 +130,31 @@ struct Walk<'a> {
     reach: usize,
     is_holding: bool,
     has_tail: bool,
+    /// Where the content begins in the new text.
+    start: usize,
     /// The elements that are open in both, from the top down.
     levels: Vec<Level<'a>>,
     run: Run,
     parts: Vec<Part>,
-    /// Old texts that became new ones.
     pairs: Vec<(NodeId, NodeId)>,
-    /// The new lengths of old nodes.
+    renewed: Vec<(NodeId, NodeId)>,
     lens: Vec<(NodeId, usize)>,
+}
+
+/// Reads what is in front of the content, all of it anew.
+fn head<'a>(parser: &'a Parser, old: Old<'a>, text: Texts<'a>) -> Result<Builder<'a>, Stop> {
+    // Mostly the content is as it was, and so it is known where it begins.
+    let n_content = old.html.len() - old.layout.content.start;
+    let mut end = if n_content <= text.n_back { text.new.len() - n_content } else { 0 };
+    loop {
+        let mut builder = Builder::of_part(parser, text.new);
+        builder.tree.hold(&text.new[..end], 0);
+        builder.before_content()?;
+        if builder.at <= end {
+            return Ok(builder);
+        }
+        end = builder.at;
+    }
 }
 
 /// Equal bytes of both texts.
@@ -309,46 +167,6 @@ struct Run {
     is_whole: bool,
 }
 
-/// An old element that the new text has too, and how far it was followed.
-struct Level<'a> {
-    old_id: NodeId,
-    new_id: NodeId,
-    /// How many elements are open directly in it.
-    n_open: usize,
-    old_end: usize,
-    new_start: usize,
-    /// The next old child, and where its source is.
-    next: Option<NodeId>,
-    old_at: usize,
-    /// Behind all old children that were kept or entered.
-    used_end: usize,
-    /// The last child in the small tree that was noted.
-    noted: Option<NodeId>,
-    /// The child that was entered last, and where it was.
-    entered: Option<(NodeId, usize)>,
-    was_cut: bool,
-    n_misses: usize,
-    lookup: Option<Lookup<'a>>,
-    /// From the first old child on that is not where it was.
-    part: Option<Part>,
-    /// The place of the next old child, from the first of the part.
-    old_idx: usize,
-}
-
-/// Old children by their start tags.
-struct Lookup<'a> {
-    by_tag: HashMap<&'a [u8], Place, Folding>,
-    used: HashSet<NodeId, Folding>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    id: NodeId,
-    old_at: usize,
-    old_idx: usize,
-    is_alone: bool,
-}
-
 enum Step {
     /// Something was decided; look again.
     Again,
@@ -359,25 +177,70 @@ enum Step {
 }
 
 impl<'a> Walk<'a> {
-    fn new(parser: &'a Parser, old: &'a Tree, text: Texts<'a>, top: NodeId, layout: &Layout, reach: usize) -> Walk<'a> {
-        let start = layout.content.start;
-        let builder = Builder::of_part(parser, text.new, start, top != NodeId::ROOT);
+    fn new(parser: &'a Parser, old: Old<'a>, text: Texts<'a>, reach: usize) -> Result<Walk<'a>, Stop> {
+        let Layout { content, has_tail } = old.layout;
+        let is_head_equal = text.n_front >= content.start;
+        let builder = match (old.is_page, is_head_equal) {
+            (true, false) => head(parser, old, text)?,
+            (is_page, _) => {
+                let mut builder = Builder::of_part(parser, text.new);
+                builder.at = content.start;
+                if is_page {
+                    builder.open_body();
+                }
+                builder
+            }
+        };
+        let start = builder.at;
         let new_id = builder.open.last().map_or(NodeId::ROOT, |open| open.id);
         let mut walk = Walk {
-            old,
+            old: old.tree,
             text,
             builder,
             reach,
             is_holding: false,
-            has_tail: layout.has_tail,
+            has_tail: *has_tail,
+            start,
             levels: Vec::new(),
             run: Run { old_start: 0, new_start: 0, len: text.n_front, is_whole: true },
             parts: Vec::new(),
             pairs: Vec::new(),
+            renewed: Vec::new(),
             lens: Vec::new(),
         };
-        walk.enter(top, new_id, start, layout.content.end, start);
-        walk
+        let top = match old.is_page {
+            true => walk.pair_head(is_head_equal).ok_or(Stop::Irregular)?,
+            false => NodeId::ROOT,
+        };
+        walk.enter(top, new_id, content.start, content.end, start);
+        Ok(walk)
+    }
+
+    /// Notes what became of the nodes in front of the content, and returns the old `body`.
+    fn pair_head(&mut self, is_head_equal: bool) -> Option<NodeId> {
+        let old = self.old;
+        let find = |parent, name| {
+            let is_named = |id: &NodeId| old.element(*id).is_some_and(|element| element.name.is_html(name));
+            old.children(parent).position(|id| is_named(&id)).zip(old.children(parent).find(is_named))
+        };
+        let (html_idx, html) = find(NodeId::ROOT, "html")?;
+        let (_, body) = find(html, "body")?;
+        if is_head_equal {
+            return Some(body);
+        }
+        let &[ref new_html, ref new_body] = self.builder.open.as_slice() else { return None };
+        self.renewed = vec![(html, new_html.id), (body, new_body.id)];
+        let new = &self.builder.tree;
+        let before = |parent, until| {
+            let children = std::iter::successors(new.first_child(parent), |&id| new.next_sibling(id));
+            children.take_while(move |&id| id != until).map(PartChild::New)
+        };
+        let with_html = before(NodeId::ROOT, new_html.id).chain([PartChild::Old(html_idx)]).collect();
+        let in_html = before(new_html.id, new_body.id).collect();
+        let after = old.next_sibling(html);
+        self.parts.push(Part { parent: NodeId::ROOT, before: None, after, children: with_html });
+        self.parts.push(Part { parent: html, before: None, after: Some(body), children: in_html });
+        Some(body)
     }
 
     fn run(&mut self) -> Result<(), Stop> {
@@ -803,132 +666,4 @@ impl<'a> Walk<'a> {
         self.enter(place.id, new_id, place.old_at + tag.len(), place.old_at + len, at);
         Ok(false)
     }
-}
-
-impl<'a> Level<'a> {
-    fn is_used(&self, id: NodeId) -> bool {
-        self.lookup.as_ref().is_some_and(|lookup| lookup.used.contains(&id))
-    }
-
-    /// From here on children are not where they were.
-    fn begin_part(&mut self, old: &Tree) {
-        if self.part.is_some() {
-            return;
-        }
-        let before = match self.next {
-            Some(next) => old.prev_sibling(next),
-            None => old.last_child(self.old_id),
-        };
-        self.part = Some(Part { parent: self.old_id, before, after: None, children: Vec::new() });
-        self.old_idx = 0;
-    }
-
-    /// Notes the new children that stand before `until`, and before the next old one.
-    fn note_new(&mut self, old: &Tree, builder: &Builder<'_>, until: Option<NodeId>) {
-        let mut at = match self.noted {
-            Some(noted) => builder.tree.next_sibling(noted),
-            None => builder.tree.first_child(self.new_id),
-        };
-        while let Some(id) = at.filter(|&id| Some(id) != until) {
-            self.begin_part(old);
-            self.part.as_mut().expect("it was just begun").children.push(PartChild::New(id));
-            self.noted = Some(id);
-            at = builder.tree.next_sibling(id);
-        }
-    }
-
-    /// Notes that the next child is the old one, which the small tree has as `new_id` if it may have changed.
-    fn note_old(&mut self, old: &Tree, builder: &Builder<'_>, id: NodeId, new_id: Option<NodeId>) {
-        self.note_new(old, builder, new_id);
-        self.noted = new_id.or(self.noted);
-        if let Some(part) = &mut self.part {
-            part.children.push(PartChild::Old(self.old_idx));
-        }
-        if let Some(lookup) = &mut self.lookup {
-            lookup.used.insert(id);
-        }
-    }
-
-    /// Goes on behind the next old child.
-    fn advance(&mut self, old: &Tree, id: NodeId, len: usize) {
-        self.old_at += len;
-        self.used_end = self.used_end.max(self.old_at);
-        self.old_idx += 1;
-        self.next = old.next_sibling(id);
-    }
-
-    /// Makes the old children from the beginning of the part on known by their start tags.
-    fn look_up(&mut self, old: &Tree, text: &'a str) {
-        let part = self.part.as_ref().expect("a part was begun");
-        let first = match part.before {
-            Some(before) => old.next_sibling(before),
-            None => old.first_child(self.old_id),
-        };
-        let kept: HashSet<usize> = part
-            .children
-            .iter()
-            .filter_map(|child| match child {
-                PartChild::Old(idx) => Some(*idx),
-                PartChild::New(_) => None,
-            })
-            .collect();
-        let mut used = HashSet::with_hasher(Folding::new());
-        let mut by_tag: HashMap<&[u8], Place, Folding> = HashMap::with_hasher(Folding::new());
-        // The part begins where so much was used up to the next child.
-        let mut old_at = self.old_at - self.len_before(old, first);
-        for (old_idx, id) in std::iter::successors(first, |&id| old.next_sibling(id)).enumerate() {
-            if kept.contains(&old_idx) {
-                used.insert(id);
-            }
-            if old.element(id).is_some() {
-                let place = Place { id, old_at, old_idx, is_alone: true };
-                by_tag
-                    .entry(tag_of(&text.as_bytes()[old_at..]))
-                    .and_modify(|place| place.is_alone = false)
-                    .or_insert(place);
-            }
-            old_at += old.source_len(id);
-        }
-        self.lookup = Some(Lookup { by_tag, used });
-    }
-
-    /// Returns how long the old children from `first` to the next one are.
-    fn len_before(&self, old: &Tree, first: Option<NodeId>) -> usize {
-        let children = std::iter::successors(first, |&id| old.next_sibling(id));
-        children.take_while(|&id| Some(id) != self.next).map(|id| old.source_len(id)).sum()
-    }
-}
-
-/// Returns the start tag that a text begins with, or as much of it as serves to recognise it.
-fn tag_of(text: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b'>', &text[..text.len().min(256)]);
-    &text[..end.map_or(text.len().min(256), |end| end + 1)]
-}
-
-/// Returns how many bytes two texts share at their beginning.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let len = a.len().min(b.len());
-    let (a, b) = (&a[..len], &b[..len]);
-    let mut at = 0;
-    // Comparing for equality is as fast as memory is; where it fails, smaller pieces tell where.
-    for step in [4096, 256, 16] {
-        while at + step <= len && a[at..at + step] == b[at..at + step] {
-            at += step;
-        }
-    }
-    at + a[at..].iter().zip(&b[at..]).take_while(|(a, b)| a == b).count()
-}
-
-/// Returns how many bytes two texts share at their end.
-fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    let len = a.len().min(b.len());
-    let (a, b) = (&a[a.len() - len..], &b[b.len() - len..]);
-    let mut end = len;
-    for step in [4096, 256, 16] {
-        while end >= step && a[end - step..end] == b[end - step..end] {
-            end -= step;
-        }
-    }
-    let rest = a[..end].iter().rev().zip(b[..end].iter().rev());
-    len - end + rest.take_while(|(a, b)| a == b).count()
 }

@@ -4,6 +4,7 @@ use crate::laws;
 use arbitrary::{Result, Unstructured};
 use domcast_diff::{Tree, apply};
 use domcast_parser::{Parser, Source};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What is put in: text, tags that do not belong, beginnings without an end.
@@ -154,6 +155,8 @@ pub struct LiveSource {
     parser: Parser,
     /// How many updates were local.
     pub n_local: usize,
+    /// How many were not, by the reason.
+    pub wholes: BTreeMap<&'static str, usize>,
 }
 
 impl LiveSource {
@@ -165,7 +168,7 @@ impl LiveSource {
     pub fn new(html: &str, context: Option<&'static str>) -> LiveSource {
         let parser = Parser::default();
         let source = Source::new(parser.clone(), html.to_owned(), context).expect("the text is within the limits");
-        LiveSource { page: source.tree().clone(), source, context, parser, n_local: 0 }
+        LiveSource { page: source.tree().clone(), source, context, parser, n_local: 0, wholes: BTreeMap::new() }
     }
 
     /// The present text.
@@ -194,7 +197,7 @@ impl LiveSource {
         let fresh = fresh.map_err(|error| context(error.to_string()))?;
         let tree = self.source.tree();
         if *tree != fresh {
-            return Err(context(format!("is local: {}\n{tree:?}instead of\n{fresh:?}", update.is_local)));
+            return Err(context(format!("whole: {:?}\n{tree:?}instead of\n{fresh:?}", update.whole)));
         }
         if update.patches.is_empty() != (self.page == fresh) {
             return Err(context(format!("these patches are redundant, or missing: {}", update.patches)));
@@ -203,7 +206,9 @@ impl LiveSource {
         laws::same_ids(&self.page, tree).map_err(context)?;
         laws::sound(tree).map_err(context)?;
         laws::spans([tree, &fresh]).map_err(context)?;
-        if update.is_local {
+        if let Some(why) = update.whole {
+            *self.wholes.entry(why).or_default() += 1;
+        } else {
             self.n_local += 1;
             let lens = |tree: &Tree| -> Vec<usize> {
                 tree.descendants(domcast_diff::NodeId::ROOT).map(|(id, _)| tree.source_len(id)).collect()

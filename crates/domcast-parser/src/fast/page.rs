@@ -5,6 +5,19 @@ use crate::names::Tag;
 
 impl<'a> Builder<'a> {
     pub(super) fn document(&mut self) -> Result<(), Stop> {
+        self.before_content()?;
+        let start = self.at;
+        let end = if self.content()? { self.tag_start } else { self.at };
+        let is_closed = self.open.len() == 2;
+        let n_nodes = self.tree.n_nodes();
+        self.after_body()?;
+        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
+        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
+        Ok(())
+    }
+
+    /// Reads a page up to the content of its body.
+    pub(crate) fn before_content(&mut self) -> Result<(), Stop> {
         self.n_below = 0;
         self.skip_whitespace();
         self.comments_before("<!doctype html>")?;
@@ -17,15 +30,7 @@ impl<'a> Builder<'a> {
         self.expect_open(Tag::Head)?;
         self.head()?;
         self.between_head_and_body()?;
-        self.expect_open(Tag::Body)?;
-        let start = self.at;
-        let end = if self.content()? { self.tag_start } else { self.at };
-        let is_closed = self.open.len() == 2;
-        let n_nodes = self.tree.n_nodes();
-        self.after_body()?;
-        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
-        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
-        Ok(())
+        self.expect_open(Tag::Body)
     }
 
     /// Reads comments, and the whitespace that is dropped here, up to `tag`; the doctype is skipped too.
