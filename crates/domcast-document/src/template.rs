@@ -12,12 +12,13 @@
 //! Invariants: the instance renders the present state; the tree is what a parser makes of the instance's HTML; if `is_linked`, the remembered
 //! nodes are those of the tree.
 
+use crate::find::Finder;
 use crate::irregular::Irregular;
 use crate::kept::Kept;
+use crate::list::{Inside, children, owner_id};
+use crate::printed::{Odd, RunText, attribute_value, markup, parse_tag, slot, tag_element};
 use crate::skeleton::{Content, Item, Owner, Place, Skeleton, Tag};
-use crate::stamp::{
-    Finder, Inside, Odd, RunText, Stamped, Stamper, attribute_value, markup, owner_id, parse_tag, slot, tag_element,
-};
+use crate::stamp::{Stamped, Stamper};
 use crate::{DocumentError, TOOK_OVER, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
@@ -348,7 +349,7 @@ impl TemplateDocument {
             let mut inside = Inside::default();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
             for (fragment, owner) in contents {
-                lists.push(stamper.children(fragment, owner, &self.tree, edits.freed(), &mut inside)?);
+                lists.push(children(&mut stamper, (fragment, owner), &self.tree, edits.freed(), &mut inside)?);
             }
             stamped = stamper.finish();
             let Inside { texts, compared } = inside;
