@@ -12,7 +12,6 @@ use domcast_diff::{Builder, Namespace, NodeId, Text, Tree, VNode};
 use domcast_template::{FragmentId, Instance};
 
 /// What was stamped, below a root.
-#[derive(Default)]
 pub(crate) struct Stamped {
     pub(crate) tree: Tree,
     /// Where ids of nodes are remembered, in the order of these ids.
