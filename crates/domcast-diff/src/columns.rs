@@ -173,6 +173,11 @@ impl Pools {
     pub(crate) fn push_list(&mut self, attributes: impl IntoIterator<Item = AttributeSlot>) -> u32 {
         let start = self.attributes.len();
         self.attributes.extend(attributes);
+        self.list_from(start)
+    }
+
+    /// The list of the attributes from `start` on.
+    fn list_from(&mut self, start: usize) -> u32 {
         if self.attributes.len() == start {
             return 0;
         }
@@ -699,13 +704,12 @@ impl Copier<'_> {
         if let Some(&copy) = self.copies.lists.get(&list) {
             return copy;
         }
-        let from = self.from;
-        let slots: Vec<AttributeSlot> = from
-            .list(list)
-            .iter()
-            .map(|slot| AttributeSlot { name: self.symbol(slot.name), value: self.text(slot.value), ..*slot })
-            .collect();
-        let copy = self.to.push_list(slots);
+        let start = self.to.attributes.len();
+        for slot in self.from.list(list) {
+            let slot = AttributeSlot { name: self.symbol(slot.name), value: self.text(slot.value), ..*slot };
+            self.to.attributes.push(slot);
+        }
+        let copy = self.to.list_from(start);
         self.copies.lists.insert(list, copy);
         copy
     }

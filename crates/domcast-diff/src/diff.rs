@@ -97,6 +97,8 @@ fn own(patches: &mut [Patch]) {
         let tops: Vec<u32> = tops.map(|top| copy.copy(0, NONE, &nodes.tree.0, top, &mut copies)).collect();
         nodes.ends = tops.first().zip(tops.last()).map(|(first, last)| (NodeId(*first), NodeId(*last)));
     }
+    // One after the other was copied, each in document order.
+    copy.is_in_order = true;
     let tree = Tree(Arc::new(copy));
     all.into_iter().for_each(|nodes| nodes.tree = tree.clone());
 }

@@ -195,8 +195,9 @@ impl Nodes {
         Nodes { tree: tree.clone(), ends: Some((first, last)), n_nodes: tree.0.n_nodes_below(first.0, last.0) }
     }
 
-    /// All nodes of columns, each of which has its place.
-    fn all(columns: Columns) -> Nodes {
+    /// All nodes of columns, which were appended in document order.
+    fn all(mut columns: Columns) -> Nodes {
+        columns.is_in_order = true;
         let n_nodes = columns.slots.len() - 1;
         let tree = Tree(Arc::new(columns));
         Nodes { ends: tree.first_child(NodeId::ROOT).zip(tree.last_child(NodeId::ROOT)), tree, n_nodes }

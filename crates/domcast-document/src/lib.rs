@@ -39,7 +39,11 @@ mod template; // a template's document: a new state to patches
 mod posted; // a document whose HTML comes from elsewhere
 mod scan; // a program as one text with markers …
 mod skeleton; // … parsed once: where its parts land among the nodes
+mod walk; // the walk over what an instance shows …
+mod printed; // … in texts, values, tags and markup
 mod stamp; // an instance to nodes
+mod list; // children that stay, beside those that are stamped
+mod find; // the nodes of an instance in a tree
 mod kept; // which node is whose
 mod irregular; // why a template has no skeleton
 

@@ -12,12 +12,13 @@
 //! Invariants: the instance renders the present state; the tree is what a parser makes of the instance's HTML; if `is_linked`, the remembered
 //! nodes are those of the tree.
 
+use crate::find::Finder;
 use crate::irregular::Irregular;
 use crate::kept::Kept;
+use crate::list::{Inside, children, owner_id};
+use crate::printed::{Odd, RunText, attribute_value, markup, parse_tag, slot, tag_element};
 use crate::skeleton::{Content, Item, Owner, Place, Skeleton, Tag};
-use crate::stamp::{
-    Finder, Inside, Odd, RunText, Stamped, Stamper, attribute_value, markup, owner_id, parse_tag, slot, tag_element,
-};
+use crate::stamp::{Stamped, Stamper};
 use crate::{DocumentError, TOOK_OVER, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
@@ -341,18 +342,18 @@ impl TemplateDocument {
             set_elements.push(id);
         }
         let n_new = self.n_new_nodes(edits, skeleton);
-        let mut stamped = Stamped::default();
+        let (mut places, mut in_islands) = (Vec::new(), Vec::new());
         let mut is_sure_to_differ = true;
         if !contents.is_empty() {
             let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
             let mut inside = Inside::default();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
             for (fragment, owner) in contents {
-                lists.push(stamper.children(fragment, owner, &self.tree, edits.freed(), &mut inside)?);
+                lists.push(children(&mut stamper, (fragment, owner), &self.tree, edits.freed(), &mut inside)?);
             }
-            stamped = stamper.finish();
+            let new;
+            Stamped { tree: new, places, in_islands } = stamper.finish();
             let Inside { texts, compared } = inside;
-            let new = &stamped.tree;
             let mut sets_texts = sets_texts;
             for (id, island, new_id) in compared {
                 trace.n_islands += 1;
@@ -361,7 +362,7 @@ impl TemplateDocument {
                     set_elements.push(id);
                 }
             }
-            let look = Look { tree: &self.tree, new, texts: &texts, sets_texts, set_elements: &set_elements };
+            let look = Look { tree: &self.tree, new: &new, texts: &texts, sets_texts, set_elements: &set_elements };
             // What differs within a node says nothing if the node may have changed places with one that it becomes alike.
             let parents: HashSet<NodeId> = lists.iter().map(|(parent, _)| *parent).collect();
             let is_outermost = |parent: NodeId| {
@@ -374,7 +375,7 @@ impl TemplateDocument {
                 editor.set_text(*id, text);
             }
             for (parent, children) in lists {
-                editor.set_children(parent, &children, new, skeleton.may_lose);
+                editor.set_children(parent, &children, &new, skeleton.may_lose);
             }
         }
         let mut firsts = Vec::new();
@@ -388,11 +389,11 @@ impl TemplateDocument {
             let (first, present) = firsts[firsts.partition_point(|(first, _)| *first <= id) - 1];
             NodeId(present.0 + (id.0 - first.0))
         };
-        for place in stamped.places {
+        for place in places {
             let id = self.kept.at(place);
             *id = present(*id);
         }
-        for (fragment, part, idx) in stamped.in_islands {
+        for (fragment, part, idx) in in_islands {
             if let Some(nodes) = self.kept.island_mut(fragment, part) {
                 nodes[idx] = present(nodes[idx]);
             }
