@@ -1,8 +1,12 @@
-//! `domcast explain`: which parts of a template run when what changes.
+//! `domcast explain`: which parts of a template run when what changes, and which layer does the work of one update.
+
+mod trace; // one update
 
 use crate::render::{self, with_excerpt};
-use crate::{Answer, output};
-use anyhow::{Result, bail};
+use crate::{Answer, input, output};
+use anyhow::{Result, anyhow};
+use domcast_document::{DocumentError, Template};
+use domcast_template::TemplateError;
 use std::path::PathBuf;
 
 /// Print the regions of a template: what each reads, and why one is opaque
@@ -10,11 +14,16 @@ use std::path::PathBuf;
 #[command(
     after_help = "Each line is a part of the template that changes: where it stands, what it is, and what it reads. Parts
 inside of a loop or a branch are indented. A part that is opaque is rendered anew by the template engine whenever
-what it reads changes; all others change only where their values do.
+what it reads changes; all others change only where their values do. The last line says whether an update writes and
+parses HTML, and why.
+
+With --trace it prints what one update does: what differs in the state, which parts print something else, which layer
+turned that into patches, what those are, and how long each step takes at best of five.
 
 Examples:
   domcast explain views/orders.html
-  domcast explain orders/row.html --dir views"
+  domcast explain orders/row.html --dir views
+  domcast explain views/orders.html --trace before.json after.json"
 )]
 pub(crate) struct Args {
     /// The template, `-` for standard input
@@ -22,13 +31,32 @@ pub(crate) struct Args {
     /// The folder that names of templates are relative to, TEMPLATE among them
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// The state before and after an update, JSON objects
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    trace: Option<Vec<PathBuf>>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let (templates, name) = render::templates(&args.template, args.dir.as_deref())?;
-    match templates.program(&name) {
-        Ok(program) => output::text(&program.explain())?,
-        Err(error) => bail!("{}", with_excerpt(&error)),
-    }
+    let template = Template::new(&templates, &name).map_err(|error| of_template(&error))?;
+    let text = match args.trace.as_deref() {
+        Some([old, new]) => {
+            let state = |path: &PathBuf| input::json_object(&input::bytes(path)?, &input::name(path));
+            trace::trace(&templates, &template, &state(old)?, &state(new)?)?
+        }
+        _ => template.explain(),
+    };
+    output::text(&text)?;
     Ok(Answer::Yes)
+}
+
+fn of_template(error: &TemplateError) -> anyhow::Error {
+    anyhow!("{}", with_excerpt(error))
+}
+
+fn of_document(error: DocumentError) -> anyhow::Error {
+    match error {
+        DocumentError::Template(error) => of_template(&error),
+        error => error.into(),
+    }
 }

@@ -101,12 +101,68 @@ fn explain_prints_what_the_parts_of_a_template_read() {
     let outcome = run(&dir, &["explain", "page.html"], b"");
     let expected = "page.html:1 hole name; reads name\n\
                     page.html:2 opaque, because the loop is recursive; reads rows, r\n\
-                    1 fine-grained, 1 opaque, 0 run at every update\n";
+                    1 fine-grained, 1 opaque, 0 run at every update\n\
+                    updates cost what changes: the skeletons have 3 nodes\n";
     assert_eq!((outcome.code, &*outcome.out, &*outcome.err), (0, expected, ""));
     let piped = run(&dir, &["explain", "-"], b"{{ a.b }}");
     assert_eq!(piped.out.lines().next(), Some("standard-input.html:1 hole a.b; reads a.b"));
     let wrong = run(&dir, &["explain", "bad.html"], b"");
     assert_eq!((wrong.code, wrong.err.contains("in template `bad.html` at line 1")), (2, true), "{}", wrong.err);
+}
+
+#[test]
+fn explain_traces_which_layer_does_the_work_of_an_update() {
+    let page = "<h1 class=\"{{ class }}\">{{ title }}</h1><ul>{% for r in rows %}<li dc-key=\"{{ r.id }}\">{{ r.name }}</li>{% endfor %}</ul>\n{{ note|safe }}";
+    let files = [
+        ("page.html", page),
+        ("half.html", "<p {% if title %}class=a>{% else %}>{% endif %}{{ title }}</p>"),
+        (
+            "old.json",
+            r#"{"title": "Tea", "class": "a", "note": "<b>old</b>", "rows": [{"id": 1, "name": "A"}, {"id": 2, "name": "B"}]}"#,
+        ),
+        (
+            "text.json",
+            r#"{"title": "Milk", "class": "a", "note": "<b>old</b>", "rows": [{"id": 1, "name": "A"}, {"id": 2, "name": "C"}]}"#,
+        ),
+        (
+            "rows.json",
+            r#"{"title": "Tea", "class": "b", "note": "<b>new</b>", "rows": [{"id": 1, "name": "A"}, {"id": 2, "name": "B"}, {"id": 3, "name": "C"}]}"#,
+        ),
+    ];
+    let dir = folder("explain-trace", &files);
+    let trace = |template: &str, new: &str| {
+        let outcome = run(&dir, &["explain", template, "--trace", "old.json", new], b"");
+        assert_eq!((outcome.code, &*outcome.err), (0, ""));
+        let (found, times) = outcome.out.split_once("time ").expect("it ends with times");
+        assert_eq!(times.matches(" us ").count(), 6, "{times}");
+        found.to_owned()
+    };
+    assert_eq!(
+        trace("page.html", "text.json"),
+        "page      85 bytes of HTML, 10 nodes\n\
+         state     title is another value\n\
+         \x20         rows.1.name is another value\n\
+         printed   page.html:1 hole title; reads title: 1 × another value\n\
+         \x20         page.html:1 hole r.name; reads variables around it: 1 × another value\n\
+         layer     texts set alone: 2\n\
+         patches   2 in 28 bytes of JSON\n\
+         \x20         [\"t\",2,\"Milk\"]\n\
+         \x20         [\"t\",7,\"C\"]\n"
+    );
+    let rows = trace("page.html", "rows.json");
+    for expected in [
+        "rows has 3 items, before 2",
+        "1 × item stamped",
+        "start tags set alone: 1",
+        "lists of children made of skeletons: 2",
+        "nodes of printed markup",
+    ] {
+        assert!(rows.contains(expected), "{expected} in {rows}");
+    }
+    let whole = trace("half.html", "text.json");
+    assert!(whole.contains("layer     the plain pipeline: all was rendered, parsed and compared, because "), "{whole}");
+    let same = trace("page.html", "old.json");
+    assert!(same.contains("state     nothing differs\nprinted   no part prints anything else\nlayer     none: nothing is to be done\npatches   0 in 0 bytes"), "{same}");
 }
 
 #[test]

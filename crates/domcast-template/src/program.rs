@@ -280,6 +280,11 @@ impl Program {
     pub fn explain(&self) -> String {
         explain::explain(self)
     }
+
+    /// One line of [`explain`](Self::explain): where a part stands, what it is and what it reads.
+    pub fn describe(&self, body: BodyId, part: u32) -> String {
+        explain::describe(self, self.body(body), part)
+    }
 }
 
 impl fmt::Debug for Program {

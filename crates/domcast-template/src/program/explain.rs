@@ -21,20 +21,26 @@ impl Part {
     }
 }
 
+/// Says where a part stands, what it is and what it reads.
+pub(super) fn describe(program: &Program, body: &Body, idx: u32) -> String {
+    let part = &body.parts[idx as usize];
+    let what = match &part.kind {
+        PartKind::Hole(_) if body.key == Some(idx) => "key ",
+        PartKind::Hole(_) => "hole ",
+        PartKind::Opaque(_) => "opaque, because ",
+        // Their source begins with `if`, `for`, `set` or `with`; text has none.
+        PartKind::If(_) | PartKind::For(_) | PartKind::Let(_) | PartKind::Text(_) => "",
+    };
+    let note = part.note.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}:{} {what}{note}{}", part.template, part.line, reads(program, &part.reads))
+}
+
 fn write_body(program: &Program, body: &Body, depth: usize, text: &mut String) {
     for (idx, part) in body.parts.iter().enumerate() {
-        let indent = "  ".repeat(depth);
-        let what = match &part.kind {
-            PartKind::Text(_) => continue,
-            PartKind::Hole(_) if body.key == Some(idx as u32) => "key ",
-            PartKind::Hole(_) => "hole ",
-            PartKind::Opaque(_) => "opaque, because ",
-            // Their source begins with `if`, `for`, `set` or `with`.
-            PartKind::If(_) | PartKind::For(_) | PartKind::Let(_) => "",
-        };
-        let note = part.note.split_whitespace().collect::<Vec<_>>().join(" ");
-        let reads = reads(program, &part.reads);
-        _ = writeln!(text, "{indent}{}:{} {what}{note}{reads}", part.template, part.line);
+        if matches!(part.kind, PartKind::Text(_)) {
+            continue;
+        }
+        _ = writeln!(text, "{}{}", "  ".repeat(depth), describe(program, body, idx as u32));
         match &part.kind {
             PartKind::If(branch) => {
                 for body in &branch.bodies {
