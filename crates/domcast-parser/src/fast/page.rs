@@ -48,20 +48,23 @@ impl<'a> Builder<'a> {
         let n_nodes = self.tree.n_nodes();
         self.after_body()?;
         let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
-        // Without a tag of its own the body begins elsewhere when its first tag changes.
-        self.layout = (is_closed && has_body_tag).then_some(Layout { content: start..end, has_tail });
+        // Without a tag of its own the body begins elsewhere when its first tag changes; and parts are not parsed in quirks mode.
+        let is_fixed = is_closed && has_body_tag && !self.is_quirky;
+        self.layout = is_fixed.then_some(Layout { content: start..end, has_tail });
         Ok(())
     }
 
+    /// Reads the doctype; without one the page is in quirks mode.
     fn doctype(&mut self) -> Result<(), Stop> {
         self.skip_whitespace_and_comments()?;
-        let here = self.bytes()[self.at..].get(..DOCTYPE.len());
-        if !here.is_some_and(|here| here.eq_ignore_ascii_case(DOCTYPE.as_bytes())) {
-            return Err(Stop::Irregular);
+        let here = &self.bytes()[self.at..];
+        let is_doctype = here.get(..DOCTYPE.len()).is_some_and(|here| here.eq_ignore_ascii_case(DOCTYPE.as_bytes()));
+        if is_doctype {
+            self.at += DOCTYPE.len();
+            self.tree.append_doctype(["html", "", ""]);
         }
-        self.at += DOCTYPE.len();
-        self.tree.append_doctype(["html", "", ""]);
-        Ok(())
+        self.is_quirky = !is_doctype;
+        if self.is_quirky && here.starts_with(b"<!") { Err(Stop::Irregular) } else { Ok(()) }
     }
 
     /// Reads comments, and the whitespace that is dropped here.

@@ -92,7 +92,7 @@ impl<'a> Builder<'a> {
                 self.n_open_select += 1;
             }
             Tag::Option | Tag::OptGroup => self.start_option(start)?,
-            Tag::Table => {
+            Tag::Table if !self.is_quirky || self.n_open_p == 0 => {
                 self.close_p()?;
                 self.push(start);
             }
