@@ -15,9 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn compare(u: &mut Unstructured<'_>) -> Result<()> {
     let context = markup::CONTEXTS.get(u.int_in_range(0..=markup::CONTEXTS.len())?);
-    let html = match u.int_in_range(0..=2)? {
+    let html = match u.int_in_range(0..=3)? {
         0 => markup::regular(u, 60)?,
         1 => markup::markup(u, 60)?,
+        2 => markup::page(u, 30)?,
         _ => String::from_utf8_lossy(u.bytes(u.len())?).into_owned(),
     };
     let (tree, expected) = match context {

@@ -115,6 +115,15 @@ proptest! {
     }
 
     #[test]
+    fn pages_parse_as_html5ever_does_wherever_their_tags_are_missing(bytes in bytes(400)) {
+        let html = markup::page(&mut Unstructured::new(&bytes), 20)?;
+        let tree = parse_document(&html).expect("the text is short");
+        prop_assert_eq!(&tree, &oracle::document(&html), "{:?}", html);
+        ok(laws::sound(&tree))?;
+        ok(laws::spans([&tree]))?;
+    }
+
+    #[test]
     fn fragments_parse_as_html5ever_does(bytes in bytes(300)) {
         let u = &mut Unstructured::new(&bytes);
         let context = *u.choose(&markup::CONTEXTS)?;

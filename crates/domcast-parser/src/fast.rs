@@ -62,7 +62,7 @@ pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result
     finish(outcome, builder)
 }
 
-/// Parses a page that begins with `<!DOCTYPE html>` and writes out `html`, `head` and `body`; `Ok(None)` for any other.
+/// Parses a page with the doctype `html` or none; `Ok(None)` says that the markup is not regular.
 pub(crate) fn document(parser: &Parser, html: &str) -> Result<Option<Parsed>, ParseError> {
     if !parser.scripting || !has_plain_characters(html.as_bytes()) {
         return Ok(None);
@@ -153,6 +153,8 @@ pub(crate) struct Builder<'a> {
     n_open_button: usize,
     n_open_select: usize,
     has_form: bool,
+    /// Whether a table may stand in a `p`.
+    is_quirky: bool,
     /// The start tags of names, without attributes; none where a name inside `svg` is irregular.
     elements: Cache<'a, StartTag>,
     svg_elements: Cache<'a, Option<StartTag>>,
@@ -209,6 +211,7 @@ impl<'a> Builder<'a> {
             n_open_button: 0,
             n_open_select: 0,
             has_form: false,
+            is_quirky: false,
             elements: Cache::new(n_slots.min(128)),
             svg_elements: Cache::new(n_slots.min(128)),
             attributes: Cache::new(n_slots.min(128)),

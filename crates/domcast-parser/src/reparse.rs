@@ -149,7 +149,10 @@ fn head<'a>(parser: &'a Parser, old: Old<'a>, text: Texts<'a>) -> Result<Builder
     loop {
         let mut builder = Builder::of_part(parser, text.new);
         builder.tree.hold(&text.new[..end], 0);
-        builder.before_content()?;
+        let body = builder.before_content()?;
+        if !builder.is_fixed(body) {
+            return Err(Stop::Irregular);
+        }
         if builder.at <= end {
             return Ok(builder);
         }

@@ -250,6 +250,46 @@ pub fn regular(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
     Ok(html)
 }
 
+/// A page whose tags around the content are there, missing or doubled.
+pub fn page(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
+    const AROUND: [(u32, &str); 18] = [
+        (12, "<!doctype html>"),
+        (4, "<!-- a -->"),
+        (8, "\n"),
+        (8, "<html lang=en>"),
+        (4, "<!-- b -->"),
+        (8, "<head>"),
+        (8, "<meta charset=utf-8>"),
+        (8, "<title>tea &amp; milk</title>"),
+        (4, "\n  "),
+        (3, "<head class=late>"),
+        (4, "<script>let a = '<p>';</script>"),
+        (3, "<!-- c -->"),
+        (3, "<noscript><p></noscript>"),
+        (8, "</head>"),
+        (6, "\n"),
+        (2, "<link rel=icon>"),
+        (2, "<!-- d -->"),
+        (7, "<body class=page>"),
+    ];
+    let mut html = String::new();
+    for (chance_of_16, piece) in AROUND {
+        if chance(u, chance_of_16, 16)? {
+            html.push_str(piece);
+        }
+        if chance(u, 1, 24)? {
+            html.push_str(u.choose(&AROUND)?.1);
+        }
+    }
+    html.push_str(&regular(u, n_pieces)?);
+    for piece in ["</body>", "\n", "</html>", "\n", "<!-- e -->"] {
+        if chance(u, 1, 2)? {
+            html.push_str(piece);
+        }
+    }
+    Ok(html)
+}
+
 /// What markup may stand in, as text before and after it: all that a span must not depend on.
 pub const SURROUNDINGS: [(&str, &str); 22] = [
     ("", ""),

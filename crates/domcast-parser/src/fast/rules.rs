@@ -1,9 +1,8 @@
 //! What tags do to the open elements: the "in body" and table modes of the standard, as far as markup is regular.
 
-use super::tags::{Ending, StartTag};
+use super::tags::StartTag;
 use super::{Builder, Stop, is_in_table};
 use crate::names::Tag;
-use domcast_diff::{List, Namespace};
 
 impl<'a> Builder<'a> {
     /// Reads the start tag at the position and does what it does.
@@ -93,7 +92,7 @@ impl<'a> Builder<'a> {
                 self.n_open_select += 1;
             }
             Tag::Option | Tag::OptGroup => self.start_option(start)?,
-            Tag::Table => {
+            Tag::Table if !self.is_quirky || self.n_open_p == 0 => {
                 self.close_p()?;
                 self.push(start);
             }
@@ -203,16 +202,8 @@ impl<'a> Builder<'a> {
         if is_place { Ok(()) } else { Err(Stop::Irregular) }
     }
 
-    fn imply(&mut self, name: &'static str, tag: Tag) {
-        let (namespace, symbol) = (Namespace::Html, self.tree.symbol(name));
-        let start = StartTag {
-            tag,
-            namespace,
-            name: symbol,
-            list: List::default(),
-            is_self_closing: false,
-            ending: Ending::of(name),
-        };
+    fn imply(&mut self, local: &str, tag: Tag) {
+        let start = StartTag::implied(&mut self.tree, local, tag);
         self.push_at(start, Some(self.tag_start));
     }
 

@@ -24,6 +24,13 @@ pub(super) struct StartTag {
     pub(super) ending: Ending,
 }
 
+impl StartTag {
+    /// A start tag that another one implies.
+    pub(super) fn implied(tree: &mut TreeBuilder, local: &str, tag: Tag) -> StartTag {
+        StartTag { tag, ..html_tag(tree, local) }
+    }
+}
+
 /// How the end tag of an element is mostly written, behind its `</`: up to seven letters and `>`, as one number.
 #[derive(Clone, Copy)]
 pub(super) struct Ending(u64);
