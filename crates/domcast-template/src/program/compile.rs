@@ -8,6 +8,7 @@
 //!
 //! Macros and imports print nothing where they stand. Code that calls one has its declaration before it.
 
+use super::compared::compared;
 use super::expr::{Comparison, Expr, LoopField, ReadFrom};
 use super::*;
 use crate::engine::{self, BinOpKind, CallArg, CallType, CompareOpKind, Facts, ForLoop, IfCond, Stmt, UnaryOpKind};
@@ -698,8 +699,13 @@ impl<'x, 'a> Compiler<'x, 'a> {
             stmts => Some(self.body(stmts, place, &mut reads)?),
         };
         reads.add(&outer);
+        let compared = match (&target, &filter) {
+            (Target::Name, None) => compared((&self.compiled.bodies, &self.compiled.paths), body, &outer, n_locals),
+            _ => Vec::new(),
+        };
         let note = source_of(place.file, for_loop.iter.span());
-        let kind = PartKind::For(For { iter, target, filter, reads_position, reads_length, outer, body, otherwise });
+        let of = For { iter, target, filter, reads_position, reads_length, outer, compared, body, otherwise };
+        let kind = PartKind::For(of);
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
     }
