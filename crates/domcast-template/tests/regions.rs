@@ -299,6 +299,31 @@ fn plain_data_keeps_the_parts_that_are_equal() {
 }
 
 #[test]
+fn plain_data_keeps_the_rows_that_moved_up_or_down() {
+    let rows = |ids: &[u32]| json!({"rows": ids.iter().map(|id| json!({"id": id, "n": [id]})).collect::<Vec<_>>()});
+    let ids: Vec<u32> = (0..100).collect();
+    let old = State::new(&rows(&ids)).unwrap();
+    let row = |state: &State, idx: usize| state.at(&Path::from("rows").then(idx)).unwrap().clone();
+    let mut changed = vec![ids[1..].to_vec(), ids[..99].to_vec(), ids[20..].to_vec(), vec![], ids.repeat(2)];
+    changed.push([&[200, 201, 202], &ids[..]].concat());
+    changed.push([&ids[..50], &[200], &ids[52..], &[201]].concat());
+    changed.push(ids.iter().copied().filter(|id| id % 3 == 1 || id % 7 == 0).collect());
+    changed.push([&[99], &ids[1..99], &[0]].concat());
+    for new_ids in changed {
+        let new = old.renewed(&rows(&new_ids)).unwrap();
+        assert_eq!(new, State::new(&rows(&new_ids)).unwrap());
+        // All but those that changed places, or are there again.
+        let is_kept = |(idx, id): (usize, &u32)| ids.contains(id) && row(&new, idx).is_same(&row(&old, *id as usize));
+        let n_kept = new_ids.iter().enumerate().filter(|entry| is_kept(*entry)).count();
+        let is_there_twice = new_ids.len() == 200;
+        let n_expected = new_ids.iter().filter(|id| ids.contains(id)).count();
+        let swapped = if new_ids.first() == Some(&99) { 2 } else { 0 };
+        assert_eq!(n_kept, if is_there_twice { 100 } else { n_expected - swapped }, "{new_ids:?}");
+        assert!(new.renewed(&rows(&new_ids)).unwrap().is_same(&new));
+    }
+}
+
+#[test]
 fn another_selected_row_changes_two_rows() {
     let template = "{% for r in rows %}<p id=\"{{ r.id }}\"{% if r.id == sel and r.on %} class=x{% endif %}>\
                     {{ 'this' if sel != r.id else r.id }}</p>{% endfor %}";
