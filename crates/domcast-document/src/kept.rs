@@ -161,8 +161,8 @@ impl Kept {
 pub(crate) fn regions(slot: &Slot) -> impl Iterator<Item = FragmentId> + '_ {
     let (one, items) = match slot {
         Slot::Branch(branch) => (branch.map(|(_, fragment)| fragment), None),
-        Slot::Items(items) => (items.otherwise(), Some(items.iter())),
+        Slot::Items(items) => (items.otherwise(), Some(items.fragments())),
         _ => (None, None),
     };
-    items.into_iter().flatten().map(|item| item.fragment).chain(one)
+    items.into_iter().flatten().copied().chain(one)
 }

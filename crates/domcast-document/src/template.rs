@@ -299,21 +299,12 @@ impl TemplateDocument {
 
     /// About how many nodes new fragments make, those in them not counted.
     fn n_new_nodes(&self, edits: &Edits, skeleton: &Skeleton) -> usize {
-        let new = edits.iter().filter_map(|edit| match *edit {
-            Edit::Branch { new, .. } => new,
-            Edit::Insert { item, .. } => Some(item),
-            _ => None,
-        });
-        new.map(|new| skeleton.bodies[self.instance.fragment(new).body as usize].n_nodes).sum()
+        let body = |fragment: FragmentId| &skeleton.bodies[self.instance.fragment(fragment).body as usize];
+        edits.added().iter().map(|(new, _)| body(*new).n_nodes).sum()
     }
 
     fn note_new_fragments(&mut self, edits: &Edits, skeleton: &Skeleton) {
-        for edit in edits {
-            let (around, new) = match *edit {
-                Edit::Branch { fragment, new: Some(new), .. } => (fragment, new),
-                Edit::Insert { fragment, item, .. } => (fragment, item),
-                _ => continue,
-            };
+        for &(new, around) in edits.added() {
             self.kept.put_in(new, around, skeleton, &self.instance);
         }
     }
@@ -421,9 +412,7 @@ impl TemplateDocument {
                 Edit::Hole { fragment, part }
                 | Edit::Html { fragment, part }
                 | Edit::Branch { fragment, part, .. }
-                | Edit::Remove { fragment, part, .. }
-                | Edit::Insert { fragment, part, .. }
-                | Edit::Move { fragment, part, .. } => (fragment, part),
+                | Edit::Items { fragment, part, .. } => (fragment, part),
                 _ => unreachable!("the edits are known"),
             };
             self.add_work(&mut work, skeleton, fragment, part);

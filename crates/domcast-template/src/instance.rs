@@ -7,7 +7,9 @@
 //! [`Instance::html`] is byte for byte what the engine renders from the same template and state.
 
 mod update; // a new state to edits
-mod items; // the items of a loop: which stay, which move
+mod items; // the items of a loop: which stay, which come and go
+mod targets; // what the items of a loop bind
+mod index; // where among them a key is
 
 pub use update::{Edit, Edits};
 
@@ -16,9 +18,11 @@ use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Part, Program, Target};
 use crate::state::State;
+use index::Index;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
 use std::fmt::Write;
+use targets::Targets;
 
 /// Index of a fragment in the arena of its [`Instance`]. The first is the rendering of the whole template.
 pub type FragmentId = u32;
@@ -79,20 +83,17 @@ pub struct HoleValue {
 }
 
 /// The items of a loop.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Items {
-    items: Vec<Item>,
+    /// The rendering of the loop's body for each.
+    fragments: Vec<FragmentId>,
+    /// What each binds, as many as there are fragments.
+    targets: Targets,
+    /// Where each key is, if that was asked for. It is that of the targets.
+    index: Option<Box<Index>>,
     otherwise: Option<FragmentId>,
     /// The length that the loop tells its body, if it is known beforehand.
     len: Option<usize>,
-}
-
-/// An item of a loop.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// The rendering of the loop's body for it.
-    pub fragment: FragmentId,
-    target: Bound,
 }
 
 /// What the names of a target are bound to.
@@ -108,11 +109,6 @@ impl Bound {
             Bound::One(state) => std::slice::from_ref(state),
             Bound::Many(states) => states,
         }
-    }
-
-    fn is_same(&self, other: &Bound) -> bool {
-        let (a, b) = (self.as_slice(), other.as_slice());
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
     }
 }
 
@@ -189,19 +185,9 @@ fn escape(text: &str, html: &mut String) {
 }
 
 impl Items {
-    /// The items in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Item> {
-        self.items.iter()
-    }
-
-    /// How many items there are.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Whether there is no item.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    /// The rendering of the loop's body for each item, in order.
+    pub fn fragments(&self) -> &[FragmentId] {
+        &self.fragments
     }
 
     /// The rendering of the loop's `else`, if it has one and there is no item.
@@ -307,7 +293,7 @@ impl Instance {
                 Slot::Branch(Some((_, fragment))) => self.write_html(*fragment, html),
                 Slot::Branch(None) | Slot::Bound(_) => {}
                 Slot::Items(items) => {
-                    let fragments = items.items.iter().map(|item| item.fragment).chain(items.otherwise);
+                    let fragments = items.fragments.iter().copied().chain(items.otherwise);
                     fragments.for_each(|fragment| self.write_html(fragment, html));
                 }
                 Slot::Html(text) => html.push_str(text),
@@ -346,7 +332,7 @@ impl Instance {
             Slot::Branch(Some((_, fragment))) => self.most_bytes_of(*fragment),
             Slot::Branch(None) | Slot::Bound(_) => 0,
             Slot::Items(items) => {
-                let fragments = items.items.iter().map(|item| item.fragment).chain(items.otherwise);
+                let fragments = items.fragments.iter().copied().chain(items.otherwise);
                 fragments.map(|fragment| self.most_bytes_of(fragment)).sum()
             }
             Slot::Html(text) => text.len(),
@@ -415,20 +401,25 @@ impl Instance {
     }
 
     fn fill_items(&mut self, of: &For, scope: &mut Scope<'_>) -> Result<Items, Failed> {
-        let (targets, len) = scope.items(of)?;
-        let mut items = Vec::with_capacity(targets.len());
-        for (index0, target) in targets.into_iter().enumerate() {
-            let fragment = self.add_item(of, &target, LoopAt { index0, len }, scope)?;
-            items.push(Item { fragment, target });
+        let (targets, len) = scope.targets(of)?;
+        let mut fragments = Vec::with_capacity(targets.len());
+        for (index0, target) in targets.iter_from(0).enumerate() {
+            fragments.push(self.add_item(of, target, LoopAt { index0, len }, scope)?);
         }
         let otherwise = match of.otherwise {
-            Some(body) if items.is_empty() => Some(self.add(body, scope)?),
+            Some(body) if fragments.is_empty() => Some(self.add(body, scope)?),
             _ => None,
         };
-        Ok(Items { items, otherwise, len })
+        Ok(Items { fragments, targets, index: None, otherwise, len })
     }
 
-    fn add_item(&mut self, of: &For, target: &Bound, at: LoopAt, scope: &mut Scope<'_>) -> Result<FragmentId, Failed> {
+    fn add_item(
+        &mut self,
+        of: &For,
+        target: &[State],
+        at: LoopAt,
+        scope: &mut Scope<'_>,
+    ) -> Result<FragmentId, Failed> {
         let n_locals = scope.enter(target, at);
         let fragment = self.add(of.body, scope);
         scope.leave(n_locals);
@@ -448,9 +439,9 @@ impl Scope<'_> {
     }
 
     /// Binds the variables of a loop and `loop` itself; returns how many variables there were.
-    fn enter(&mut self, target: &Bound, at: LoopAt) -> usize {
+    fn enter(&mut self, target: &[State], at: LoopAt) -> usize {
         let n_locals = self.locals.len();
-        self.locals.extend(target.as_slice().iter().cloned());
+        self.locals.extend_from_slice(target);
         self.locals.push(State::Null);
         self.loops.push(at);
         n_locals
@@ -462,8 +453,12 @@ impl Scope<'_> {
     }
 
     /// What a loop runs over, and the length that it tells its body.
-    fn items(&mut self, of: &For) -> Result<(Vec<Bound>, Option<usize>), Failed> {
+    fn targets(&mut self, of: &For) -> Result<(Targets, Option<usize>), Failed> {
         let list = self.eval(&of.iter)?;
+        let is_plain = of.filter.is_none() && matches!(of.target, Target::Name);
+        if let (true, State::List(list)) = (is_plain, &*list) {
+            return Ok((Targets::Shared(list.clone()), Some(list.len())));
+        }
         let mut len = None;
         let states: Vec<State> = match &*list {
             State::List(list) => list.iter().cloned().collect(),
@@ -498,7 +493,7 @@ impl Scope<'_> {
             len = None;
         }
         let len = len.unwrap_or(Some(targets.len()));
-        Ok((targets, len))
+        Ok((Targets::Bound(targets.into()), len))
     }
 }
 

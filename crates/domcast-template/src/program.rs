@@ -12,6 +12,7 @@
 //! template where it might. [`Program::explain`] says which and why.
 
 mod compile; // a syntax tree to bodies
+mod compared; // variables around a loop that are only compared with its items
 mod explain; // a program as text
 pub(crate) mod expr; // expressions that need no engine
 
@@ -19,6 +20,7 @@ use crate::engine::Code;
 use crate::error::TemplateError;
 use crate::state::Path;
 use crate::templates::Templates;
+pub(crate) use compared::Compared;
 use expr::Expr;
 use minijinja::{AutoEscape, Environment};
 use std::fmt;
@@ -149,6 +151,8 @@ pub struct For {
     pub(crate) reads_length: bool,
     /// Reads of the body and the filter that do not come from the item.
     pub(crate) outer: Reads,
+    /// What of that is only compared with the items.
+    pub(crate) compared: Vec<Compared>,
     /// Rendered for each item.
     pub body: BodyId,
     /// Rendered if there is no item.
@@ -223,6 +227,13 @@ impl Bits {
 
     pub(crate) fn meets(&self, other: &Bits) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The only number in both sets, if there is just one and it is not shared.
+    pub(crate) fn only_common(&self, other: &Bits) -> Option<usize> {
+        let common = self.0 & other.0;
+        let number = common.trailing_zeros() as usize;
+        (common.is_power_of_two() && number != Bits::SHARED).then_some(number)
     }
 
     /// Drops the numbers from `end` on.

@@ -77,7 +77,8 @@ impl State {
 
     /// The state that `data` serializes to, sharing with this one every part that is equal.
     ///
-    /// Equal parts are found while `data` is serialized and cost no allocation. Lists are compared position by position.
+    /// Equal parts are found while `data` is serialized and cost no allocation. Lists are compared item by item; where some were
+    /// removed or put between, those after them are found again.
     ///
     /// # Errors
     ///

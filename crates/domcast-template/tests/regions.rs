@@ -1,7 +1,7 @@
 //! Templates as regions, in odd places: a template, states one after the other, and what each change edits.
 //!
 //! `check` compares every HTML with the engine's own. A listing is `N fine, N opaque` of the program's parts, then the kinds
-//! of edits of each update.
+//! of edits of each update; `1:0->2` stands for two items from position 1 on where there were none.
 
 use domcast_template::minijinja::Value;
 use domcast_template::minijinja::value::Serde;
@@ -23,7 +23,7 @@ fn a_loop_that_emits_half_a_tag_has_items_like_any_other() {
     check(
         template,
         &[json!({"xs": ["x"]}), json!({"xs": ["x", "y"]}), json!({"xs": []})],
-        "2 fine, 0 opaque; insert; remove remove",
+        "2 fine, 0 opaque; 1:0->1; 0:2->0",
     );
 }
 
@@ -33,7 +33,7 @@ fn elements_left_open_are_text_to_a_template() {
     check(
         template,
         &[json!({"xs": [1, 2]}), json!({"xs": [2, 1]}), json!({"xs": [2, 3]})],
-        "2 fine, 0 opaque; move; hole",
+        "2 fine, 0 opaque; 0:2->2; hole",
     );
 }
 
@@ -62,7 +62,7 @@ fn a_macro_is_called_where_it_is_used() {
                     {% for r in rows %}{{ cell(r, c=unit) }}{% endfor %}{{ cell(0) }}";
     let states =
         [json!({"rows": [1], "unit": "m"}), json!({"rows": [1, 2], "unit": "m"}), json!({"rows": [1, 2], "unit": "s"})];
-    check(template, &states, "3 fine, 0 opaque; insert; hole hole hole");
+    check(template, &states, "3 fine, 0 opaque; 1:0->1; hole hole hole");
 }
 
 #[test]
@@ -93,6 +93,25 @@ fn a_macro_with_a_caller_is_one_opaque_part() {
     let template = "{% macro box(t) %}<div>{{ t }}{{ caller() }}</div>{% endmacro %}\
                     {% for r in rows %}{% call box(r) %}<p>{{ r }}{{ a }}</p>{% endcall %}{% endfor %}";
     check(template, &[json!({"rows": [1, 2], "a": 1}), json!({"rows": [1, 2], "a": 2})], "1 fine, 1 opaque; html html");
+}
+
+#[test]
+fn a_block_that_a_macro_is_called_with_sees_the_loop_as_the_engine_lets_it() {
+    for inside in [
+        "{{ loop.first }}",
+        "{{ loop.index }}",
+        "{{ loop.last }}{{ r }}",
+        "{% for x in xs %}{{ loop.index }}{% endfor %}",
+    ] {
+        let template = format!(
+            "{{% macro box() %}}<b>{{{{ caller() }}}}</b>{{% endmacro %}}\
+             {{% for r in rows %}}{{% call box() %}}{inside}{{% endcall %}}{{% endfor %}}"
+        );
+        let templates = Templates::from_sources([("a.html", template)]);
+        let states =
+            [json!({"rows": [1, 2], "xs": [1]}), json!({"rows": [2, 1, 3], "xs": [1, 2]}), json!({"rows": [3]})];
+        run(&templates, &states);
+    }
 }
 
 #[test]
@@ -128,7 +147,7 @@ fn loops_that_look_around_are_opaque() {
 fn the_place_in_a_loop_is_read() {
     let template = "{% for r in rows %}{{ loop.index }}{{ loop.cycle('a', 'b') }}{{ r }}{% if not loop.last %}, {% endif %}{% endfor %}";
     let states = [json!({"rows": ["a", "b", "c"]}), json!({"rows": ["b", "c"]}), json!({"rows": ["b", "c", "d"]})];
-    check(template, &states, "5 fine, 0 opaque; remove hole hole hole hole; branch insert");
+    check(template, &states, "5 fine, 0 opaque; 0:1->0 hole hole hole hole; branch 2:0->1");
 }
 
 #[test]
@@ -138,7 +157,7 @@ fn the_engine_gets_the_variables_of_loops_around() {
         json!({"groups": [{"name": "a", "rows": ["x", "y"]}, {"name": "b", "rows": []}]}),
         json!({"groups": [{"name": "c", "rows": ["x", "y"]}, {"name": "b", "rows": ["z"]}]}),
     ];
-    check(template, &states, "4 fine, 0 opaque; hole hole insert");
+    check(template, &states, "4 fine, 0 opaque; hole hole 0:0->1");
 }
 
 #[test]
@@ -151,7 +170,7 @@ fn rows_pair_by_their_key() {
         json!({"rows": [row(1, 0), row(3, 0)]}),
         json!({"rows": [row(1, 0), row(9, 0), row(3, 0)]}),
     ];
-    check(template, &states, "3 fine, 0 opaque; hole move; remove remove; insert");
+    check(template, &states, "3 fine, 0 opaque; hole 0:4->4; 0:3->1; 1:0->1");
 }
 
 #[test]
@@ -168,7 +187,7 @@ fn templates_extend_and_include_each_other_without_the_engine() {
         ("deep.html", "{{ loop.index }}{{ t }}"),
     ]);
     let states = [json!({"t": 1, "rows": ["a"]}), json!({"t": 2, "rows": ["a"]}), json!({"t": 2, "rows": ["a", "b"]})];
-    check_all(&templates, &states, "7 fine, 0 opaque; hole hole hole; insert");
+    check_all(&templates, &states, "7 fine, 0 opaque; hole hole hole; 1:0->1");
 }
 
 #[test]
@@ -277,6 +296,81 @@ fn plain_data_keeps_the_parts_that_are_equal() {
     assert!(!at(&new, "rows.1").is_same(&at(&old, "rows.1")));
     // An integer is not the float that equals it: they print differently.
     assert!(!old.renewed(&json!({"rows": [], "n": 1.0, "f": 2})).unwrap().is_same(&old));
+}
+
+#[test]
+fn plain_data_keeps_the_rows_that_moved_up_or_down() {
+    let rows = |ids: &[u32]| json!({"rows": ids.iter().map(|id| json!({"id": id, "n": [id]})).collect::<Vec<_>>()});
+    let ids: Vec<u32> = (0..100).collect();
+    let old = State::new(&rows(&ids)).unwrap();
+    let row = |state: &State, idx: usize| state.at(&Path::from("rows").then(idx)).unwrap().clone();
+    let mut changed = vec![ids[1..].to_vec(), ids[..99].to_vec(), ids[20..].to_vec(), vec![], ids.repeat(2)];
+    changed.push([&[200, 201, 202], &ids[..]].concat());
+    changed.push([&ids[..50], &[200], &ids[52..], &[201]].concat());
+    changed.push(ids.iter().copied().filter(|id| id % 3 == 1 || id % 7 == 0).collect());
+    changed.push([&[99], &ids[1..99], &[0]].concat());
+    for new_ids in changed {
+        let new = old.renewed(&rows(&new_ids)).unwrap();
+        assert_eq!(new, State::new(&rows(&new_ids)).unwrap());
+        // All but those that changed places, or are there again.
+        let is_kept = |(idx, id): (usize, &u32)| ids.contains(id) && row(&new, idx).is_same(&row(&old, *id as usize));
+        let n_kept = new_ids.iter().enumerate().filter(|entry| is_kept(*entry)).count();
+        let is_there_twice = new_ids.len() == 200;
+        let n_expected = new_ids.iter().filter(|id| ids.contains(id)).count();
+        let swapped = if new_ids.first() == Some(&99) { 2 } else { 0 };
+        assert_eq!(n_kept, if is_there_twice { 100 } else { n_expected - swapped }, "{new_ids:?}");
+        assert!(new.renewed(&rows(&new_ids)).unwrap().is_same(&new));
+    }
+}
+
+#[test]
+fn another_selected_row_changes_two_rows() {
+    let template = "{% for r in rows %}<p id=\"{{ r.id }}\"{% if r.id == sel and r.on %} class=x{% endif %}>\
+                    {{ 'this' if sel != r.id else r.id }}</p>{% endfor %}";
+    let row = |id: Json| json!({"id": id, "on": true});
+    let rows = |ids: &[Json]| ids.iter().cloned().map(row).collect::<Vec<_>>();
+    let numbers = rows(&[json!(3), json!(1), json!(2), json!(1)]);
+    let state = |sel: Json| json!({"rows": numbers, "sel": sel});
+    let states = [json!(null), json!(1), json!(2), json!(7), json!(2.0), json!(true), json!("1"), json!(3)];
+    let listing = "4 fine, 0 opaque; branch hole branch hole; branch hole branch hole branch hole; branch hole; \
+                   branch hole; branch hole branch hole branch hole; branch hole branch hole; branch hole";
+    check(template, &states.map(state), listing);
+    // Keys that equal values of another kind are all looked at.
+    let mixed = rows(&[json!(1), json!(1.0), json!(null), json!("a"), json!(true)]);
+    let state = |sel: Json| json!({"rows": mixed, "sel": sel});
+    let states = [json!(1), json!("a"), json!(null), json!(true), json!(1.0)];
+    let listing = "4 fine, 0 opaque; branch hole branch hole branch hole branch hole; branch hole branch hole; \
+                   branch hole branch hole branch hole branch hole; ";
+    check(template, &states.map(state), listing);
+}
+
+#[test]
+fn rows_are_selected_while_they_change() {
+    let templates = Templates::from_sources([(
+        "a.html",
+        "{% for r in rows %}<p id={{ r.id }}>{{ r.n }}{% if r.id == sel %}*{% endif %}</p>{% endfor %}",
+    )]);
+    let rows: Vec<Json> = (0..100).map(|id| json!({"id": id, "n": 0})).collect();
+    let mut state = State::new(&json!({"rows": rows, "sel": 3})).unwrap();
+    let mut instance = instance(&templates, &state);
+    let mut step = |state: &State, changes: Changes| {
+        instance.update(state, &changes).unwrap();
+        assert_eq!(instance.html(), templates.render("a.html", state).unwrap());
+    };
+    for sel in [7, 50, 99, 7] {
+        let changes = state.set("sel", sel).unwrap();
+        step(&state, changes);
+        let changes = state.set("rows.50.n", sel).unwrap();
+        step(&state, changes);
+        let changes = state.set("rows.7.id", 1000 + sel).unwrap();
+        step(&state, changes);
+        let changes = state.set("sel", 1000 + sel).unwrap();
+        step(&state, changes);
+        let changes = state.remove("rows.20").unwrap();
+        step(&state, changes);
+        let changes = state.set("sel", 21).unwrap().and(state.set("rows.22.id", sel).unwrap());
+        step(&state, changes);
+    }
 }
 
 #[test]
@@ -448,14 +542,12 @@ fn instance(templates: &Templates, state: &State) -> Instance {
     templates.program("a.html").unwrap().instance(state).unwrap()
 }
 
-fn name(edit: &Edit) -> &'static str {
+fn name(edit: &Edit) -> String {
     match edit {
-        Edit::Hole { .. } => "hole",
-        Edit::Html { .. } => "html",
-        Edit::Branch { .. } => "branch",
-        Edit::Remove { .. } => "remove",
-        Edit::Insert { .. } => "insert",
-        Edit::Move { .. } => "move",
-        _ => "other",
+        Edit::Hole { .. } => "hole".into(),
+        Edit::Html { .. } => "html".into(),
+        Edit::Branch { .. } => "branch".into(),
+        Edit::Items { start, n_old, n_new, .. } => format!("{start}:{n_old}->{n_new}"),
+        _ => "other".into(),
     }
 }

@@ -1,17 +1,21 @@
-//! The items of a loop beside the new list: which stay, which come, go and move.
+//! The items of a loop beside the new list: which stay, which come and go.
 //!
-//! Items at both ends that are the same (by pointer) stay. Between them items pair by key where the body's first
-//! element has one that is a hole, else by being the same, and what is left over pairs in order, unless it has keys.
-//! Paired items on the longest increasing run of old positions stay; every other one moves once.
+//! Items at both ends that are the same (by pointer) stay. Between them items pair by being the same, in their place or
+//! in another one; then by key where the body's first element has one that is a hole; and what is left over pairs in
+//! order, unless it has keys.
 //!
-//! `O(n)` pointer comparisons, and `O(m log m)` for the `m` items between the ends.
+//! `O(n)` pointer comparisons, none within parts that both lists share, and `O(m)` for the `m` items between the ends.
 
+use super::index::Index;
+use super::targets::{Targets, are_same};
 use super::update::{Edit, Pass, Undo};
-use super::{Bound, FragmentId, Instance, Item, LoopAt, Slot};
+use super::{FragmentId, Instance, LoopAt, Slot};
 use crate::program::expr::Failed;
 use crate::program::{For, PartKind};
-use crate::state::{List, State};
+use crate::state::State;
+use rustc_hash::FxHashMap;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A loop in a fragment.
@@ -22,10 +26,12 @@ pub(super) struct LoopPart<'a> {
     pub(super) of: &'a For,
 }
 
-/// A new list, copied only where it has to be.
-enum Listed {
-    Shared(Arc<List>),
-    Copied(Vec<Bound>),
+/// The old item that becomes a new one.
+#[derive(Clone, Copy)]
+struct Pair {
+    old_idx: usize,
+    /// Whether the targets of both are the same.
+    is_same: bool,
 }
 
 /// What two items have in common that are one.
@@ -43,17 +49,24 @@ impl Identity {
         match state {
             State::Text(text) => Identity::Text(text.clone()),
             State::Int(int) => Identity::Int(*int),
-            State::List(list) => Identity::Address(Arc::as_ptr(list).addr()),
-            State::Map(map) => Identity::Address(Arc::as_ptr(map).addr()),
-            _ => Identity::None,
+            state => address(std::slice::from_ref(state)).map_or(Identity::None, Identity::Address),
         }
     }
 
-    fn of_target(target: &Bound) -> Identity {
+    fn of_target(target: &[State]) -> Identity {
         match target {
-            Bound::One(state) => Identity::of(state),
-            Bound::Many(states) => Identity::Many(states.iter().map(Identity::of).collect()),
+            [state] => Identity::of(state),
+            states => Identity::Many(states.iter().map(Identity::of).collect()),
         }
+    }
+}
+
+/// Where a map or list is in memory, if that is what an item binds.
+fn address(target: &[State]) -> Option<usize> {
+    match target {
+        [State::List(list)] => Some(Arc::as_ptr(list).addr()),
+        [State::Map(map)] => Some(Arc::as_ptr(map).addr()),
+        _ => None,
     }
 }
 
@@ -72,7 +85,14 @@ impl Instance {
     }
 
     /// The key that an item will have.
-    fn new_key(&self, of: &For, key: usize, target: &Bound, at: LoopAt, pass: &mut Pass<'_>) -> Result<State, Failed> {
+    fn new_key(
+        &self,
+        of: &For,
+        key: usize,
+        target: &[State],
+        at: LoopAt,
+        pass: &mut Pass<'_>,
+    ) -> Result<State, Failed> {
         let PartKind::Hole(hole) = &pass.scope.compiled.bodies[of.body as usize].parts[key].kind else {
             return Ok(State::Null);
         };
@@ -87,7 +107,7 @@ impl Instance {
         &self,
         fragment: FragmentId,
         of: &For,
-        target: &Bound,
+        target: &[State],
         at: LoopAt,
         pass: &mut Pass<'_>,
     ) -> Result<bool, Failed> {
@@ -99,29 +119,35 @@ impl Instance {
     /// Brings the items of a loop up to date with its list as it is now.
     pub(super) fn compare_items(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let LoopPart { id, part, of } = at;
-        let (listed, len) = listed(of, pass)?;
-        let n_old = self.items(id, part).items.len();
-        let n_new = match &listed {
-            Listed::Shared(list) => list.len(),
-            Listed::Copied(targets) => targets.len(),
-        };
-        let (n_start, n_end) = self.same_ends(id, part, &listed);
+        let (new, len) = pass.scope.targets(of)?;
+        let old = self.items(id, part).targets.clone();
+        let (n_old, n_new) = (old.len(), new.len());
+        let (n_start, n_end) = old.same_ends(&new);
         let visits_all = pass.touches(&of.outer);
         let len_differs = of.reads_length && self.items(id, part).len != len;
+        let is_same_list = n_start == n_old && n_start == n_new;
+        if !is_same_list {
+            self.items_mut(id, part).index = None;
+        }
         if visits_all || len_differs {
-            for idx in 0..n_start {
-                self.visit_same(at, LoopAt { index0: idx, len }, len_differs, pass)?;
+            let positions = if is_same_list && !len_differs { self.compared_items(at, &new, pass) } else { None };
+            match positions {
+                Some(positions) => {
+                    for idx in positions {
+                        self.visit_same(at, (&new, len), idx..idx + 1, false, pass)?;
+                    }
+                }
+                None => self.visit_same(at, (&new, len), 0..n_start, len_differs, pass)?,
             }
         }
         if n_start + n_end < n_old.max(n_new) {
-            self.replace_items(at, &listed, (n_start, n_end, len), pass)?;
+            self.replace_items(at, (&old, &new), (n_start, n_end, len), pass)?;
         }
         let moves = of.reads_position && n_old != n_new;
         if visits_all || len_differs || moves {
-            for idx in n_new - n_end..n_new {
-                self.visit_same(at, LoopAt { index0: idx, len }, len_differs || moves, pass)?;
-            }
+            self.visit_same(at, (&new, len), n_new - n_end..n_new, len_differs || moves, pass)?;
         }
+        self.set_targets(id, part, new, pass);
         let items = self.items_mut(id, part);
         let old_len = std::mem::replace(&mut items.len, len);
         pass.undo.push(Undo::Len(id, part, old_len));
@@ -138,86 +164,95 @@ impl Instance {
             self.items_mut(id, part).otherwise = new;
             pass.undo.push(Undo::Otherwise(id, part, old));
             pass.edits.push(Edit::Branch { fragment: id, part: part as u32, old, new });
+            pass.added.extend(new.map(|new| (new, id)));
             pass.dropped.extend(old);
         }
         Ok(())
     }
 
+    /// The items that alone may differ, if nothing around the loop does but what is compared with a key of theirs.
+    fn compared_items(
+        &mut self,
+        LoopPart { id, part, of }: LoopPart<'_>,
+        targets: &Targets,
+        pass: &Pass<'_>,
+    ) -> Option<Vec<usize>> {
+        let Targets::Shared(list) = targets else { return None };
+        let (compared, old, new) = pass.compared(of)?;
+        let index = &mut self.items_mut(id, part).index;
+        if !index.as_ref().is_some_and(|index| index.is_of(compared)) {
+            *index = Index::new(compared, list).map(Box::new);
+        }
+        index.as_ref()?.equal_to(old, &new)
+    }
+
+    /// Visits items that are the same as before, where something else may differ.
     fn visit_same(
         &mut self,
-        of: LoopPart<'_>,
-        at: LoopAt,
+        LoopPart { id, part, .. }: LoopPart<'_>,
+        (targets, len): (&Targets, Option<usize>),
+        range: Range<usize>,
         loop_differs: bool,
         pass: &mut Pass<'_>,
     ) -> Result<(), Failed> {
-        let Item { fragment, target } = self.items(of.id, of.part).items[at.index0].clone();
-        self.visit_item(fragment, None, &target, at, loop_differs, &[], pass)
-    }
-
-    /// How many items at the start, and then at the end, are the same in both.
-    fn same_ends(&self, id: FragmentId, part: usize, listed: &Listed) -> (usize, usize) {
-        let old = &self.items(id, part).items;
-        match listed {
-            Listed::Shared(list) => {
-                let is_same = |old: &Item, new: &State| matches!(&old.target, Bound::One(old) if old.is_same(new));
-                let n_start = old.iter().zip(list.iter()).take_while(|(old, new)| is_same(old, new)).count();
-                let n_max = old.len().min(list.len()) - n_start;
-                let end = (0..n_max).take_while(|back| {
-                    let new = list.get(list.len() - 1 - back).expect("it is inside");
-                    is_same(&old[old.len() - 1 - back], new)
-                });
-                (n_start, end.count())
-            }
-            Listed::Copied(new) => {
-                let n_start = old.iter().zip(new).take_while(|(old, new)| old.target.is_same(new)).count();
-                let n_max = old.len().min(new.len()) - n_start;
-                let ends = old.iter().rev().zip(new.iter().rev()).take(n_max);
-                (n_start, ends.take_while(|(old, new)| old.target.is_same(new)).count())
-            }
+        for (index0, target) in range.clone().zip(targets.iter_from(range.start)) {
+            let fragment = self.items(id, part).fragments[index0];
+            self.visit_item(fragment, None, target, LoopAt { index0, len }, loop_differs, &[], pass)?;
         }
+        Ok(())
     }
 
     /// Replaces the items between the ends.
     fn replace_items(
         &mut self,
         LoopPart { id, part, of }: LoopPart<'_>,
-        listed: &Listed,
+        (old, new): (&Targets, &Targets),
         (n_start, n_end, len): (usize, usize, Option<usize>),
         pass: &mut Pass<'_>,
     ) -> Result<(), Failed> {
-        let targets: Vec<Bound> = match listed {
-            Listed::Shared(list) => (n_start..list.len() - n_end)
-                .filter_map(|idx| list.get(idx))
-                .map(|state| Bound::One(state.clone()))
-                .collect(),
-            Listed::Copied(targets) => targets[n_start..targets.len() - n_end].to_vec(),
-        };
         let items = self.items(id, part);
-        let old: Vec<Item> = items.items[n_start..items.items.len() - n_end].to_vec();
+        let old_fragments = items.fragments[n_start..old.len() - n_end].to_vec();
         let len_differs = of.reads_length && items.len != len;
-        let next = items.items.get(items.items.len() - n_end).map(|item| item.fragment);
-        let pairs = self.pair(of, &old, &targets, LoopAt { index0: n_start, len }, pass)?;
+        let middle = Middle { old, new, n_start, n_end };
+        let pairs = self.pair(of, &middle, &old_fragments, len, pass)?;
         let visits_all = pass.touches(&of.outer);
-        let mut new = Vec::with_capacity(targets.len());
-        for (idx, (target, pair)) in targets.into_iter().zip(&pairs).enumerate() {
+        let mut fragments = Vec::with_capacity(pairs.len());
+        let mut stays = vec![false; old_fragments.len()];
+        for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
-            let fragment = match pair {
-                Some(old_idx) => {
-                    let Item { fragment, target: old_target } = &old[*old_idx];
-                    let moves = of.reads_position && *old_idx != idx;
-                    if visits_all || len_differs || moves || !old_target.is_same(&target) {
-                        self.visit_item(*fragment, Some(old_target), &target, at, len_differs || moves, &[], pass)?;
-                    }
-                    *fragment
-                }
-                None => self.add_item(of, &target, at, &mut pass.scope)?,
+            let Some(Pair { old_idx, is_same }) = *pair else {
+                let fragment = self.add_item(of, middle.new(idx), at, &mut pass.scope)?;
+                pass.added.push((fragment, id));
+                fragments.push(fragment);
+                continue;
             };
-            new.push(Item { fragment, target });
+            let fragment = old_fragments[old_idx];
+            let moves = of.reads_position && old_idx != idx;
+            if visits_all || len_differs || moves || !is_same {
+                let (old, new) = (middle.old(old_idx), middle.new(idx));
+                self.visit_item(fragment, Some(old), new, at, len_differs || moves, &[], pass)?;
+            }
+            stays[old_idx] = true;
+            fragments.push(fragment);
         }
-        pass.push_items((id, part as u32), &old, &new, &pairs, next);
-        let n_new = new.len();
-        self.items_mut(id, part).items.splice(n_start..n_start + old.len(), new);
-        pass.undo.push(Undo::Items(id, part, n_start, n_new, old));
+        pass.dropped.extend(old_fragments.iter().zip(&stays).filter(|(_, stays)| !**stays).map(|(old, _)| *old));
+        // Items that stay where they are need no edit of the list.
+        let n_before = old_fragments.iter().zip(&fragments).take_while(|(old, new)| old == new).count();
+        let n_max = old_fragments.len().min(fragments.len()) - n_before;
+        let ends = old_fragments.iter().rev().zip(fragments.iter().rev()).take(n_max);
+        let n_after = ends.take_while(|(old, new)| old == new).count();
+        let n_around = n_before + n_after;
+        let (n_old, n_new) = (old_fragments.len() - n_around, fragments.len() - n_around);
+        if n_old + n_new == 0 {
+            return Ok(());
+        }
+        let start = n_start + n_before;
+        let replaced = fragments[n_before..n_before + n_new].iter().copied();
+        let old_part: Vec<FragmentId> =
+            self.items_mut(id, part).fragments.splice(start..start + n_old, replaced).collect();
+        pass.undo.push(Undo::Items(id, part, start, n_new, old_part));
+        let (start, n_old, n_new) = (start as u32, n_old as u32, n_new as u32);
+        pass.edits.push(Edit::Items { fragment: id, part: part as u32, start, n_old, n_new });
         Ok(())
     }
 
@@ -225,117 +260,106 @@ impl Instance {
     fn pair(
         &self,
         of: &For,
-        old: &[Item],
-        new: &[Bound],
-        first: LoopAt,
+        middle: &Middle<'_>,
+        old_fragments: &[FragmentId],
+        len: Option<usize>,
         pass: &mut Pass<'_>,
-    ) -> Result<Vec<Option<usize>>, Failed> {
-        if old.is_empty() || new.is_empty() {
-            return Ok(vec![None; new.len()]);
+    ) -> Result<Vec<Option<Pair>>, Failed> {
+        let (n_old, n_new) = (middle.n_old(), middle.n_new());
+        let mut pairs = vec![None; n_new];
+        if n_old == 0 || n_new == 0 {
+            return Ok(pairs);
+        }
+        // Most items keep their place, and need not be looked for.
+        let (mut left_old, mut left_new) = (Vec::new(), Vec::new());
+        let sames = middle.old.iter_from(middle.n_start).zip(middle.new.iter_from(middle.n_start));
+        for (idx, (old, new)) in sames.take(n_old.min(n_new)).enumerate() {
+            if are_same(old, new) {
+                pairs[idx] = Some(Pair { old_idx: idx, is_same: true });
+            } else {
+                left_old.push(idx);
+                left_new.push(idx);
+            }
+        }
+        left_old.extend(n_new.min(n_old)..n_old);
+        left_new.extend(n_old.min(n_new)..n_new);
+        // No page can choose an address, so that a fast hash does.
+        let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
+        by_address.reserve(left_old.len());
+        for &idx in &left_old {
+            address(middle.old(idx)).map(|address| by_address.entry(address).or_insert(idx));
+        }
+        let mut is_paired = vec![false; n_old];
+        left_new.retain(|&idx| {
+            let old_idx = address(middle.new(idx)).and_then(|address| by_address.remove(&address));
+            pairs[idx] = old_idx.map(|old_idx| Pair { old_idx, is_same: true });
+            old_idx.map(|old_idx| is_paired[old_idx] = true).is_none()
+        });
+        left_old.retain(|idx| !is_paired[*idx]);
+        if left_old.is_empty() || left_new.is_empty() {
+            return Ok(pairs);
         }
         let key = self.key_part(of, pass);
-        // Most items keep their place, and need not be looked for.
-        let mut pairs: Vec<Option<usize>> =
-            (0..new.len()).map(|idx| old.get(idx).filter(|old| old.target.is_same(&new[idx])).map(|_| idx)).collect();
-        let mut is_paired = vec![false; old.len()];
-        pairs.iter().flatten().for_each(|idx| is_paired[*idx] = true);
-        let old_id = |item: &Item| match key {
-            None => Identity::of_target(&item.target),
-            Some(key) => self.key_of(item.fragment, key).map_or(Identity::None, Identity::of),
-        };
         let mut by_id = HashMap::new();
-        for (idx, item) in old.iter().enumerate().filter(|(idx, _)| !is_paired[*idx]) {
-            match old_id(item) {
-                Identity::None => {}
-                id => _ = by_id.entry(id).or_insert(idx),
+        for &idx in &left_old {
+            let id = match key {
+                None => Identity::of_target(middle.old(idx)),
+                Some(key) => self.key_of(old_fragments[idx], key).map_or(Identity::None, Identity::of),
+            };
+            if id != Identity::None {
+                by_id.entry(id).or_insert(idx);
             }
         }
-        for idx in 0..new.len() {
-            if pairs[idx].is_some() {
-                continue;
-            }
+        let mut unpaired = Vec::new();
+        for idx in left_new {
+            let target = middle.new(idx);
             let id = match key {
-                None => Identity::of_target(&new[idx]),
+                None => Identity::of_target(target),
                 Some(key) => {
-                    let at = LoopAt { index0: first.index0 + idx, ..first };
-                    Identity::of(&self.new_key(of, key, &new[idx], at, pass)?)
+                    let at = LoopAt { index0: middle.n_start + idx, len };
+                    Identity::of(&self.new_key(of, key, target, at, pass)?)
                 }
             };
-            pairs[idx] = by_id.remove(&id).inspect(|old_idx| is_paired[*old_idx] = true);
+            match by_id.remove(&id) {
+                Some(old_idx) => {
+                    is_paired[old_idx] = true;
+                    pairs[idx] = Some(Pair { old_idx, is_same: are_same(middle.old(old_idx), target) });
+                }
+                None => unpaired.push(idx),
+            }
         }
         if key.is_none() {
-            let mut left_over = (0..old.len()).filter(|idx| !is_paired[*idx]);
-            for pair in pairs.iter_mut().filter(|pair| pair.is_none()) {
-                *pair = left_over.next();
+            let left_over = left_old.into_iter().filter(|idx| !is_paired[*idx]);
+            for (idx, old_idx) in unpaired.into_iter().zip(left_over) {
+                pairs[idx] = Some(Pair { old_idx, is_same: false });
             }
         }
         Ok(pairs)
     }
 }
 
-impl Pass<'_> {
-    /// Adds the edits that make old items of a loop new ones; `next` is the item after them.
-    fn push_items(
-        &mut self,
-        (fragment, part): (FragmentId, u32),
-        old: &[Item],
-        new: &[Item],
-        pairs: &[Option<usize>],
-        next: Option<FragmentId>,
-    ) {
-        let mut stays = vec![false; old.len()];
-        pairs.iter().flatten().for_each(|idx| stays[*idx] = true);
-        for (item, _) in old.iter().zip(&stays).filter(|(_, stays)| !**stays) {
-            self.edits.push(Edit::Remove { fragment, part, item: item.fragment });
-            self.dropped.push(item.fragment);
-        }
-        let is_still = longest_increasing(pairs);
-        let mut before = next;
-        for (idx, item) in new.iter().enumerate().rev() {
-            let item = item.fragment;
-            match pairs[idx] {
-                None => self.edits.push(Edit::Insert { fragment, part, item, before }),
-                Some(_) if !is_still[idx] => self.edits.push(Edit::Move { fragment, part, item, before }),
-                Some(_) => {}
-            }
-            before = Some(item);
-        }
-    }
+/// What is between the ends of two lists. Positions count from there.
+struct Middle<'a> {
+    old: &'a Targets,
+    new: &'a Targets,
+    n_start: usize,
+    n_end: usize,
 }
 
-/// The list of a loop as it is now, and the length that it tells its body.
-fn listed(of: &For, pass: &mut Pass<'_>) -> Result<(Listed, Option<usize>), Failed> {
-    let is_plain = of.filter.is_none() && matches!(of.target, crate::program::Target::Name);
-    if is_plain && let State::List(list) = &*pass.scope.eval(&of.iter)? {
-        return Ok((Listed::Shared(list.clone()), Some(list.len())));
+impl<'a> Middle<'a> {
+    fn n_old(&self) -> usize {
+        self.old.len() - self.n_start - self.n_end
     }
-    let (targets, len) = pass.scope.items(of)?;
-    Ok((Listed::Copied(targets), len))
-}
 
-/// Which of the numbers are on the longest increasing run (patience sorting; Fredman 1975). Those that are missing are not.
-fn longest_increasing(numbers: &[Option<usize>]) -> Vec<bool> {
-    let is_sorted = numbers.iter().flatten().is_sorted();
-    if is_sorted {
-        return numbers.iter().map(Option::is_some).collect();
+    fn n_new(&self) -> usize {
+        self.new.len() - self.n_start - self.n_end
     }
-    // The position of the smallest number that ends a run of each length, and what stands before it in that run.
-    let mut ends: Vec<usize> = Vec::new();
-    let mut before = vec![None; numbers.len()];
-    for (idx, number) in numbers.iter().enumerate() {
-        let Some(number) = number else { continue };
-        let at = ends.partition_point(|end| numbers[*end].is_some_and(|end| end < *number));
-        before[idx] = at.checked_sub(1).map(|at| ends[at]);
-        match ends.get_mut(at) {
-            Some(end) => *end = idx,
-            None => ends.push(idx),
-        }
+
+    fn old(&self, idx: usize) -> &'a [State] {
+        self.old.get(self.n_start + idx)
     }
-    let mut is_on_run = vec![false; numbers.len()];
-    let mut next = ends.last().copied();
-    while let Some(idx) = next {
-        is_on_run[idx] = true;
-        next = before[idx];
+
+    fn new(&self, idx: usize) -> &'a [State] {
+        self.new.get(self.n_start + idx)
     }
-    is_on_run
 }

@@ -7,10 +7,11 @@
 //! Every change of the instance is logged while the pass runs and undone if anything fails.
 
 use super::items::LoopPart;
-use super::{Fragment, FragmentId, HoleValue, Instance, Item, Items, LoopAt, Slot, bind};
+use super::targets::Targets;
+use super::{Fragment, FragmentId, HoleValue, Instance, Items, LoopAt, Slot, bind};
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
-use crate::program::{Bits, Body, For, PartKind, Reads};
+use crate::program::{Bits, Body, Compared, For, PartKind, Reads};
 use crate::state::{Changes, Path, State, Step};
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
@@ -42,47 +43,28 @@ pub enum Edit {
         /// What is there now.
         new: Option<FragmentId>,
     },
-    /// An item of a loop is gone.
-    Remove {
+    /// Other items, or the same in another order, are in a part of a loop; before it and after it items stay.
+    Items {
         /// The fragment that the loop is in.
         fragment: FragmentId,
         /// The number of the part.
         part: u32,
-        /// The item's fragment.
-        item: FragmentId,
-    },
-    /// A new item stands before another one, or at the loop's end.
-    Insert {
-        /// The fragment that the loop is in.
-        fragment: FragmentId,
-        /// The number of the part.
-        part: u32,
-        /// The item's fragment.
-        item: FragmentId,
-        /// The item that it stands before.
-        before: Option<FragmentId>,
-    },
-    /// An item moves before another one, or to the loop's end.
-    Move {
-        /// The fragment that the loop is in.
-        fragment: FragmentId,
-        /// The number of the part.
-        part: u32,
-        /// The item's fragment.
-        item: FragmentId,
-        /// The item that it stands before.
-        before: Option<FragmentId>,
+        /// Where among the items the part begins.
+        start: u32,
+        /// How many items it had.
+        n_old: u32,
+        /// How many items it has now: see [`Items::fragments`](super::Items::fragments).
+        n_new: u32,
     },
 }
 
-/// The changes of one update, a program to be run in order.
+/// The changes of one update.
 ///
-/// Of one loop, removed items come first; then items are inserted and moved from its end to its start, so that the item
-/// that one is put before is in its place already. Moves are as few as they can be. What is in a new item or branch is no edit:
-/// it is read from its fragment.
+/// What is in a new item or branch is no edit: it is read from its fragment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
     edits: Vec<Edit>,
+    added: Vec<(FragmentId, FragmentId)>,
     freed: Vec<FragmentId>,
 }
 
@@ -100,6 +82,11 @@ impl Edits {
     /// Whether the HTML is as it was.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
+    }
+
+    /// The new fragments, each with the fragment around it. Those inside of new ones are not among them.
+    pub fn added(&self) -> &[(FragmentId, FragmentId)] {
+        &self.added
     }
 
     /// All fragments that are gone, those inside of others included. They can be read until the next update, which may give
@@ -126,6 +113,7 @@ pub(super) struct Pass<'a> {
     /// Paths that changed, from the state or from a variable, where they are known.
     hints: Option<Vec<(ReadFrom, &'a [Step])>>,
     pub(super) edits: Vec<Edit>,
+    pub(super) added: Vec<(FragmentId, FragmentId)>,
     pub(super) dropped: Vec<FragmentId>,
     pub(super) undo: Vec<Undo>,
 }
@@ -133,9 +121,9 @@ pub(super) struct Pass<'a> {
 /// How a change is undone.
 pub(super) enum Undo {
     Slot(FragmentId, usize, Slot),
-    Target(FragmentId, usize, usize, super::Bound),
+    Targets(FragmentId, usize, Targets),
     /// So many items from a position on become these again.
-    Items(FragmentId, usize, usize, usize, Vec<Item>),
+    Items(FragmentId, usize, usize, usize, Vec<FragmentId>),
     Len(FragmentId, usize, Option<usize>),
     Otherwise(FragmentId, usize, Option<FragmentId>),
     Seen(usize, super::Seen),
@@ -144,6 +132,21 @@ pub(super) enum Undo {
 impl Pass<'_> {
     pub(super) fn touches(&self, reads: &Reads) -> bool {
         reads.is_volatile || reads.paths.meets(&self.dirty_paths) || reads.locals.meets(&self.dirty_locals)
+    }
+
+    /// What is compared with a loop's items, what it was and what it is, if nothing else around the loop differs.
+    pub(super) fn compared<'f>(&self, of: &'f For) -> Option<(&'f Compared, &State, State)> {
+        if of.outer.is_volatile || of.outer.locals.meets(&self.dirty_locals) {
+            return None;
+        }
+        let path = of.outer.paths.only_common(&self.dirty_paths)?;
+        let compared = of.compared.iter().find(|compared| compared.path == path)?;
+        let old = self.undo.iter().find_map(|undo| match undo {
+            Undo::Seen(id, old) if *id == path => old.as_ref().ok(),
+            _ => None,
+        });
+        let new = self.scope.compiled.paths[path].value(self.scope.state);
+        Some((compared, old?, new.ok()?))
     }
 }
 
@@ -169,6 +172,7 @@ impl Instance {
             dirty_locals: Bits::default(),
             hints: None,
             edits: Vec::new(),
+            added: Vec::new(),
             dropped: Vec::new(),
             undo: Vec::new(),
         };
@@ -199,12 +203,12 @@ impl Instance {
         }
         let most_bytes = self.most_bytes;
         let visited = self.visit(0, &mut pass);
-        if visited.and_then(|()| self.grow(self.most_new_bytes(&pass.edits))).is_err() {
+        if visited.and_then(|()| self.grow(self.most_new_bytes(&pass))).is_err() {
             self.undo(pass.undo);
             self.most_bytes = most_bytes;
             return Err(program.error(state));
         }
-        let Pass { edits, dropped, .. } = pass;
+        let Pass { edits, added, dropped, .. } = pass;
         let mut freed = dropped;
         let mut idx = 0;
         while idx < freed.len() {
@@ -212,11 +216,11 @@ impl Instance {
             idx += 1;
         }
         self.freed.clone_from(&freed);
-        Ok(Edits { edits, freed })
+        Ok(Edits { edits, added, freed })
     }
 
-    /// What edits bring prints at most so many bytes.
-    fn most_new_bytes(&self, edits: &[Edit]) -> usize {
+    /// What an update brings prints at most so many bytes.
+    fn most_new_bytes(&self, pass: &Pass<'_>) -> usize {
         let of_edit = |edit: &Edit| match *edit {
             Edit::Hole { fragment, part } | Edit::Html { fragment, part } => {
                 match &self.fragments[fragment as usize].slots[part as usize] {
@@ -225,21 +229,19 @@ impl Instance {
                     _ => 0,
                 }
             }
-            Edit::Branch { new: Some(fragment), .. } | Edit::Insert { item: fragment, .. } => {
-                self.most_bytes_of(fragment)
-            }
-            Edit::Branch { new: None, .. } | Edit::Remove { .. } | Edit::Move { .. } => 0,
+            Edit::Branch { .. } | Edit::Items { .. } => 0,
         };
-        edits.iter().map(of_edit).sum()
+        let of_edits: usize = pass.edits.iter().map(of_edit).sum();
+        of_edits + pass.added.iter().map(|(fragment, _)| self.most_bytes_of(*fragment)).sum::<usize>()
     }
 
     fn undo(&mut self, undo: Vec<Undo>) {
         for undo in undo.into_iter().rev() {
             match undo {
                 Undo::Slot(fragment, part, slot) => self.fragments[fragment as usize].slots[part] = slot,
-                Undo::Target(fragment, part, idx, target) => self.items_mut(fragment, part).items[idx].target = target,
+                Undo::Targets(fragment, part, targets) => self.items_mut(fragment, part).targets = targets,
                 Undo::Items(fragment, part, at, n_new, old) => {
-                    self.items_mut(fragment, part).items.splice(at..at + n_new, old);
+                    self.items_mut(fragment, part).fragments.splice(at..at + n_new, old);
                 }
                 Undo::Len(fragment, part, len) => self.items_mut(fragment, part).len = len,
                 Undo::Otherwise(fragment, part, otherwise) => self.items_mut(fragment, part).otherwise = otherwise,
@@ -257,7 +259,7 @@ impl Instance {
         for slot in &self.fragments[fragment as usize].slots {
             match slot {
                 Slot::Branch(Some((_, inner))) => ids.push(*inner),
-                Slot::Items(items) => ids.extend(items.iter().map(|item| item.fragment).chain(items.otherwise)),
+                Slot::Items(items) => ids.extend(items.fragments.iter().copied().chain(items.otherwise)),
                 _ => {}
             }
         }
@@ -329,12 +331,13 @@ impl Instance {
                             };
                             let (old_id, new_id) = (old.map(|(_, id)| id), new.map(|(_, id)| id));
                             pass.edits.push(Edit::Branch { fragment: id, part: idx as u32, old: old_id, new: new_id });
+                            pass.added.extend(new_id.map(|new_id| (new_id, id)));
                             pass.dropped.extend(old_id);
                             self.set(id, idx, Slot::Branch(new), pass);
                         }
                     }
                 }
-                (PartKind::For(of), Slot::Items(_)) => self.visit_loop(id, idx, of, pass)?,
+                (PartKind::For(of), Slot::Items(_)) => self.visit_loop(LoopPart { id, part: idx, of }, pass)?,
                 (PartKind::Opaque(of), Slot::Html(old)) => {
                     let new = self.opaque(of, &pass.scope)?;
                     if *new != **old {
@@ -350,39 +353,51 @@ impl Instance {
         Ok(())
     }
 
-    fn visit_loop(&mut self, id: FragmentId, part: usize, of: &For, pass: &mut Pass<'_>) -> Result<(), Failed> {
-        let named = match pass.touches(&of.outer) || of.filter.is_some() {
+    fn visit_loop(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
+        let LoopPart { id, part, of } = at;
+        let named = match pass.touches(&of.outer) {
             true => None,
             false => pass.named_items(&of.iter),
         };
-        let Some(named) = named else { return self.compare_items(LoopPart { id, part, of }, pass) };
-        let list = match &*pass.scope.eval(&of.iter)? {
-            State::List(list) => list.clone(),
-            _ => return self.compare_items(LoopPart { id, part, of }, pass),
+        let Some(named) = named else { return self.compare_items(at, pass) };
+        let (targets, _) = pass.scope.targets(of)?;
+        let items = self.items(id, part);
+        let (Targets::Shared(old), Targets::Shared(new)) = (items.targets.clone(), targets) else {
+            return self.compare_items(at, pass);
         };
-        if let Some(otherwise) = self.items(id, part).otherwise {
-            return match named[..] {
-                [] => self.visit(otherwise, pass),
-                _ => self.compare_items(LoopPart { id, part, of }, pass),
-            };
+        match items.otherwise {
+            Some(otherwise) if named.is_empty() => return self.visit(otherwise, pass),
+            None if old.len() == new.len() => {}
+            _ => return self.compare_items(at, pass),
         }
+        let len = items.len;
         for (idx, rest) in named {
-            let Some(state) = list.get(idx) else { return self.compare_items(LoopPart { id, part, of }, pass) };
-            let items = self.items(id, part);
-            let Some(item) = items.items.get(idx) else { return self.compare_items(LoopPart { id, part, of }, pass) };
-            let (fragment, at) = (item.fragment, LoopAt { index0: idx, len: items.len });
-            let target = bind(&of.target, state.clone())?;
-            if target.is_same(&item.target) {
+            let (Some(old), Some(new)) = (old.get(idx), new.get(idx)) else { return self.compare_items(at, pass) };
+            if old.is_same(new) {
                 continue;
             }
-            if !self.has_key_of(fragment, of, &target, at, pass)? {
-                return self.compare_items(LoopPart { id, part, of }, pass);
+            let is_found_as_before = |compared: &Compared| match (compared.key(old), compared.key(new)) {
+                (Some(old), Some(new)) => old.is_same(new),
+                _ => false,
+            };
+            if !of.compared.iter().all(is_found_as_before) {
+                self.items_mut(id, part).index = None;
             }
-            let old = std::mem::replace(&mut self.items_mut(id, part).items[idx].target, target.clone());
-            pass.undo.push(Undo::Target(id, part, idx, old.clone()));
-            self.visit_item(fragment, Some(&old), &target, at, false, rest, pass)?;
+            let fragment = self.items(id, part).fragments[idx];
+            let (old, new) = (std::slice::from_ref(old), std::slice::from_ref(new));
+            let at_item = LoopAt { index0: idx, len };
+            if !self.has_key_of(fragment, of, new, at_item, pass)? {
+                return self.compare_items(at, pass);
+            }
+            self.visit_item(fragment, Some(old), new, at_item, false, rest, pass)?;
         }
+        self.set_targets(id, part, Targets::Shared(new), pass);
         Ok(())
+    }
+
+    pub(super) fn set_targets(&mut self, id: FragmentId, part: usize, targets: Targets, pass: &mut Pass<'_>) {
+        let old = std::mem::replace(&mut self.items_mut(id, part).targets, targets);
+        pass.undo.push(Undo::Targets(id, part, old));
     }
 
     /// Brings an item up to date: `old` is its target before, if that may be another one; `rest` is where in it the only change is.
@@ -390,27 +405,26 @@ impl Instance {
     pub(super) fn visit_item<'a>(
         &mut self,
         fragment: FragmentId,
-        old: Option<&super::Bound>,
-        target: &super::Bound,
+        old: Option<&[State]>,
+        target: &[State],
         at: LoopAt,
         loop_differs: bool,
         rest: &'a [Step],
         pass: &mut Pass<'a>,
     ) -> Result<(), Failed> {
         let n_locals = pass.scope.enter(target, at);
-        let targets = target.as_slice();
         if let Some(old) = old {
-            for (local, (old, new)) in (n_locals..).zip(old.as_slice().iter().zip(targets)) {
+            for (local, (old, new)) in (n_locals..).zip(old.iter().zip(target)) {
                 if !old.is_same(new) {
                     pass.dirty_locals.insert(local);
                 }
             }
         }
         if loop_differs {
-            pass.dirty_locals.insert(n_locals + targets.len());
+            pass.dirty_locals.insert(n_locals + target.len());
         }
         let n_hints = pass.hints.as_ref().map(Vec::len);
-        if let (Some(hints), [_, ..], [_]) = (&mut pass.hints, rest, targets) {
+        if let (Some(hints), [_, ..], [_]) = (&mut pass.hints, rest, target) {
             hints.push((ReadFrom::Local(n_locals), rest));
         }
         let visited = self.visit(fragment, pass);

@@ -1,12 +1,13 @@
 //! From any `Serialize` to a state, beside the old state.
 //!
 //! The serializer walks the old state while the data tells what it holds. A part that is equal comes back as
-//! [`Part::Same`] and nothing is built for it; a map or list is copied when its first part differs. Data that only the
-//! engine can represent is handed to it.
+//! [`Part::Same`] and nothing is built for it; a map is copied when its first part differs, a list when all is said. Data that
+//! only the engine can represent is handed to it.
 
 use super::{Keys, List, Map, State, StateError};
 use minijinja::value::{Serde, Tuple, Value};
 use serde::ser::{self, Serialize, Serializer};
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) fn serialize(data: &(impl Serialize + ?Sized), old: Option<&State>) -> Result<State, StateError> {
@@ -41,9 +42,26 @@ impl Beside<'_> {
     }
 
     fn other(self, new: Value) -> Result<Part, StateError> {
-        // Equal is not enough: `2` equals `2.0`, and they print differently.
-        let is_same = |old: &State| matches!(old, State::Other(old) if old.kind() == new.kind() && format!("{old:?}") == format!("{new:?}"));
+        let is_same = |old: &State| matches!(old, State::Other(old) if is_same_value(old, &new));
         Ok(if self.old.is_some_and(is_same) { Part::Same } else { Part::New(State::Other(new)) })
+    }
+}
+
+/// Equal is not enough: `2` equals `2.0`, and they print differently.
+fn is_same_value(a: &Value, b: &Value) -> bool {
+    a.kind() == b.kind() && format!("{a:?}") == format!("{b:?}")
+}
+
+/// Whether two states print and behave alike in every part.
+fn is_alike(a: &State, b: &State) -> bool {
+    match (a, b) {
+        _ if a.is_same(b) => true,
+        (State::List(a), State::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| is_alike(a, b)),
+        (State::Map(a), State::Map(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && is_alike(a.1, b.1))
+        }
+        (State::Other(a), State::Other(b)) => is_same_value(a, b),
+        _ => false,
     }
 }
 
@@ -146,7 +164,8 @@ impl<'a> Serializer for Beside<'a> {
             Some(State::List(list)) => Some(list),
             _ => None,
         };
-        Ok(Items { old, items: old.map(|old| old.iter()), n_items: 0, changed: Vec::new(), added: Vec::new() })
+        let ahead = old.map(|old| old.iter());
+        Ok(Items { old, ahead, at: 0, kept_end: 0, n_vain: 0, runs: Vec::new() })
     }
     fn serialize_tuple(self, _: usize) -> Result<TupleItems, StateError> {
         Ok(TupleItems { items: Vec::new(), old: self.old.cloned() })
@@ -189,56 +208,146 @@ impl<'a> Serializer for Beside<'a> {
 }
 
 /// A list under way.
+///
+/// An item is compared with the old one in its place. If they differ, it may still be one of those that follow the last one
+/// that was kept, as where items were removed or put between; from there on places are counted from that one.
 struct Items<'a> {
     old: Option<&'a Arc<List>>,
-    items: Option<super::Iter<'a>>,
-    n_items: usize,
-    /// Items of the old list that differ.
-    changed: Vec<(usize, State)>,
-    /// Items beyond the old list.
-    added: Vec<State>,
+    /// The old items from `at` on.
+    ahead: Option<super::Iter<'a>>,
+    at: usize,
+    /// The position after the last old item that was kept.
+    kept_end: usize,
+    /// How many old items were looked at in vain.
+    n_vain: usize,
+    runs: Vec<Run>,
 }
+
+/// What a new list consists of.
+enum Run {
+    Kept(Range<usize>),
+    New(State),
+}
+
+/// How far ahead an item is looked for.
+const MAX_AHEAD: usize = 32;
 
 impl Items<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
-        let old = self.items.as_mut().and_then(Iterator::next);
-        // A new row takes its keys from the row before it.
-        let pattern = old.or(self.added.last()).filter(|_| old.is_some());
-        match value.serialize(Beside { old: pattern })? {
-            Part::Same => {}
-            Part::New(item) if old.is_some() => self.changed.push((self.n_items, item)),
-            Part::New(item) => self.added.push(share_keys(item, self.added.last())),
+        let old = self.ahead.as_mut().and_then(Iterator::next);
+        let item = match value.serialize(Beside { old })? {
+            Part::Same => {
+                self.keep(self.at);
+                return Ok(());
+            }
+            Part::New(item) => item,
+        };
+        match self.find(&item) {
+            Some(idx) => {
+                self.keep(idx);
+                self.ahead = self.old.map(|old| {
+                    let mut ahead = old.iter();
+                    ahead.nth(idx);
+                    ahead
+                });
+            }
+            None => {
+                let before = match self.runs.last() {
+                    Some(Run::New(before)) => Some(before),
+                    _ => None,
+                };
+                self.runs.push(Run::New(share_keys(item, before)));
+                self.at += 1;
+            }
         }
-        self.n_items += 1;
         Ok(())
     }
 
+    fn keep(&mut self, idx: usize) {
+        match self.runs.last_mut() {
+            Some(Run::Kept(range)) if range.end == idx => range.end += 1,
+            _ => self.runs.push(Run::Kept(idx..idx + 1)),
+        }
+        (self.at, self.kept_end) = (idx + 1, idx + 1);
+    }
+
+    /// The old item, among those after the last one kept, that an item is.
+    fn find(&mut self, item: &State) -> Option<usize> {
+        let old = self.old?;
+        // Looking must not cost more than what it saves.
+        let n_ahead = if self.n_vain > MAX_AHEAD + old.len() / 4 { 1 } else { MAX_AHEAD };
+        let ahead = self.kept_end..(self.kept_end + n_ahead).min(old.len());
+        self.n_vain += ahead.len();
+        let found = ahead.into_iter().find(|idx| old.get(*idx).is_some_and(|old| is_alike(old, item)))?;
+        self.n_vain -= n_ahead.min(self.n_vain);
+        Some(found)
+    }
+
     fn finish(self) -> Part {
-        let n_old = self.old.map_or(0, |old| old.len());
-        match self.old {
-            Some(_) if self.n_items == n_old && self.changed.is_empty() => Part::Same,
-            Some(old) if self.n_items >= n_old / 2 => {
+        let Some(old) = self.old else { return Part::New(self.runs.into_iter().filter_map(Run::into_new).collect()) };
+        let n_kept: usize = self.runs.iter().map(Run::n_kept).sum();
+        let n_new = self.runs.iter().filter(|run| run.n_kept() == 0).count();
+        let n_changes = n_new + old.len() - n_kept;
+        match n_changes {
+            0 => Part::Same,
+            // What stays is shared with the old list.
+            n if n <= old.len() / 4 => {
                 let mut list = List::clone(old);
-                for (idx, item) in self.changed {
-                    *list.get_mut(idx).expect("the position comes from this list") = item;
+                let (mut new, mut gap_end) = (Vec::new(), old.len());
+                for run in self.runs.into_iter().rev() {
+                    match run {
+                        Run::New(item) => new.push(item),
+                        Run::Kept(range) => {
+                            replace(&mut list, range.end..gap_end, &mut new);
+                            gap_end = range.start;
+                        }
+                    }
                 }
-                for idx in (self.n_items..n_old).rev() {
-                    list.remove(idx);
-                }
-                for item in self.added {
-                    list.push(item);
-                }
+                replace(&mut list, 0..gap_end, &mut new);
                 Part::New(State::from(list))
             }
-            Some(old) => {
-                let mut items: Vec<State> = old.iter().take(self.n_items).cloned().collect();
-                for (idx, item) in self.changed {
-                    items[idx] = item;
+            _ => {
+                let mut items = Vec::with_capacity(n_kept + n_new);
+                for run in self.runs {
+                    match run {
+                        Run::New(item) => items.push(item),
+                        Run::Kept(range) => items.extend(old.iter().skip(range.start).take(range.len()).cloned()),
+                    }
                 }
                 Part::New(items.into_iter().collect())
             }
-            None => Part::New(self.added.into_iter().collect()),
         }
+    }
+}
+
+impl Run {
+    fn n_kept(&self) -> usize {
+        match self {
+            Run::Kept(range) => range.len(),
+            Run::New(_) => 0,
+        }
+    }
+
+    fn into_new(self) -> Option<State> {
+        match self {
+            Run::Kept(_) => None,
+            Run::New(item) => Some(item),
+        }
+    }
+}
+
+/// Replaces items of a list by those on a stack, the topmost first.
+fn replace(list: &mut List, range: Range<usize>, new: &mut Vec<State>) {
+    let n_set = range.len().min(new.len());
+    for (idx, item) in range.clone().zip(std::iter::from_fn(|| new.pop())) {
+        *list.get_mut(idx).expect("the position comes from this list") = item;
+    }
+    let at = range.start + n_set;
+    for _ in at..range.end {
+        list.remove(at);
+    }
+    for item in new.drain(..) {
+        list.insert(at, item);
     }
 }
 

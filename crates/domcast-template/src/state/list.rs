@@ -104,6 +104,32 @@ impl List {
         item
     }
 
+    /// How many items at the start, and then at the end, are the [same](State::is_same) in both lists. What is in nodes that both
+    /// share is not looked at.
+    pub(crate) fn same_ends(&self, other: &List) -> (usize, usize) {
+        let (a, b) = (self.leaves(), other.leaves());
+        let n_start = n_same(
+            (a.iter(), b.iter()),
+            |leaf, n| leaf.split_at(n),
+            |a, b| a.iter().zip(b).take_while(|(a, b)| a.is_same(b)).count(),
+        );
+        let n_end = n_same(
+            (a.iter().rev(), b.iter().rev()),
+            |leaf, n| {
+                let (rest, end) = leaf.split_at(leaf.len() - n);
+                (end, rest)
+            },
+            |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.is_same(b)).count(),
+        );
+        (n_start, n_end.min(self.len().min(other.len()) - n_start))
+    }
+
+    fn leaves(&self) -> Vec<&[State]> {
+        let mut leaves = Vec::new();
+        self.root.push_leaves(&mut leaves);
+        leaves
+    }
+
     /// The items in order.
     pub fn iter(&self) -> Iter<'_> {
         let mut iter = Iter { branches: Vec::new(), leaf: [].iter(), n_left: self.len() };
@@ -113,6 +139,13 @@ impl List {
 }
 
 impl Node {
+    fn push_leaves<'a>(&'a self, leaves: &mut Vec<&'a [State]>) {
+        match self {
+            Node::Leaf(items) => leaves.push(items),
+            Node::Branch(branch) => branch.nodes.iter().for_each(|node| node.push_leaves(leaves)),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Node::Leaf(items) => items.len(),
@@ -251,22 +284,68 @@ impl<'a> Iter<'a> {
             }
         }
     }
+
+    /// Goes on to the next leaf.
+    fn next_leaf(&mut self) -> Option<()> {
+        loop {
+            match self.branches.last_mut()?.next() {
+                Some(node) => {
+                    self.enter(node);
+                    return Some(());
+                }
+                None => _ = self.branches.pop(),
+            }
+        }
+    }
+}
+
+/// How many items are the same at the side that leaves come from: `split` takes so many of a leaf from that side and gives the rest
+/// too, `count` counts those of two parts that are the same.
+fn n_same<'a>(
+    (mut a_leaves, mut b_leaves): (impl Iterator<Item = &'a &'a [State]>, impl Iterator<Item = &'a &'a [State]>),
+    split: impl Fn(&'a [State], usize) -> (&'a [State], &'a [State]),
+    count: impl Fn(&[State], &[State]) -> usize,
+) -> usize {
+    let (mut a_rest, mut b_rest): (&[State], &[State]) = (&[], &[]);
+    let mut n_same = 0;
+    loop {
+        if a_rest.is_empty() {
+            let Some(leaf) = a_leaves.next() else { return n_same };
+            a_rest = leaf;
+        }
+        if b_rest.is_empty() {
+            let Some(leaf) = b_leaves.next() else { return n_same };
+            b_rest = leaf;
+        }
+        let n = a_rest.len().min(b_rest.len());
+        let (a, b);
+        (a, a_rest) = split(a_rest, n);
+        (b, b_rest) = split(b_rest, n);
+        let n_here = if std::ptr::eq(a.as_ptr(), b.as_ptr()) { n } else { count(a, b) };
+        n_same += n_here;
+        if n_here < n {
+            return n_same;
+        }
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a State;
 
     fn next(&mut self) -> Option<&'a State> {
-        loop {
-            if let Some(item) = self.leaf.next() {
-                self.n_left -= 1;
-                return Some(item);
-            }
-            match self.branches.last_mut()?.next() {
-                Some(node) => self.enter(node),
-                None => _ = self.branches.pop(),
-            }
+        self.nth(0)
+    }
+
+    /// Passes over whole leaves.
+    fn nth(&mut self, mut n: usize) -> Option<&'a State> {
+        while n >= self.leaf.len() {
+            n -= self.leaf.len();
+            self.n_left -= self.leaf.len();
+            self.leaf = [].iter();
+            self.next_leaf()?;
         }
+        self.n_left -= n + 1;
+        self.leaf.nth(n)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -332,6 +411,34 @@ mod tests {
                 list.remove(below(list.len()));
             }
             assert_eq!(ints(&list), []);
+        }
+    }
+
+    /// However a list was made, what is the same at its ends is found, and its items are found from any position on.
+    #[test]
+    fn the_same_ends_of_lists_are_those_of_vectors() {
+        let ends = |a: &[i64], b: &[i64]| {
+            let n_start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            let rest = a.len().min(b.len()) - n_start;
+            (n_start, a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(a, b)| a == b).count())
+        };
+        for n in [0, 1, 5, 31, 32, 33, 64, 100, 1025, 3000] {
+            let old: List = (0..n).map(State::Int).collect();
+            for at in [0, 1, 31, 32, 33, 500, 1024, 2990].into_iter().filter(|at| *at < n as usize) {
+                let (mut set, mut longer, mut shorter) = (old.clone(), old.clone(), old.clone());
+                *set.get_mut(at).expect("it is inside") = State::Int(-1);
+                longer.insert(at, State::Int(-2));
+                shorter.remove(at);
+                let both = |list: &List| [list.clone(), list.iter().cloned().collect()];
+                for new in [&set, &longer, &shorter, &old].into_iter().flat_map(both) {
+                    assert_eq!(old.same_ends(&new), ends(&ints(&old), &ints(&new)), "{n} at {at}");
+                    assert_eq!(new.same_ends(&old), ends(&ints(&new), &ints(&old)), "{n} at {at}");
+                    let rest: Vec<i64> = new.iter().skip(at).map(int).collect();
+                    assert_eq!(rest, ints(&new)[at..], "{n} from {at}");
+                    assert_eq!(new.iter().skip(at).len(), rest.len());
+                }
+            }
+            assert_eq!(old.iter().nth(n as usize).map(int), None);
         }
     }
 

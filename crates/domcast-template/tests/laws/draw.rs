@@ -372,7 +372,7 @@ impl<'a> Draw<'a> {
 
     fn change_once(&mut self, json: &mut Value, state: &mut State) -> Changes {
         let n_rows = json["rows"].as_array().map_or(0, Vec::len);
-        match self.below(12) {
+        match self.below(14) {
             0 | 1 => {
                 let name = self.pick(&STATE_NAMES);
                 let value = self.value_of(name);
@@ -437,6 +437,26 @@ impl<'a> Draw<'a> {
                 });
                 let tags = Path::from("rows.0.tags");
                 state.insert(tags, n_tags - 1, State::new(&tag).expect("JSON is a state")).expect("the row has tags")
+            }
+            12 if n_rows > 0 => {
+                // A row is selected.
+                let row = self.below(n_rows);
+                let id = json["rows"][row]["id"].clone();
+                self.set(json, state, &["a".into()], id)
+            }
+            13 if n_rows > 0 => {
+                // Handed over whole, with a row more, a row less, or in another order.
+                let (at, how) = (self.below(n_rows), self.below(4));
+                let row = self.row();
+                let rows = json["rows"].as_array_mut().expect("it has rows");
+                match how {
+                    0 => _ = rows.remove(at),
+                    1 => rows.insert(at, row),
+                    2 => rows.rotate_left(at),
+                    _ => rows.reverse(),
+                }
+                *state = state.renewed(json).expect("JSON is a state");
+                Changes::Unknown
             }
             _ => Changes::none(),
         }

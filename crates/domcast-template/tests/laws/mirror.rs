@@ -33,9 +33,7 @@ impl Mirror {
                 },
                 Slot::Hole(_) | Slot::Html(_) => Copied::Text(text_of(slot)),
                 Slot::Branch(branch) => Copied::Inside(Vec::new(), branch.map(|(_, id)| id)),
-                Slot::Items(items) => {
-                    Copied::Inside(items.iter().map(|item| item.fragment).collect(), items.otherwise())
-                }
+                Slot::Items(items) => Copied::Inside(items.fragments().to_vec(), items.otherwise()),
                 _ => Copied::Text(String::new()),
             });
         }
@@ -54,8 +52,6 @@ impl Mirror {
     }
 
     pub(crate) fn apply(&mut self, edits: &Edits, instance: &Instance) {
-        // Fragments that come may be read only once those that go have left.
-        let mut coming = Vec::new();
         for edit in edits {
             match *edit {
                 Edit::Hole { fragment, part } | Edit::Html { fragment, part } => {
@@ -66,25 +62,34 @@ impl Mirror {
                     let (_, one) = self.inside(fragment, part);
                     assert_eq!(*one, old);
                     *one = new;
-                    coming.extend(new);
                 }
-                Edit::Remove { fragment, part, item } => take(self.inside(fragment, part).0, item),
-                Edit::Insert { fragment, part, item, before } => {
-                    put(self.inside(fragment, part).0, item, before);
-                    coming.push(item);
-                }
-                Edit::Move { fragment, part, item, before } => {
-                    let items = self.inside(fragment, part).0;
-                    take(items, item);
-                    put(items, item, before);
+                Edit::Items { fragment, part, start, n_old, n_new } => {
+                    let Slot::Items(now) = &instance.fragment(fragment).slots[part as usize] else {
+                        panic!("the part is a loop")
+                    };
+                    let now = &now.fragments()[start as usize..][..n_new as usize];
+                    let (items, _) = self.inside(fragment, part);
+                    let was = start as usize..(start + n_old) as usize;
+                    let ends = |items: &[FragmentId]| (items.first().copied(), items.last().copied());
+                    let (was_ends, now_ends) = (ends(&items[was.clone()]), ends(now));
+                    assert!(n_old == 0 || n_new == 0 || was_ends.0 != now_ends.0 && was_ends.1 != now_ends.1);
+                    items.splice(was, now.iter().copied());
                 }
                 _ => panic!("an unknown edit"),
             }
         }
+        // Fragments that come may be read only once those that go have left.
         for id in edits.freed() {
             assert!(self.fragments.remove(id).is_some(), "fragment {id} goes, and was not there");
         }
-        coming.into_iter().for_each(|id| self.copy(id, instance));
+        for &(id, around) in edits.added() {
+            self.copy(id, instance);
+            let is_there = self.fragments[&around].1.iter().any(|copied| match copied {
+                Copied::Inside(items, one) => items.contains(&id) || *one == Some(id),
+                Copied::Text(_) => false,
+            });
+            assert!(is_there, "fragment {id} is new in fragment {around}");
+        }
     }
 
     pub(crate) fn html(&self) -> String {
@@ -122,17 +127,4 @@ fn text_of(slot: &Slot) -> String {
         _ => panic!("the part is no text"),
     }
     text
-}
-
-fn take(items: &mut Vec<FragmentId>, item: FragmentId) {
-    let at = items.iter().position(|other| *other == item).expect("the item is there");
-    items.remove(at);
-}
-
-fn put(items: &mut Vec<FragmentId>, item: FragmentId, before: Option<FragmentId>) {
-    let at = match before {
-        Some(before) => items.iter().position(|other| *other == before).expect("the item is there"),
-        None => items.len(),
-    };
-    items.insert(at, item);
 }

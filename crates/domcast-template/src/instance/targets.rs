@@ -1,0 +1,55 @@
+//! What the items of a loop bind: mostly the items of a list of the state, which is held as it is.
+
+use super::Bound;
+use crate::state::{List, State};
+use std::sync::Arc;
+
+/// What the names of a loop are bound to, item by item. A clone costs nothing.
+#[derive(Clone, Debug)]
+pub(super) enum Targets {
+    /// A list of the state, one name for each item.
+    Shared(Arc<List>),
+    /// What was unpacked, filtered, or is no list.
+    Bound(Arc<[Bound]>),
+}
+
+impl Targets {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Targets::Shared(list) => list.len(),
+            Targets::Bound(targets) => targets.len(),
+        }
+    }
+
+    /// What an item binds.
+    pub(super) fn get(&self, idx: usize) -> &[State] {
+        match self {
+            Targets::Shared(list) => std::slice::from_ref(list.get(idx).expect("the item is there")),
+            Targets::Bound(targets) => targets[idx].as_slice(),
+        }
+    }
+
+    /// What the items from a position on bind.
+    pub(super) fn iter_from(&self, idx: usize) -> Box<dyn Iterator<Item = &[State]> + '_> {
+        match self {
+            Targets::Shared(list) => Box::new(list.iter().skip(idx).map(std::slice::from_ref)),
+            Targets::Bound(targets) => Box::new(targets[idx..].iter().map(Bound::as_slice)),
+        }
+    }
+
+    /// How many items at the start, and then at the end, are the same in both.
+    pub(super) fn same_ends(&self, other: &Targets) -> (usize, usize) {
+        if let (Targets::Shared(a), Targets::Shared(b)) = (self, other) {
+            return if Arc::ptr_eq(a, b) { (a.len(), 0) } else { a.same_ends(b) };
+        }
+        let n_start = self.iter_from(0).zip(other.iter_from(0)).take_while(|(a, b)| are_same(a, b)).count();
+        let n_max = self.len().min(other.len()) - n_start;
+        let is_same_at = |back: &usize| are_same(self.get(self.len() - 1 - back), other.get(other.len() - 1 - back));
+        (n_start, (0..n_max).take_while(is_same_at).count())
+    }
+}
+
+/// Whether two items bind the same.
+pub(super) fn are_same(a: &[State], b: &[State]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+}

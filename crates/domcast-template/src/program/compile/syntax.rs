@@ -1,0 +1,211 @@
+//! What there is to know about a piece of a syntax tree without knowing what the names in it mean.
+
+use super::File;
+use crate::engine::{self, CallArg, CallType, ForLoop, Stmt};
+use crate::program::expr::LoopField;
+
+pub(super) fn names_of_templates(stmts: &[Stmt<'_>], names: &mut Vec<String>) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::Extends(extends) => names.extend(constant_text(&extends.name)),
+            Stmt::Include(include) => names.extend(constant_text(&include.name)),
+            Stmt::Import(import) => names.extend(constant_text(&import.expr)),
+            Stmt::FromImport(import) => names.extend(constant_text(&import.expr)),
+            _ => {}
+        }
+        for inner in bodies_of(stmt) {
+            names_of_templates(inner, names);
+        }
+    }
+}
+
+/// Whether another template is named in a macro.
+pub(super) fn names_templates(stmt: &Stmt<'_>, is_in_macro: bool) -> bool {
+    let is_macro = matches!(stmt, Stmt::Macro(_) | Stmt::CallBlock(_));
+    let names_one = matches!(stmt, Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_));
+    is_in_macro && names_one
+        || bodies_of(stmt).into_iter().flatten().any(|stmt| names_templates(stmt, is_in_macro || is_macro))
+}
+
+/// The statements in a statement.
+pub(super) fn bodies_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x [Stmt<'a>]> {
+    match stmt {
+        Stmt::Template(template) => vec![&template.children],
+        Stmt::ForLoop(for_loop) => vec![&for_loop.body, &for_loop.else_body],
+        Stmt::IfCond(if_cond) => vec![&if_cond.true_body, &if_cond.false_body],
+        Stmt::WithBlock(with) => vec![&with.body],
+        Stmt::SetBlock(set) => vec![&set.body],
+        Stmt::AutoEscape(escape) => vec![&escape.body],
+        Stmt::FilterBlock(filter) => vec![&filter.body],
+        Stmt::Block(block) => vec![&block.body],
+        Stmt::Macro(of) => vec![&of.body],
+        Stmt::CallBlock(call) => vec![&call.macro_decl.body],
+        _ => Vec::new(),
+    }
+}
+
+/// The expressions of a statement, without those in its bodies.
+fn exprs_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x engine::Expr<'a>> {
+    match stmt {
+        Stmt::EmitExpr(emit) => vec![&emit.expr],
+        Stmt::ForLoop(for_loop) => std::iter::once(&for_loop.iter).chain(&for_loop.filter_expr).collect(),
+        Stmt::IfCond(if_cond) => vec![&if_cond.expr],
+        Stmt::WithBlock(with) => with.assignments.iter().map(|(_, expr)| expr).collect(),
+        Stmt::Set(set) => vec![&set.target, &set.expr],
+        Stmt::SetBlock(set) => std::iter::once(&set.target).chain(&set.filter).collect(),
+        Stmt::AutoEscape(escape) => vec![&escape.enabled],
+        Stmt::FilterBlock(filter) => vec![&filter.filter],
+        Stmt::Macro(of) => of.defaults.iter().collect(),
+        Stmt::CallBlock(call) => {
+            let args = call.call.args.iter().map(argument);
+            std::iter::once(&call.call.expr).chain(args).chain(&call.macro_decl.defaults).collect()
+        }
+        Stmt::Include(include) => vec![&include.name],
+        Stmt::Extends(extends) => vec![&extends.name],
+        Stmt::Import(import) => vec![&import.expr],
+        Stmt::FromImport(import) => vec![&import.expr],
+        Stmt::Do(call) => std::iter::once(&call.call.expr).chain(call.call.args.iter().map(argument)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn argument<'x, 'a>(argument: &'x CallArg<'a>) -> &'x engine::Expr<'a> {
+    match argument {
+        CallArg::Pos(expr) | CallArg::Kwarg(_, expr) | CallArg::PosSplat(expr) | CallArg::KwargSplat(expr) => expr,
+    }
+}
+
+/// The expressions in an expression.
+fn parts_of<'x, 'a>(expr: &'x engine::Expr<'a>) -> Vec<&'x engine::Expr<'a>> {
+    use engine::Expr as E;
+    match expr {
+        E::Var(_) | E::Const(_) => Vec::new(),
+        E::Slice(slice) => {
+            std::iter::once(&slice.expr).chain(&slice.start).chain(&slice.stop).chain(&slice.step).collect()
+        }
+        E::UnaryOp(op) => vec![&op.expr],
+        E::BinOp(op) => vec![&op.left, &op.right],
+        E::Compare(compare) => std::iter::once(&compare.expr).chain(compare.ops.iter().map(|op| &op.expr)).collect(),
+        E::IfExpr(choice) => [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect(),
+        E::Filter(filter) => filter.expr.iter().chain(filter.args.iter().map(argument)).collect(),
+        E::Test(test) => std::iter::once(&test.expr).chain(test.args.iter().map(argument)).collect(),
+        E::GetAttr(attr) => vec![&attr.expr],
+        E::GetItem(item) => vec![&item.expr, &item.subscript_expr],
+        E::Call(call) => std::iter::once(&call.expr).chain(call.args.iter().map(argument)).collect(),
+        E::List(list) => list.items.iter().collect(),
+        E::Tuple(tuple) => tuple.items.iter().collect(),
+        E::Map(map) => map.keys.iter().chain(&map.values).collect(),
+    }
+}
+
+pub(super) fn constant_text(expr: &engine::Expr<'_>) -> Option<String> {
+    expr.as_const().and_then(|value| value.as_str().map(str::to_owned))
+}
+
+pub(super) fn has_extends(stmts: &[Stmt<'_>]) -> bool {
+    stmts.iter().any(|stmt| matches!(stmt, Stmt::Extends(_)) || bodies_of(stmt).into_iter().any(has_extends))
+}
+
+/// Whether the only values that are called are `loop.cycle`.
+pub(super) fn only_cycles(stmts: &[Stmt<'_>], expr: Option<&engine::Expr<'_>>) -> bool {
+    fn in_expr(expr: &engine::Expr<'_>) -> bool {
+        let is_known = match expr {
+            engine::Expr::Call(call) => match call.identify_call() {
+                CallType::Function(_) => true,
+                CallType::Method(engine::Expr::Var(var), "cycle") => var.id == "loop",
+                _ => false,
+            },
+            _ => true,
+        };
+        is_known && parts_of(expr).into_iter().all(in_expr)
+    }
+    stmts.is_empty() && expr.is_none_or(in_expr)
+}
+
+/// Why a loop is rendered by the engine.
+pub(super) fn why_opaque(for_loop: &ForLoop<'_>) -> Option<&'static str> {
+    if for_loop.recursive {
+        return Some("the loop is recursive");
+    }
+    if for_loop.body.iter().any(leaves_loop) {
+        return Some("the loop has `break` or `continue`");
+    }
+    (!for_loop.body.iter().all(uses_loop_simply)).then_some("the loop uses `loop` for more than its position")
+}
+
+fn leaves_loop(stmt: &Stmt<'_>) -> bool {
+    match stmt {
+        Stmt::Continue(_) | Stmt::Break(_) => true,
+        Stmt::ForLoop(for_loop) => for_loop.else_body.iter().any(leaves_loop),
+        _ => bodies_of(stmt).into_iter().flatten().any(leaves_loop),
+    }
+}
+
+/// Whether `loop` is only asked for what depends on the position and the length.
+fn uses_loop_simply(stmt: &Stmt<'_>) -> bool {
+    fn in_expr(expr: &engine::Expr<'_>) -> bool {
+        use engine::Expr as E;
+        match expr {
+            E::Var(var) => var.id != "loop",
+            E::GetAttr(attr) if matches!(&attr.expr, E::Var(var) if var.id == "loop") => {
+                LoopField::named(attr.name).is_some()
+            }
+            E::Call(call) => match call.identify_call() {
+                CallType::Method(E::Var(var), "cycle") if var.id == "loop" => {
+                    call.args.iter().all(|arg| matches!(arg, CallArg::Pos(expr) if in_expr(expr)))
+                }
+                _ => parts_of(expr).into_iter().all(in_expr),
+            },
+            _ => parts_of(expr).into_iter().all(in_expr),
+        }
+    }
+    // What is included sees the loop too, but only what is understood is compiled into this body.
+    exprs_of(stmt).into_iter().all(in_expr)
+        && match stmt {
+            Stmt::ForLoop(for_loop) => for_loop.else_body.iter().all(uses_loop_simply),
+            _ => bodies_of(stmt).into_iter().flatten().all(uses_loop_simply),
+        }
+}
+
+pub(super) fn names_of<'a>(target: &engine::Expr<'a>) -> Vec<&'a str> {
+    match target {
+        engine::Expr::Var(var) => vec![var.id],
+        engine::Expr::List(list) => list.items.iter().flat_map(names_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The tag that a span is in, without its braces.
+pub(super) fn source_of<'a>(file: File<'a>, span: engine::Span) -> &'a str {
+    let at = (span.start_offset as usize).min(file.source.len());
+    let open = file.source.get(..at).and_then(|before| before.rfind(['{']));
+    let inside = open.map_or("", |open| file.source[open + 1..].trim_start_matches(['{', '%', '-', '+']));
+    let close = ["}}", "%}"].iter().filter_map(|close| inside.find(close)).min();
+    inside[..close.unwrap_or(0)].trim_end_matches(['-', '+']).trim()
+}
+
+pub(super) fn line_of(stmt: &Stmt<'_>) -> u32 {
+    let span = match stmt {
+        Stmt::Template(s) => s.span(),
+        Stmt::EmitExpr(s) => s.span(),
+        Stmt::EmitRaw(s) => s.span(),
+        Stmt::ForLoop(s) => s.span(),
+        Stmt::IfCond(s) => s.span(),
+        Stmt::WithBlock(s) => s.span(),
+        Stmt::Set(s) => s.span(),
+        Stmt::SetBlock(s) => s.span(),
+        Stmt::AutoEscape(s) => s.span(),
+        Stmt::FilterBlock(s) => s.span(),
+        Stmt::Block(s) => s.span(),
+        Stmt::Import(s) => s.span(),
+        Stmt::FromImport(s) => s.span(),
+        Stmt::Extends(s) => s.span(),
+        Stmt::Include(s) => s.span(),
+        Stmt::Macro(s) => s.span(),
+        Stmt::CallBlock(s) => s.span(),
+        Stmt::Continue(s) => s.span(),
+        Stmt::Break(s) => s.span(),
+        Stmt::Do(s) => s.span(),
+    };
+    span.start_line.into()
+}
