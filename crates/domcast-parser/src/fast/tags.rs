@@ -15,7 +15,7 @@ const MAX_SCANNED: usize = 32;
 
 /// A start tag as read.
 #[derive(Clone, Copy)]
-pub(super) struct StartTag {
+pub(crate) struct StartTag {
     pub(super) tag: Tag,
     pub(super) namespace: Namespace,
     pub(super) name: Symbol,
