@@ -152,7 +152,7 @@ fn explain_traces_which_layer_does_the_work_of_an_update() {
     let rows = trace("page.html", "rows.json");
     for expected in [
         "rows has 3 items, before 2",
-        "1 × item stamped",
+        "1 × 0 items in a row become 1",
         "start tags set alone: 1",
         "lists of children made of skeletons: 2",
         "nodes of printed markup",

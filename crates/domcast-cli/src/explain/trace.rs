@@ -10,6 +10,7 @@ use domcast_document::{Template, TemplateDocument, Trace, Update};
 use domcast_parser::parse_fragment;
 use domcast_template::{Changes, Edit, Edits, Instance, State, Templates};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -163,11 +164,11 @@ fn printed(template: &Template, old: &State, new: &State) -> Result<Vec<String>>
     let program = template.program();
     let mut instance = program.instance(old).map_err(|error| of_template(&error))?;
     let edits = instance.update(new, &Changes::Unknown).map_err(|error| of_template(&error))?;
-    let mut by_part: BTreeMap<(u32, u32), BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut by_part: BTreeMap<(u32, u32), BTreeMap<Cow<'static, str>, usize>> = BTreeMap::new();
     for (body, part, what) in edits_of(&edits, &instance) {
         *by_part.entry((body, part)).or_default().entry(what).or_default() += 1;
     }
-    let line = |((body, part), counts): (&(u32, u32), &BTreeMap<&str, usize>)| {
+    let line = |((body, part), counts): (&(u32, u32), &BTreeMap<Cow<'static, str>, usize>)| {
         let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} × {what}")).collect();
         format!("{}: {}", program.describe(*body, *part), counts.join(", "))
     };
@@ -175,19 +176,20 @@ fn printed(template: &Template, old: &State, new: &State) -> Result<Vec<String>>
 }
 
 /// Names the part of each edit by its body and number, and what the edit does.
-fn edits_of<'a>(edits: &'a Edits, instance: &'a Instance) -> impl Iterator<Item = (u32, u32, &'static str)> + 'a {
+fn edits_of<'a>(edits: &'a Edits, instance: &'a Instance) -> impl Iterator<Item = (u32, u32, Cow<'static, str>)> + 'a {
     edits.iter().map(|edit| {
         let (fragment, part, what) = match *edit {
             Edit::Hole { fragment, part } => (fragment, part, "another value"),
             Edit::Html { fragment, part } => (fragment, part, "other HTML, rendered by the engine"),
             Edit::Branch { fragment, part, new: Some(_), .. } => (fragment, part, "branch stamped"),
             Edit::Branch { fragment, part, new: None, .. } => (fragment, part, "branch removed"),
-            Edit::Remove { fragment, part, .. } => (fragment, part, "item removed"),
-            Edit::Insert { fragment, part, .. } => (fragment, part, "item stamped"),
-            Edit::Move { fragment, part, .. } => (fragment, part, "item moved"),
+            Edit::Items { fragment, part, n_old, n_new, .. } => {
+                let what = format!("{n_old} items in a row become {n_new}");
+                return (instance.fragment(fragment).body, part, what.into());
+            }
             _ => unreachable!("the edits are known"),
         };
-        (instance.fragment(fragment).body, part, what)
+        (instance.fragment(fragment).body, part, what.into())
     })
 }
 
