@@ -221,7 +221,7 @@ impl Instance {
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, middle.new(idx), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, middle.new_at(idx), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;
@@ -229,7 +229,7 @@ impl Instance {
             let fragment = old_fragments[old_idx];
             let moves = of.reads_position && old_idx != idx;
             if visits_all || len_differs || moves || !is_same {
-                let (old, new) = (middle.old(old_idx), middle.new(idx));
+                let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
                 self.visit_item(fragment, Some(old), new, at, len_differs || moves, &[], pass)?;
             }
             stays[old_idx] = true;
@@ -287,11 +287,11 @@ impl Instance {
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
         for &idx in &left_old {
-            address(middle.old(idx)).map(|address| by_address.entry(address).or_insert(idx));
+            address(middle.old_at(idx)).map(|address| by_address.entry(address).or_insert(idx));
         }
         let mut is_paired = vec![false; n_old];
         left_new.retain(|&idx| {
-            let old_idx = address(middle.new(idx)).and_then(|address| by_address.remove(&address));
+            let old_idx = address(middle.new_at(idx)).and_then(|address| by_address.remove(&address));
             pairs[idx] = old_idx.map(|old_idx| Pair { old_idx, is_same: true });
             old_idx.map(|old_idx| is_paired[old_idx] = true).is_none()
         });
@@ -303,7 +303,7 @@ impl Instance {
         let mut by_id = HashMap::new();
         for &idx in &left_old {
             let id = match key {
-                None => Identity::of_target(middle.old(idx)),
+                None => Identity::of_target(middle.old_at(idx)),
                 Some(key) => self.key_of(old_fragments[idx], key).map_or(Identity::None, Identity::of),
             };
             if id != Identity::None {
@@ -312,7 +312,7 @@ impl Instance {
         }
         let mut unpaired = Vec::new();
         for idx in left_new {
-            let target = middle.new(idx);
+            let target = middle.new_at(idx);
             let id = match key {
                 None => Identity::of_target(target),
                 Some(key) => {
@@ -323,7 +323,7 @@ impl Instance {
             match by_id.remove(&id) {
                 Some(old_idx) => {
                     is_paired[old_idx] = true;
-                    pairs[idx] = Some(Pair { old_idx, is_same: are_same(middle.old(old_idx), target) });
+                    pairs[idx] = Some(Pair { old_idx, is_same: are_same(middle.old_at(old_idx), target) });
                 }
                 None => unpaired.push(idx),
             }
@@ -355,11 +355,11 @@ impl<'a> Middle<'a> {
         self.new.len() - self.n_start - self.n_end
     }
 
-    fn old(&self, idx: usize) -> &'a [State] {
+    fn old_at(&self, idx: usize) -> &'a [State] {
         self.old.get(self.n_start + idx)
     }
 
-    fn new(&self, idx: usize) -> &'a [State] {
+    fn new_at(&self, idx: usize) -> &'a [State] {
         self.new.get(self.n_start + idx)
     }
 }

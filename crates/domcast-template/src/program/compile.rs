@@ -21,7 +21,9 @@ use crate::state::State;
 use key::key_of;
 use minijinja::Error;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use syntax::{bodies_of, constant_text, has_extends, line_of, names_of, names_of_templates, source_of, why_opaque};
+use syntax::{
+    bodies_of, constant_text, has_extends, left_out, line_of, names_of, names_of_templates, source_of, why_opaque,
+};
 
 /// How deep includes and blocks are resolved. The engine ends recursion too, but later.
 const MAX_DEPTH: usize = 24;
@@ -591,7 +593,9 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 let template = self.environment.get_template(file.name);
                 let free = template.map(|template| template.undeclared_variables(false)).unwrap_or_default();
                 let known = facts.lookups.iter().map(|path| path[0]).chain(facts.functions.iter().copied());
-                (known.filter(|name| free.contains(*name)).collect::<BTreeSet<_>>(), facts)
+                let mut enclosed: BTreeSet<_> = known.filter(|name| free.contains(*name)).collect();
+                left_out(engine::statements(tree), true, &mut enclosed);
+                (enclosed, facts)
             }
             None => {
                 let facts = Code::of_statements(place.file.name, place.file.source, [stmt]).facts();
