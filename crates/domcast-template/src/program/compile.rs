@@ -14,7 +14,7 @@ mod key; // what the items of a loop are known by
 mod syntax; // questions to the syntax tree
 
 use super::compared::compared;
-use super::expr::{Expr, ReadFrom};
+use super::expr::Expr;
 use super::*;
 use crate::engine::{self, CallType, Facts, ForLoop, IfCond, Stmt};
 use crate::state::State;
@@ -462,7 +462,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
-        let iter = self.iter(&for_loop.iter, place, &mut reads)?;
+        let iter = self.expr(&for_loop.iter, place, &mut reads)?;
         let target = self.target(&for_loop.target)?;
         let (n_names, n_locals) = (self.names.len(), self.n_locals);
         self.bind_names(&for_loop.target, n_locals);
@@ -517,16 +517,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let kind = PartKind::For(of);
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
-    }
-
-    /// The list of a loop. A path that nothing but loops reads need not be kept.
-    fn iter(&mut self, expr: &'x engine::Expr<'a>, place: Place<'_, 'x, 'a>, reads: &mut Reads) -> Result<Expr, Whole> {
-        let n_paths = self.compiled.paths.len();
-        let compiled = self.expr(expr, place, reads)?;
-        if let (Expr::Path(ReadFrom::State, _), Some(path)) = (&compiled, self.compiled.paths.get_mut(n_paths)) {
-            path.is_kept = false;
-        }
-        Ok(compiled)
     }
 
     fn bind(
