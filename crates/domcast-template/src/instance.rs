@@ -17,7 +17,7 @@ use crate::error::TemplateError;
 use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Part, Program, Target};
-use crate::state::State;
+use crate::state::{Path, State, Step};
 use index::Index;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ pub struct Instance {
     freed: Vec<FragmentId>,
     /// Ids of the fragments that the update under way added.
     added: Vec<FragmentId>,
-    /// The values of the paths that are kept, in the order of the program's paths.
+    /// The values of the paths that are read, in the order of the program's paths.
     seen: Vec<Seen>,
     /// What it prints takes at most so many bytes.
     most_bytes: usize,
@@ -343,7 +343,7 @@ impl Instance {
     fn create(&mut self, state: &State) -> Result<(), Failed> {
         let program = self.program.clone();
         let mut scope = program.scope(state);
-        self.seen = scope.compiled.paths.iter().map(|read| read.value(state)).collect();
+        self.seen = scope.compiled.paths.iter().map(|path| seen(state, path)).collect();
         let slots = self.fill(0, &mut scope)?;
         self.fragments[0] = Fragment { body: 0, slots };
         Ok(())
@@ -530,22 +530,16 @@ fn unpack(target: &Target, state: State, bound: &mut Vec<State>) -> Result<(), F
     Ok(())
 }
 
-impl crate::program::ReadPath {
-    /// The value there, or how many steps of the way to it there are. What the engine alone can look into stands for all in it.
-    fn value(&self, state: &State) -> Seen {
-        use crate::state::Step;
-        if !self.is_kept {
-            return Err(usize::MAX);
-        }
-        let mut state = state;
-        for (n_steps, step) in self.path.steps().iter().enumerate() {
-            state = match (state, step) {
-                (State::Map(map), Step::Key(key)) => map.get(key).ok_or(n_steps)?,
-                (State::List(list), Step::Index(idx)) => list.get(*idx).ok_or(n_steps)?,
-                (State::Other(_) | State::Text(_), _) => break,
-                _ => return Err(n_steps),
-            };
-        }
-        Ok(state.clone())
+/// What is at a path of a state. What the engine alone can look into stands for all in it.
+fn seen(state: &State, path: &Path) -> Seen {
+    let mut state = state;
+    for (n_steps, step) in path.steps().iter().enumerate() {
+        state = match (state, step) {
+            (State::Map(map), Step::Key(key)) => map.get(key).ok_or(n_steps)?,
+            (State::List(list), Step::Index(idx)) => list.get(*idx).ok_or(n_steps)?,
+            (State::Other(_) | State::Text(_), _) => break,
+            _ => return Err(n_steps),
+        };
     }
+    Ok(state.clone())
 }

@@ -53,7 +53,7 @@ pub(crate) struct Compiled<'a> {
     pub(crate) bodies: Vec<Body>,
     pub(crate) codes: Vec<EngineCode<'a>>,
     /// The paths that are read; a bit of [`Bits`] each.
-    pub(crate) paths: Vec<ReadPath>,
+    pub(crate) paths: Vec<Path>,
 }
 
 /// Code that the engine runs, and the variables that it gets besides the state.
@@ -67,14 +67,6 @@ pub(crate) struct EngineCode<'a> {
 pub(crate) enum Captured {
     Local(usize),
     Loop(usize),
-}
-
-/// A path that is read.
-pub(crate) struct ReadPath {
-    pub(crate) path: Path,
-    /// Whether the value is kept, to see whether it is another one. A list that is only iterated over is not, because the
-    /// loop keeps its items, and holding the list would make every change of it copy nodes.
-    pub(crate) is_kept: bool,
 }
 
 /// Index of a [`Body`] in [`Program::bodies`]. The first is the template.

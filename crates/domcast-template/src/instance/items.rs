@@ -221,7 +221,7 @@ impl Instance {
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, middle.new(idx), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, middle.new_at(idx), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;
@@ -229,7 +229,7 @@ impl Instance {
             let fragment = old_fragments[old_idx];
             let moves = of.reads_position && old_idx != idx;
             if visits_all || len_differs || moves || !is_same {
-                let (old, new) = (middle.old(old_idx), middle.new(idx));
+                let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
                 self.visit_item(fragment, Some(old), new, at, len_differs || moves, &[], pass)?;
             }
             stays[old_idx] = true;
@@ -272,38 +272,38 @@ impl Instance {
         }
         // Most items keep their place, and need not be looked for.
         let (mut left_old, mut left_new) = (Vec::new(), Vec::new());
-        let sames = middle.old.iter_from(middle.n_start).zip(middle.new.iter_from(middle.n_start));
-        for (idx, (old, new)) in sames.take(n_old.min(n_new)).enumerate() {
-            if are_same(old, new) {
-                pairs[idx] = Some(Pair { old_idx: idx, is_same: true });
-            } else {
-                left_old.push(idx);
-                left_new.push(idx);
+        let (mut old_targets, mut new_targets) =
+            (middle.old.iter_from(middle.n_start).take(n_old), middle.new.iter_from(middle.n_start).take(n_new));
+        for idx in 0..n_old.max(n_new) {
+            match (old_targets.next(), new_targets.next()) {
+                (Some(old), Some(new)) if are_same(old, new) => pairs[idx] = Some(Pair { old_idx: idx, is_same: true }),
+                (old, new) => {
+                    left_old.extend(old.map(|old| (idx, address(old))));
+                    left_new.extend(new.map(|new| (idx, address(new))));
+                }
             }
         }
-        left_old.extend(n_new.min(n_old)..n_old);
-        left_new.extend(n_old.min(n_new)..n_new);
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
-        for &idx in &left_old {
-            address(middle.old(idx)).map(|address| by_address.entry(address).or_insert(idx));
+        for &(idx, address) in &left_old {
+            address.map(|address| by_address.entry(address).or_insert(idx));
         }
         let mut is_paired = vec![false; n_old];
-        left_new.retain(|&idx| {
-            let old_idx = address(middle.new(idx)).and_then(|address| by_address.remove(&address));
+        left_new.retain(|&(idx, address)| {
+            let old_idx = address.and_then(|address| by_address.remove(&address));
             pairs[idx] = old_idx.map(|old_idx| Pair { old_idx, is_same: true });
             old_idx.map(|old_idx| is_paired[old_idx] = true).is_none()
         });
-        left_old.retain(|idx| !is_paired[*idx]);
+        left_old.retain(|(idx, _)| !is_paired[*idx]);
         if left_old.is_empty() || left_new.is_empty() {
             return Ok(pairs);
         }
         let key = self.key_part(of, pass);
         let mut by_id = HashMap::new();
-        for &idx in &left_old {
+        for &(idx, _) in &left_old {
             let id = match key {
-                None => Identity::of_target(middle.old(idx)),
+                None => Identity::of_target(middle.old_at(idx)),
                 Some(key) => self.key_of(old_fragments[idx], key).map_or(Identity::None, Identity::of),
             };
             if id != Identity::None {
@@ -311,8 +311,8 @@ impl Instance {
             }
         }
         let mut unpaired = Vec::new();
-        for idx in left_new {
-            let target = middle.new(idx);
+        for (idx, _) in left_new {
+            let target = middle.new_at(idx);
             let id = match key {
                 None => Identity::of_target(target),
                 Some(key) => {
@@ -323,13 +323,13 @@ impl Instance {
             match by_id.remove(&id) {
                 Some(old_idx) => {
                     is_paired[old_idx] = true;
-                    pairs[idx] = Some(Pair { old_idx, is_same: are_same(middle.old(old_idx), target) });
+                    pairs[idx] = Some(Pair { old_idx, is_same: are_same(middle.old_at(old_idx), target) });
                 }
                 None => unpaired.push(idx),
             }
         }
         if key.is_none() {
-            let left_over = left_old.into_iter().filter(|idx| !is_paired[*idx]);
+            let left_over = left_old.into_iter().map(|(idx, _)| idx).filter(|idx| !is_paired[*idx]);
             for (idx, old_idx) in unpaired.into_iter().zip(left_over) {
                 pairs[idx] = Some(Pair { old_idx, is_same: false });
             }
@@ -355,11 +355,11 @@ impl<'a> Middle<'a> {
         self.new.len() - self.n_start - self.n_end
     }
 
-    fn old(&self, idx: usize) -> &'a [State] {
+    fn old_at(&self, idx: usize) -> &'a [State] {
         self.old.get(self.n_start + idx)
     }
 
-    fn new(&self, idx: usize) -> &'a [State] {
+    fn new_at(&self, idx: usize) -> &'a [State] {
         self.new.get(self.n_start + idx)
     }
 }

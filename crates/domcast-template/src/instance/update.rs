@@ -145,7 +145,7 @@ impl Pass<'_> {
             Undo::Seen(id, old) if *id == path => old.as_ref().ok(),
             _ => None,
         });
-        let new = self.scope.compiled.paths[path].value(self.scope.state);
+        let new = super::seen(self.scope.state, &self.scope.compiled.paths[path]);
         Some((compared, old?, new.ok()?))
     }
 }
@@ -184,14 +184,13 @@ impl Instance {
         for (id, read) in pass.scope.compiled.paths.iter().enumerate() {
             let may_differ = match changes {
                 Changes::Unknown => true,
-                Changes::At(paths) => paths.iter().any(|path: &Path| path.meets(&read.path)),
+                Changes::At(paths) => paths.iter().any(|path: &Path| path.meets(read)),
             };
             if !may_differ {
                 continue;
             }
-            let value = read.value(state);
+            let value = super::seen(state, read);
             let differs = match (&value, &self.seen[id]) {
-                _ if !read.is_kept => true,
                 (Ok(value), Ok(seen)) => !value.is_same(seen),
                 (Err(n_steps), Err(seen)) => n_steps != seen,
                 _ => true,

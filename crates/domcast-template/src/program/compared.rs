@@ -1,8 +1,8 @@
 //! Variables around a loop that its body only compares with a key of the item, as in `row.id == selected`.
 
 use super::expr::{Comparison, Expr, ReadFrom};
-use super::{Bits, Body, BodyId, PartKind, ReadPath, Reads};
-use crate::state::{State, Step};
+use super::{Bits, Body, BodyId, PartKind, Reads};
+use crate::state::{Path, State, Step};
 
 /// A path of the state that a loop's body reads only to ask whether it equals a part of the item.
 #[derive(Debug)]
@@ -25,12 +25,7 @@ impl Compared {
 }
 
 /// Those of the paths that a loop's body reads which are only compared; `item` is the variable of the loop.
-pub(super) fn compared(
-    (bodies, paths): (&[Body], &[ReadPath]),
-    body: BodyId,
-    outer: &Reads,
-    item: usize,
-) -> Vec<Compared> {
+pub(super) fn compared((bodies, paths): (&[Body], &[Path]), body: BodyId, outer: &Reads, item: usize) -> Vec<Compared> {
     let numbers = (0..paths.len().min(Bits::SHARED)).filter(|path| outer.paths.contains(*path));
     let compared = numbers.filter_map(|path| {
         let mut search = Search { bodies, paths, path, item, key: None };
@@ -43,7 +38,7 @@ pub(super) fn compared(
 /// A look for all reads of a path.
 struct Search<'a> {
     bodies: &'a [Body],
-    paths: &'a [ReadPath],
+    paths: &'a [Path],
     path: usize,
     item: usize,
     /// What all reads so far compare the path with.
@@ -86,6 +81,6 @@ impl<'a> Search<'a> {
     }
 
     fn is_path(&self, path: &[Step]) -> bool {
-        self.paths[self.path].path.steps() == path
+        self.paths[self.path].steps() == path
     }
 }

@@ -14,14 +14,16 @@ mod key; // what the items of a loop are known by
 mod syntax; // questions to the syntax tree
 
 use super::compared::compared;
-use super::expr::{Expr, ReadFrom};
+use super::expr::Expr;
 use super::*;
 use crate::engine::{self, CallType, Facts, ForLoop, IfCond, Stmt};
 use crate::state::State;
 use key::key_of;
 use minijinja::Error;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use syntax::{bodies_of, constant_text, has_extends, line_of, names_of, names_of_templates, source_of, why_opaque};
+use syntax::{
+    bodies_of, constant_text, has_extends, left_out, line_of, names_of, names_of_templates, source_of, why_opaque,
+};
 
 /// How deep includes and blocks are resolved. The engine ends recursion too, but later.
 const MAX_DEPTH: usize = 24;
@@ -460,7 +462,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         parts: &mut Vec<Part>,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
-        let iter = self.iter(&for_loop.iter, place, &mut reads)?;
+        let iter = self.expr(&for_loop.iter, place, &mut reads)?;
         let target = self.target(&for_loop.target)?;
         let (n_names, n_locals) = (self.names.len(), self.n_locals);
         self.bind_names(&for_loop.target, n_locals);
@@ -515,16 +517,6 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let kind = PartKind::For(of);
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
-    }
-
-    /// The list of a loop. A path that nothing but loops reads need not be kept.
-    fn iter(&mut self, expr: &'x engine::Expr<'a>, place: Place<'_, 'x, 'a>, reads: &mut Reads) -> Result<Expr, Whole> {
-        let n_paths = self.compiled.paths.len();
-        let compiled = self.expr(expr, place, reads)?;
-        if let (Expr::Path(ReadFrom::State, _), Some(path)) = (&compiled, self.compiled.paths.get_mut(n_paths)) {
-            path.is_kept = false;
-        }
-        Ok(compiled)
     }
 
     fn bind(
@@ -591,7 +583,9 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 let template = self.environment.get_template(file.name);
                 let free = template.map(|template| template.undeclared_variables(false)).unwrap_or_default();
                 let known = facts.lookups.iter().map(|path| path[0]).chain(facts.functions.iter().copied());
-                (known.filter(|name| free.contains(*name)).collect::<BTreeSet<_>>(), facts)
+                let mut enclosed: BTreeSet<_> = known.filter(|name| free.contains(*name)).collect();
+                left_out(engine::statements(tree), true, &mut enclosed);
+                (enclosed, facts)
             }
             None => {
                 let facts = Code::of_statements(place.file.name, place.file.source, [stmt]).facts();

@@ -61,7 +61,7 @@ fn write_body(program: &Program, body: &Body, depth: usize, text: &mut String) {
 fn reads(program: &Program, reads: &Reads) -> String {
     let paths = program.cell.borrow_dependent().paths.iter().enumerate();
     let mut names: Vec<String> =
-        paths.filter(|(id, _)| reads.paths.contains(*id)).map(|(_, path)| path.path.to_string()).collect();
+        paths.filter(|(id, _)| reads.paths.contains(*id)).map(|(_, path)| path.to_string()).collect();
     if !reads.locals.is_empty() {
         names.push("variables around it".to_owned());
     }

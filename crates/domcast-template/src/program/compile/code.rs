@@ -2,7 +2,7 @@
 //!
 //! Which declarations it needs, what it reads, and whether it may be something else the next time.
 
-use super::syntax::{names_templates, only_cycles};
+use super::syntax::{self, names_templates, only_cycles};
 use super::{Compiler, File, Meaning, Place, Whole};
 use crate::engine::{self, Code, Stmt};
 use crate::program::{Captured, EngineCode, Reads};
@@ -222,6 +222,17 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut all = stmts.iter().chain(needed.iter().map(|id| self.declarations[*id].stmt));
         if !captures.is_empty() && all.any(|stmt| names_templates(stmt, false)) {
             return Err(Whole("a macro names another template".into()));
+        }
+        let mut left_out = BTreeSet::new();
+        syntax::left_out(stmts, false, &mut left_out);
+        for id in &needed {
+            syntax::left_out(std::slice::from_ref(self.declarations[*id].stmt), false, &mut left_out);
+        }
+        for name in left_out {
+            if captures.contains_key(name) {
+                return Err(Whole(format!("a macro reads `{name}` in a way that the engine does not follow")));
+            }
+            self.read_path(&[name], &mut reads);
         }
         let before: Vec<&Stmt<'a>> = needed.iter().map(|id| self.declarations[*id].stmt).collect();
         let captures = captures.into_iter().map(|(name, captured)| (name.into(), captured)).collect();

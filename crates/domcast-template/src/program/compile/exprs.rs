@@ -2,8 +2,8 @@
 
 use super::{Compiler, Meaning, Place, Whole};
 use crate::engine::{self, BinOpKind, CompareOpKind, UnaryOpKind};
+use crate::program::Reads;
 use crate::program::expr::{Comparison, Expr, LoopField, ReadFrom};
-use crate::program::{ReadPath, Reads};
 use crate::state::{Path, State, Step};
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Value};
@@ -17,9 +17,8 @@ impl<'x, 'a> Compiler<'x, 'a> {
     fn read(&mut self, path: Path, reads: &mut Reads) {
         let next = self.compiled.paths.len();
         let id = *self.path_ids.entry(path.clone()).or_insert(next);
-        match self.compiled.paths.get_mut(id) {
-            Some(path) => path.is_kept = true,
-            None => self.compiled.paths.push(ReadPath { path, is_kept: true }),
+        if id == next {
+            self.compiled.paths.push(path);
         }
         reads.paths.insert(id);
     }

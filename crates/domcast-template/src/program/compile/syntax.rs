@@ -3,6 +3,7 @@
 use super::File;
 use crate::engine::{self, CallArg, CallType, ForLoop, Stmt};
 use crate::program::expr::LoopField;
+use std::collections::BTreeSet;
 
 pub(super) fn names_of_templates(stmts: &[Stmt<'_>], names: &mut Vec<String>) {
     for stmt in stmts {
@@ -104,6 +105,55 @@ pub(super) fn constant_text(expr: &engine::Expr<'_>) -> Option<String> {
 
 pub(super) fn has_extends(stmts: &[Stmt<'_>]) -> bool {
     stmts.iter().any(|stmt| matches!(stmt, Stmt::Extends(_)) || bodies_of(stmt).into_iter().any(has_extends))
+}
+
+/// Names that macros in statements read where the engine does not see that they come from around them: it does not take
+/// them along, and finds those of the state when the macro runs.
+pub(super) fn left_out<'a>(stmts: &[Stmt<'a>], is_in_macro: bool, names: &mut BTreeSet<&'a str>) {
+    for stmt in stmts {
+        let is_in_macro = is_in_macro || matches!(stmt, Stmt::Macro(_) | Stmt::CallBlock(_));
+        if is_in_macro {
+            add_left_out(stmt, names);
+        }
+        bodies_of(stmt).into_iter().for_each(|inner| left_out(inner, is_in_macro, names));
+    }
+}
+
+fn add_left_out<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
+    // What a statement binds passes for bound in all of it, and some expressions are not looked at.
+    let (exprs, bound) = match stmt {
+        Stmt::ForLoop(_) => (exprs_of(stmt), Some(vec!["loop"])),
+        Stmt::Set(set) => (vec![&set.expr], Some(names_of(&set.target))),
+        Stmt::WithBlock(with) => {
+            (exprs_of(stmt), Some(with.assignments.iter().flat_map(|(target, _)| names_of(target)).collect()))
+        }
+        Stmt::Macro(of) => (exprs_of(stmt), Some(of.args.iter().flat_map(names_of).collect())),
+        Stmt::CallBlock(call) => {
+            let of = &call.macro_decl;
+            (of.defaults.iter().collect(), Some(of.args.iter().flat_map(names_of).collect()))
+        }
+        Stmt::SetBlock(_) | Stmt::FilterBlock(_) | Stmt::AutoEscape(_) => (exprs_of(stmt), None),
+        Stmt::Include(_) | Stmt::Extends(_) | Stmt::Import(_) | Stmt::FromImport(_) => (exprs_of(stmt), None),
+        _ => (Vec::new(), None),
+    };
+    let is_left_out = |name: &&str| bound.as_ref().is_none_or(|bound| bound.contains(name));
+    exprs.into_iter().for_each(|expr| add_names(expr, &is_left_out, names));
+    exprs_of(stmt).into_iter().for_each(|expr| add_sliced(expr, names));
+}
+
+fn add_names<'a>(expr: &engine::Expr<'a>, is_wanted: &dyn Fn(&&str) -> bool, names: &mut BTreeSet<&'a str>) {
+    if let engine::Expr::Var(var) = expr {
+        names.extend(Some(var.id).filter(is_wanted));
+    }
+    parts_of(expr).into_iter().for_each(|part| add_names(part, is_wanted, names));
+}
+
+/// Adds the names of which slices are taken.
+fn add_sliced<'a>(expr: &engine::Expr<'a>, names: &mut BTreeSet<&'a str>) {
+    if let engine::Expr::Slice(slice) = expr {
+        add_names(&slice.expr, &|_| true, names);
+    }
+    parts_of(expr).into_iter().for_each(|part| add_sliced(part, names));
 }
 
 /// Whether the only values that are called are `loop.cycle`.
