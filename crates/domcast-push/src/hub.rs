@@ -1,44 +1,32 @@
 //! The hub: all views of a server, and the way in for pushes, events, ticks and pages.
-//!
-//! Turns are combined instead of given to a task per view: whoever wants something puts its input into the queue of
-//! a document's slot and waits for the live half *or* for an answer. Whoever gets the live half takes all that waits, runs
-//! one turn for everybody and answers each.
-//!
-//! After a rendering the queue is closed for a while, so that many pushes share the next one. It is a throttle: what comes
-//! after a pause is rendered at once, and what waits is rendered when the queue opens, whatever else arrives meanwhile.
+
+mod turns; // pushes, from the queue to the subscribers
 
 use crate::audience::{Client, Tab, Tabs};
-use crate::call::{Effects, HandlerPush, Sender};
 use crate::cluster::Cluster;
 use crate::declared::{DeclaredSource, DeclaredView};
-use crate::document::{Document, HistoryLimits, Name, Update};
+use crate::document::{Document, HistoryLimits, Name};
 use crate::engine::Engine;
 use crate::error::PushError;
-use crate::frame;
 use crate::mailbox::{Mailbox, MailboxLimits};
 use crate::memo::Memo;
 use crate::position::Position;
 use crate::presence::{Headcount, Place, PresenceEvent, Present};
-use crate::push::{Content, Push, Receipt};
-use crate::replica::Link;
 use crate::session::{Gate, Session};
-use crate::slot::{Answer, Shown, Slot, Subscriber, Ticket, Waiting};
+use crate::slot::{Shown, Slot};
 use crate::source::{PostedHtml, Source};
 use crate::statistics::{Clock, Statistics, ViewStatistics};
-use crate::turn::{self, Done, Input, Live, Rendering};
+use crate::turn::{self, Input, Live};
 use crate::view::{RustView, View};
 use crate::views::{DocumentLimits, Documents, Keyed, Views, no_such_key};
 use domcast_template::Templates;
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 /// All views of a server. Clones share them.
 #[derive(Clone)]
@@ -318,61 +306,6 @@ impl Hub {
         Ok(Arc::new(Slot::new(live, document, statistics)))
     }
 
-    /// Applies a push and shows it to all subscribers of its view.
-    ///
-    /// Pushes to one view are applied in the order of the calls. Those that wait together are rendered together; state
-    /// pushes among them merge, handlers run once each. The answer comes after the rendering that shows the push (see
-    /// [`Options::render_interval`]). Dropping the future before its turn began withdraws the push, and what its handler pushed on.
-    ///
-    /// # Errors
-    ///
-    /// [`PushError`]; the view is then as it was, but for [`PushError::Partly`].
-    pub async fn push(&self, push: Push) -> Result<Receipt, PushError> {
-        self.submit(push)?.await
-    }
-
-    /// Puts a push into its view's queue and returns what to await. A message is sent at once.
-    ///
-    /// This keeps the order of pushes that are awaited side by side.
-    ///
-    /// # Errors
-    ///
-    /// [`PushError::UnknownView`] and what else shows before the push waits.
-    pub fn submit(
-        &self,
-        push: Push,
-    ) -> Result<impl Future<Output = Result<Receipt, PushError>> + Send + use<>, PushError> {
-        let hub = self.clone();
-        let started = self.begin(push, &Sender::Push, None)?;
-        Ok(async move { hub.settle(started).await })
-    }
-
-    /// Applies a push and blocks the thread meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
-    ///
-    /// # Panics
-    ///
-    /// Panics in an async task: use [`push`](Self::push) there.
-    pub fn push_blocking(&self, push: Push) -> Result<Receipt, PushError> {
-        let mut started = self.begin(push, &Sender::Push, None)?;
-        for mut ticket in std::mem::take(&mut started.tickets) {
-            let mut outcome = self.wait_blocking(&mut ticket);
-            if let Ok(answer) = &mut outcome {
-                for mut follow_up in std::mem::take(&mut answer.follow_ups) {
-                    answer
-                        .receipt
-                        .refused
-                        .extend(self.wait_blocking(&mut follow_up).err().map(|error| error.to_string()));
-                }
-            }
-            started.add(outcome);
-        }
-        started.finish()
-    }
-
     /// Returns the element that holds the view, for a page: complete without JavaScript, and live once the client runs.
     ///
     /// # Errors
@@ -584,316 +517,14 @@ impl Hub {
         &self.inner.tabs
     }
 
-    /// Enqueues an input at once and returns its outcome's future.
-    pub(crate) fn start(
-        &self,
-        slot: &Arc<Slot>,
-        input: Input,
-    ) -> impl Future<Output = Result<Receipt, PushError>> + Send + use<> {
-        let view = Arc::clone(slot.shown().document.view());
-        let started = Started::new(&view, true, vec![slot.enqueue(input)]);
-        let hub = self.clone();
-        async move { hub.settle(started).await }
-    }
-
-    /// Sends a message, or enqueues a change for every document that it is for.
-    ///
-    /// `origin` is the document whose handler pushes: what is for itself comes next there.
-    fn begin(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
-        let Push { content, audience } = push;
-        let (view, key, change) = match content {
-            Content::Change { view, key, change } => (view, key, Arc::new(change)),
-            Content::Message { topic, data } => {
-                let mut started = Started::new(&topic, false, Vec::new());
-                started.receipt.subscribers = self.inner.tabs.tell(&topic, &audience, &frame::message(&topic, &data));
-                return Ok(started);
-            }
-        };
-        let (name, documents) = self.inner.views.get(&view)?;
-        let has_keys = matches!(documents, Documents::Keyed(_));
-        let slots = match (documents, &key) {
-            (Documents::Keyed(keyed), None) if keyed.is_private || audience.is_everybody() => keyed.of(&audience),
-            (Documents::Keyed(keyed), Some(_)) if keyed.is_private => {
-                let reason = "is private: a push names its user, session or tab, and no key".into();
-                return Err(PushError::WrongKey { view, reason });
-            }
-            _ if !audience.is_everybody() => return Err(PushError::NotPrivate { view }),
-            (_, key) if !has_keys || key.is_some() => vec![self.slot(&view, key.as_deref(), &Client::default())?],
-            _ => Vec::new(),
-        };
-        let mut n_next = 0;
-        let mut tickets = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let input = Input::Change(Arc::clone(&change), sender.clone());
-            match &origin {
-                Some(origin) if Arc::ptr_eq(origin.slot, &slot) => {
-                    if !origin.is_for_others {
-                        tickets.push(slot.insert(origin.n_next + n_next, input));
-                        n_next += 1;
-                    }
-                }
-                _ => tickets.push(slot.enqueue(input)),
-            }
-        }
-        let mut started = Started::new(&name, !has_keys || key.is_some(), tickets);
-        started.n_next = n_next;
-        Ok(started)
-    }
-
-    /// Waits for everything that was begun.
-    async fn settle(&self, mut started: Started) -> Result<Receipt, PushError> {
-        // One after the other is no slower than all at once: while one waits for its turn, so do the others.
-        for mut ticket in std::mem::take(&mut started.tickets) {
-            let mut outcome = self.wait(&mut ticket).await;
-            if let Ok(answer) = &mut outcome {
-                for mut follow_up in std::mem::take(&mut answer.follow_ups) {
-                    answer.receipt.refused.extend(self.wait(&mut follow_up).await.err().map(|error| error.to_string()));
-                }
-            }
-            started.add(outcome);
-        }
-        started.finish()
-    }
-
-    /// Waits until an input is answered, and runs the turn if nobody else does.
-    pub(crate) async fn wait(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
-        let slot = Arc::clone(&ticket.slot);
-        if let Some(link) = slot.link.get() {
-            return self.wait_for_owner(link, ticket).await;
-        }
-        loop {
-            // No lock is held while time passes: whoever comes first when the queue opens runs the turn.
-            let until_open = async {
-                if let Some(at) = slot.opens_at() {
-                    sleep_until(at).await;
-                }
-                slot.live.lock().await
-            };
-            let mut until_open = pin!(until_open);
-            let answered_or_locked = poll_fn(|cx| match ticket.poll_answer(cx) {
-                Poll::Ready(answer) => Poll::Ready(Err(answer)),
-                Poll::Pending => until_open.as_mut().poll(cx).map(Ok),
-            });
-            match answered_or_locked.await {
-                Err(answer) => return answer,
-                Ok(mut live) if slot.opens_at().is_none() => {
-                    self.run_turn(&slot, &mut live);
-                    return ticket.take_answer().unwrap_or_else(|| Err(slot.lost()));
-                }
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// Waits until an input of a shared view is answered, or for so long that its sender is told that it waits.
-    async fn wait_for_owner(&self, link: &Link, ticket: &mut Ticket) -> Result<Answer, PushError> {
-        loop {
-            match timeout(link.patience(), poll_fn(|cx| ticket.poll_answer(cx))).await {
-                Ok(answer) => return answer,
-                // A page has no use for half an answer, and a handler takes as long as it takes.
-                Err(_) if ticket.is_event() || link.is_turning() => {}
-                Err(_) => {
-                    ticket.leave();
-                    return Err(PushError::Queued { view: ticket.slot.view.to_string() });
-                }
-            }
-        }
-    }
-
-    fn wait_blocking(&self, ticket: &mut Ticket) -> Result<Answer, PushError> {
-        let slot = Arc::clone(&ticket.slot);
-        if slot.link.get().is_some() {
-            return ticket.wait_blocking();
-        }
-        let mut waited_until = None;
-        loop {
-            let opens_at = slot.opens_at();
-            // Once it was waited for, an opening counts: a clock that a test has paused does not move meanwhile.
-            if let Some(at) = opens_at.filter(|_| opens_at != waited_until) {
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                waited_until = opens_at;
-            }
-            let mut live = slot.live.blocking_lock();
-            if let Some(answer) = ticket.take_answer() {
-                return answer;
-            }
-            let opens_at = slot.opens_at();
-            if opens_at.is_none() || opens_at == waited_until {
-                self.run_turn(&slot, &mut live);
-                return ticket.take_answer().unwrap_or_else(|| Err(slot.lost()));
-            }
-        }
-    }
-
-    /// Runs one turn for all that waits, and answers it.
-    fn run_turn(&self, slot: &Arc<Slot>, live: &mut Live) {
-        let waiting = slot.take_waiting();
-        if waiting.is_empty() {
-            return;
-        }
-        let (inputs, answers): (Vec<Input>, Vec<_>) =
-            waiting.into_iter().map(|Waiting { input, answer, .. }| (input, answer)).unzip();
-        let mut outcomes = Vec::new();
-        let (began_at, mut is_rendered) = (Instant::now(), false);
-        self.run(&slot.view, &mut || {
-            let at = slot.shown().document.position().clone();
-            outcomes = live.turn(&inputs, &self.inner.engine, &at, &mut |rendering| {
-                is_rendered |= !matches!(rendering, Rendering::None);
-                self.show(slot, rendering)
-            });
-        });
-        if let Some(interval) = self.inner.options.render_interval.filter(|_| is_rendered) {
-            slot.close_until(began_at + interval);
-        }
-        self.set_tick_interval(slot, live.tick_interval());
-        slot.count(&inputs, &outcomes);
-        let subscribers = slot.shown().subscribers.len();
-        let mut n_next = 0;
-        for ((answer, outcome), input) in answers.into_iter().zip(outcomes).zip(&inputs) {
-            let outcome = outcome.map(|Done { position, effects: Effects { reply, pushes, .. } }| {
-                let receipt =
-                    Receipt { position: Some(position), n_documents: 1, subscribers, reply, refused: Vec::new() };
-                let mut answer = Answer { receipt, follow_ups: Vec::new() };
-                for push in pushes {
-                    self.push_on(slot, input, push, &mut n_next, &mut answer);
-                }
-                answer
-            });
-            // Who went away meanwhile does not want to know.
-            _ = answer.send(outcome);
-        }
-    }
-
-    /// Begins a push of a handler.
-    pub(crate) fn push_on(
-        &self,
-        slot: &Arc<Slot>,
-        input: &Input,
-        push: HandlerPush,
-        n_next: &mut usize,
-        answer: &mut Answer,
-    ) {
-        let HandlerPush { push, is_for_others } = push;
-        if matches!(input, Input::Change(_, Sender::Handler)) {
-            let reason = format!("a handler that a handler's push calls cannot push on to `{}`", push.name());
-            answer.receipt.refused.push(reason);
-            return;
-        }
-        let origin = Origin { slot, is_for_others, n_next: *n_next };
-        match self.begin(push, &Sender::Handler, Some(origin)) {
-            Ok(started) => {
-                *n_next += started.n_next;
-                answer.follow_ups.extend(started.tickets);
-            }
-            Err(error) => answer.receipt.refused.push(error.to_string()),
-        }
-    }
-
-    /// Runs user code.
-    pub(crate) fn run(&self, view: &str, turn: &mut dyn FnMut()) {
-        match self.inner.turn_runner.get() {
-            Some(runner) => runner(view, turn),
-            None => turn(),
-        }
-    }
-
-    /// Updates the document and hands what that makes to all subscribers.
-    fn show(&self, slot: &Slot, rendering: Rendering<'_>) -> Result<Position, PushError> {
-        let mut shown = slot.shown();
-        let Shown { document, subscribers, .. } = &mut *shown;
-        let statistics = &*slot.statistics;
-        if !matches!(rendering, Rendering::None) {
-            statistics.set_broken(matches!(rendering, Rendering::Fault(_)));
-        }
-        let (update, fault) = match rendering {
-            Rendering::Fault(fault) if self.inner.options.development => (Update::Same, Some(fault)),
-            Rendering::Fault(_) | Rendering::None => return Ok(document.position().clone()),
-            Rendering::Same => (Update::Same, None),
-            Rendering::Tree(tree) => (document.update(&tree, Instant::now(), statistics), None),
-            Rendering::Change(change) => (document.change(change, Instant::now(), statistics)?, None),
-            Rendering::Repaired(repair) => (document.repair(repair), None),
-        };
-        hand_out(&update, document, subscribers, statistics);
-        shown.tell_fault(fault);
-        let position = shown.document.position().clone();
-        drop(shown);
-        if let Update::Restart(reason) = update {
-            self.repaired(slot, &reason);
-        }
-        Ok(position)
-    }
-
-    /// Counts a repair, and tells of it.
-    pub(crate) fn repaired(&self, slot: &Slot, reason: &str) {
-        slot.statistics.repairs.add(1);
-        self.inner.on_repair.get().inspect(|tell| tell(&slot.view, reason));
-    }
-
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
-    }
-
-    pub(crate) fn set_tick_interval(&self, slot: &Slot, tick_interval: Option<Duration>) {
-        let old = std::mem::replace(&mut slot.shown().tick_interval, tick_interval);
-        if old != tick_interval {
-            self.inner.ticks_changed.notify_waiters();
-        }
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("views", &self.views()).finish_non_exhaustive()
-    }
-}
-
-/// The document whose handler pushes.
-struct Origin<'a> {
-    slot: &'a Arc<Slot>,
-    is_for_others: bool,
-    /// How many inputs were put before the queue already.
-    n_next: usize,
-}
-
-/// A push under way: what waits for turns, and what came of it so far.
-struct Started {
-    view: Arc<str>,
-    tickets: Vec<Ticket>,
-    /// How many of the tickets stand at the head of the queue of the origin.
-    n_next: usize,
-    /// Whether the push is for one document, by name.
-    is_single: bool,
-    receipt: Receipt,
-    errors: Vec<PushError>,
-}
-
-impl Started {
-    fn new(view: &str, is_single: bool, tickets: Vec<Ticket>) -> Started {
-        let receipt = Receipt { n_documents: tickets.len(), ..Receipt::default() };
-        Started { view: view.into(), tickets, n_next: 0, is_single, receipt, errors: Vec::new() }
-    }
-
-    fn add(&mut self, outcome: Result<Answer, PushError>) {
-        match outcome {
-            Ok(Answer { receipt: Receipt { position, subscribers, reply, refused, .. }, .. }) => {
-                self.receipt.position = position.filter(|_| self.is_single);
-                self.receipt.subscribers += subscribers;
-                self.receipt.reply = reply.filter(|_| self.is_single);
-                self.receipt.refused.extend(refused);
-            }
-            Err(error) => self.errors.push(error),
-        }
-    }
-
-    fn finish(mut self) -> Result<Receipt, PushError> {
-        let (n_refused, n_documents) = (self.errors.len(), self.receipt.n_documents);
-        match self.errors.drain(..).next() {
-            None => Ok(self.receipt),
-            Some(error) if n_refused == n_documents => Err(error),
-            Some(error) => {
-                Err(PushError::Partly { view: self.view.to_string(), n_refused, n_documents, error: Box::new(error) })
-            }
-        }
     }
 }
 
@@ -918,21 +549,4 @@ pub(crate) fn epoch() -> Arc<str> {
     let random = RandomState::new().hash_one(0_u8);
     let digit = |idx: u32| char::from(DIGITS[(random >> (5 * idx)) as usize % DIGITS.len()]);
     (0..8).map(digit).collect::<String>().into()
-}
-
-/// Puts what an update made into the mailboxes of all subscribers.
-fn hand_out(update: &Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
-    match update {
-        Update::Same => {}
-        Update::Frame(frame) => {
-            let (number, version) = (document.number(), document.position().version);
-            let overflows = |to: &&Subscriber| to.mailbox.frame(number, version, frame);
-            statistics.resyncs_slow.add(subscribers.iter().filter(overflows).count());
-            statistics.deliveries.add(subscribers.len());
-        }
-        Update::Restart(_) => {
-            subscribers.iter().for_each(|to| to.mailbox.snapshot(document.number()));
-            statistics.resyncs_restart.add(subscribers.len());
-        }
-    }
 }
