@@ -682,8 +682,8 @@ impl Hub {
                 // A page has no use for half an answer, and a handler takes as long as it takes.
                 Err(_) if ticket.is_event() || link.is_turning() => {}
                 Err(_) => {
-                    ticket.leave();
-                    return Err(PushError::Queued { view: ticket.slot.view.to_string() });
+                    let view = ticket.slot.view.to_string();
+                    return ticket.leave().unwrap_or(Err(PushError::Queued { view }));
                 }
             }
         }
