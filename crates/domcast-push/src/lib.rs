@@ -53,6 +53,7 @@ mod compose; // many updates as one
 mod memo; // what equal documents share
 mod position; // epoch and version
 mod frame; // messages as text
+mod by_document; // what a page has of each document
 mod mailbox; // what waits for one connection
 mod session; // one client
 mod slot; // one document, its subscribers and its queue

@@ -12,8 +12,9 @@
 //! Invariants: a document has a mark or frames waiting, never both; a mark or frame stands before every
 //! acknowledgement of what it shows.
 
+use crate::by_document::ByDocument;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -59,7 +60,7 @@ struct Queue {
     n_bytes: usize,
     n_answers: usize,
     /// The version that the client has of each document once it has read what was handed out; none if it needs a snapshot.
-    reached: BTreeMap<u32, u64>,
+    reached: ByDocument<u64>,
     unread: Unread,
     is_closed: bool,
 }
@@ -152,7 +153,7 @@ impl Mailbox {
     /// Marks a document for a snapshot: whatever the client has of it is of no use.
     pub(crate) fn snapshot(&self, document: u32) {
         let mut queue = self.queue();
-        queue.reached.remove(&document);
+        queue.reached.remove(document);
         if !queue.is_closed && queue.mark(document).is_none() {
             queue.set_mark(document);
             self.filled.notify_one();
@@ -186,7 +187,7 @@ impl Mailbox {
         let mut queue = self.queue();
         queue.set_mark(document);
         queue.items.retain(|item| !matches!(item, Item::Mark { document: marked } if *marked == document));
-        queue.reached.remove(&document);
+        queue.reached.remove(document);
     }
 
     pub(crate) fn next(&self) -> Next {
@@ -194,10 +195,14 @@ impl Mailbox {
         let is_unread = queue.unread.is_full(&self.limits);
         match queue.items.front() {
             None if queue.is_closed => return Next::Closed,
-            None => return Next::Nothing,
+            None => {
+                // Many wait for long: an empty queue keeps no room.
+                queue.items = VecDeque::new();
+                return Next::Nothing;
+            }
             Some(_) if is_unread => return Next::Nothing,
             Some(&Item::Mark { document }) => {
-                return Next::Mark { document, from: queue.reached.get(&document).copied() };
+                return Next::Mark { document, from: queue.reached.get(document).copied() };
             }
             Some(_) => {}
         }
@@ -223,7 +228,7 @@ impl Mailbox {
     pub(crate) fn take_mark(&self, document: u32, from: Option<u64>, version: u64, frame: &Bytes) -> bool {
         let mut queue = self.queue();
         let is_there = matches!(queue.items.front(), Some(Item::Mark { document: marked }) if *marked == document)
-            && queue.reached.get(&document).copied() == from;
+            && queue.reached.get(document).copied() == from;
         if is_there {
             queue.items.pop_front();
             queue.reached.insert(document, version);

@@ -4,6 +4,7 @@
 //! nothing. Dropping the session ends its subscriptions.
 
 use crate::audience::{Client, Tab};
+use crate::by_document::ByDocument;
 use crate::call::Sender;
 use crate::document::Newest;
 use crate::error::PushError;
@@ -15,7 +16,6 @@ use crate::push::Change;
 use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -60,7 +60,7 @@ pub struct Session {
     mailbox: Arc<Mailbox>,
     gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
-    mounted: Mutex<Option<BTreeMap<u32, Mount>>>,
+    mounted: Mutex<Option<ByDocument<Mount>>>,
 }
 
 #[derive(Clone)]
@@ -217,13 +217,13 @@ impl Session {
     /// Takes a view away from the client, with all that waits of it. Nothing more of it is sent.
     pub fn revoke(&self, view: &str) {
         let mut told = Vec::new();
-        for (document, mount) in self.mounted().iter_mut().flatten() {
+        for (document, mount) in self.mounted().iter_mut().flat_map(ByDocument::iter_mut) {
             if let Mount::Live(slot, is_told) = mount
                 && *slot.view == *view
             {
                 self.unsubscribe_from(slot);
-                self.mailbox.forget(*document);
-                self.mailbox.answer(frame::revoked(*document));
+                self.mailbox.forget(document);
+                self.mailbox.answer(frame::revoked(document));
                 told.extend(is_told.then(|| Arc::clone(slot)));
                 *mount = Mount::Revoked;
             }
@@ -265,9 +265,9 @@ impl Session {
 
     /// Gives the client another token for a view that it has mounted.
     pub fn renew(&self, view: &str, token: &str) {
-        for (document, mount) in self.mounted().iter().flatten() {
+        for (document, mount) in self.mounted().iter().flat_map(ByDocument::iter) {
             if matches!(mount, Mount::Live(slot, _) if *slot.view == *view) {
-                self.mailbox.answer(frame::token(*document, token));
+                self.mailbox.answer(frame::token(document, token));
             }
         }
     }
@@ -281,7 +281,7 @@ impl Session {
         if guard.is_some() {
             return Err(FrameError::malformed("`hello` is said once"));
         }
-        let mounted = guard.insert(BTreeMap::new());
+        let mounted = guard.insert(ByDocument::default());
         for Greeting { view, position, key, token } in views {
             if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
                 self.mailbox.answer(frame::denied(&view));
@@ -295,7 +295,7 @@ impl Session {
                 Err(_) => self.mailbox.answer(frame::unknown(&view)),
             }
         }
-        let documents: Vec<u32> = mounted.keys().copied().collect();
+        let documents: Vec<u32> = mounted.iter().map(|(document, _)| document).collect();
         drop(guard);
         documents.into_iter().for_each(|document| self.tell_mounted(document));
         Ok(())
@@ -305,7 +305,7 @@ impl Session {
     fn tell_mounted(&self, document: u32) {
         let Ok(Mount::Live(slot, _)) = self.document(document) else { return };
         self.tell_gate(&slot, |gate, view, key| gate.mounted(view, key));
-        let is_live = match self.mounted().as_mut().and_then(|mounted| mounted.get_mut(&document)) {
+        let is_live = match self.mounted().as_mut().and_then(|mounted| mounted.get_mut(document)) {
             Some(Mount::Live(_, is_told)) => {
                 *is_told = true;
                 true
@@ -345,11 +345,11 @@ impl Session {
 
     fn document(&self, number: u32) -> Result<Mount, FrameError> {
         let mounted = self.mounted();
-        let slot = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(&number);
+        let slot = mounted.as_ref().ok_or_else(|| FrameError::malformed("`hello` comes first"))?.get(number);
         slot.cloned().ok_or_else(|| FrameError::malformed(format!("document {number} is not mounted")))
     }
 
-    fn mounted(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Mount>>> {
+    fn mounted(&self) -> MutexGuard<'_, Option<ByDocument<Mount>>> {
         self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

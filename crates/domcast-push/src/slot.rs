@@ -196,6 +196,14 @@ impl Slot {
     }
 }
 
+impl Waiting {
+    /// Refuses an input, or returns it if its sender has left it and believes that it waits.
+    pub(crate) fn refuse(self, error: PushError) -> Option<Waiting> {
+        let left = self.answer.send(Err(error)).is_err();
+        left.then(|| Waiting { answer: oneshot::channel().0, ..self })
+    }
+}
+
 impl Shown {
     /// Sets or clears the fault and tells the subscribers, if it is news.
     pub(crate) fn tell_fault(&mut self, fault: Option<Fault>) {
@@ -218,9 +226,13 @@ impl Ticket {
         self.is_event
     }
 
-    /// Leaves the input where it waits: it is not withdrawn any more.
-    pub(crate) fn leave(&mut self) {
+    /// Leaves the input where it waits, for good: it is neither withdrawn nor [refused](Waiting::refuse) any more. Returns the answer if
+    /// it was given already.
+    pub(crate) fn leave(&mut self) -> Option<Result<Answer, PushError>> {
         self.is_answered = true;
+        // From here on no answer is given.
+        self.answer.close();
+        self.answer.try_recv().ok()
     }
 
     /// Returns the answer if it is there already.

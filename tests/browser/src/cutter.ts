@@ -15,11 +15,18 @@ export interface Cutter {
 /** What a request that is answered with frames begins with, by transport. */
 const LIVE = { ws: /^GET \/_domcast\/ws /, sse: /^(POST \/_domcast\/sse |GET \/_domcast\/sse\/)/ };
 
-/**
- * `nextCut` says after how many bytes the next answer ends, `null` for never; `hasCut` hears that it did. With `sse` WebSockets
- * are refused.
- */
-export async function startCutter(port: number, kind: keyof typeof LIVE, nextCut: () => number | null, hasCut: (cut: number) => void): Promise<Cutter> {
+/** Says where answers are cut. */
+export interface Cuts {
+  /** After how many bytes the next answer ends; `null` for never. */
+  next(): number | null;
+  /** One was cut there. */
+  done(cut: number): void;
+  /** One ended before that. */
+  missed(cut: number): void;
+}
+
+/** With `sse` WebSockets are refused. */
+export async function startCutter(port: number, kind: keyof typeof LIVE, cuts: Cuts): Promise<Cutter> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     const upstream = connect(port, '127.0.0.1');
@@ -29,18 +36,26 @@ export async function startCutter(port: number, kind: keyof typeof LIVE, nextCut
       sockets.add(each);
       each.setNoDelay(true);
       each.on('error', () => {});
-      each.on('close', () => (sockets.delete(each), socket.destroy(), upstream.destroy()));
+      each.on('close', () => (sockets.delete(each), socket.destroy(), upstream.destroy(), giveBack()));
     }
+    const giveBack = (): void => {
+      if (cut !== null && left > 0) cuts.missed(cut);
+      cut = null;
+    };
     const end = (): void => {
       upstream.destroy();
       // What was written arrives before the end does.
       socket.destroySoon();
-      hasCut(cut!);
+      cuts.done(cut!);
     };
     socket.on('data', (bytes: Buffer) => {
       const start = bytes.toString('latin1', 0, 40);
       if (kind === 'sse' && LIVE.ws.test(start)) return void socket.destroy();
-      if (LIVE[kind].test(start) && (cut = nextCut()) !== null) left = cut;
+      if (LIVE[kind].test(start)) {
+        giveBack();
+        cut = cuts.next();
+        left = cut ?? Infinity;
+      }
       upstream.write(bytes);
       if (left === 0) end();
     });

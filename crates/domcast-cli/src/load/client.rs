@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::COOKIE;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -37,11 +39,11 @@ impl Crowd {
         let room = Arc::new(Semaphore::new(N_OPENING));
         let hello = hello(view).to_string();
         let opening: Vec<_> = (0..size)
-            .map(|_| {
+            .map(|idx| {
                 let (room, hello) = (Arc::clone(&room), hello.clone());
                 tokio::spawn(async move {
                     let _permit = room.acquire().await?;
-                    let mut socket = open(address).await?;
+                    let mut socket = open_as(address, Some(idx)).await?;
                     socket.send(Message::text(hello)).await?;
                     anyhow::Ok(socket)
                 })
@@ -87,9 +89,18 @@ impl Crowd {
 pub(super) type Socket = WebSocketStream<TcpStream>;
 
 pub(super) async fn open(address: SocketAddr) -> Result<Socket> {
+    open_as(address, None).await
+}
+
+/// Connects as the user of this number, if one is given.
+async fn open_as(address: SocketAddr, user: Option<usize>) -> Result<Socket> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(client_async(format!("ws://{address}/_domcast/ws"), stream).await?.0)
+    let mut request = format!("ws://{address}/_domcast/ws").into_client_request()?;
+    if let Some(user) = user {
+        request.headers_mut().insert(COOKIE, format!("user-{user}").try_into()?);
+    }
+    Ok(client_async(request, stream).await?.0)
 }
 
 pub(super) fn hello(view: Option<(&str, &str)>) -> Value {

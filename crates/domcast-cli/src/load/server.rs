@@ -5,7 +5,7 @@ use crate::load::client::Http;
 use crate::{output, web};
 use anyhow::{Context, Result, bail};
 use domcast_axum::{
-    Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, PushAccess, Rate, Templates, View,
+    Client, Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, PushAccess, Rate, Templates, View,
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -120,6 +120,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let much = Rate { per_second: 1_000_000, burst: 1_000_000 };
         let limits = Limits { pushes: much, ..Limits::default() };
         let domcast = Domcast::with_config(hub, Config { push: PushAccess::Open, limits, ..Config::default() });
+        // Everybody is somebody, so that presence is a name for each.
+        domcast.identify(|parts| {
+            let user = parts.headers.get("cookie").and_then(|cookie| cookie.to_str().ok()).map(Into::into);
+            Client { user, ..Client::default() }
+        });
         let listener = TcpListener::bind(args.bind).await?;
         output::line(&listener.local_addr()?.to_string())?;
         let parent_is_gone = tokio::task::spawn_blocking(|| std::io::stdin().lines().count());

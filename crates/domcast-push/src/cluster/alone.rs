@@ -58,10 +58,9 @@ impl<L: Ledger> Member<L> {
                     standing = &mut probe => break standing,
                 }
                 replica.open().await;
-                let (refused, taken) = uncommitted.divide(self.take(replica, owned.term), &self.options);
-                for waiting in refused {
-                    _ = waiting.answer.send(Err(PushError::Unavailable { view: replica.view.to_string() }));
-                }
+                let (refused, mut taken) = uncommitted.divide(self.take(replica, owned.term), &self.options);
+                let unavailable = || PushError::Unavailable { view: replica.view.to_string() };
+                taken.extend(refused.into_iter().filter_map(|waiting| waiting.refuse(unavailable())));
                 if taken.is_empty() {
                     continue;
                 }

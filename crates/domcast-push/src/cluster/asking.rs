@@ -59,14 +59,18 @@ impl<L: Ledger> Member<L> {
         let is_full = outbox.waiting.len() >= self.options.n_waiting
             || outbox.n_bytes + n_bytes > self.options.n_waiting_bytes && !outbox.waiting.is_empty();
         if is_full {
-            _ = answer.send(Err(PushError::Unavailable { view: replica.view.to_string() }));
-            return;
+            let is_refused = answer.send(Err(PushError::Unavailable { view: replica.view.to_string() })).is_ok();
+            if is_refused {
+                return;
+            }
+            // Its sender was told that it waits, so it does.
+        } else {
+            // A page waits longer for the answer to its event: it has no use for half an answer.
+            let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
+            let late = Instant::now() + patience;
+            let asked = Asked { view: Arc::clone(&replica.view), answer, late };
+            self.asked().insert(forwarded.origin.request.clone(), asked);
         }
-        // A page waits longer for the answer to its event: it has no use for half an answer.
-        let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
-        let late = Instant::now() + patience;
-        let asked = Asked { view: Arc::clone(&replica.view), answer, late };
-        self.asked().insert(forwarded.origin.request.clone(), asked);
         outbox.n_bytes += n_bytes;
         outbox.waiting.push_back((forwarded, n_bytes));
         drop(outbox);

@@ -185,6 +185,7 @@ async fn while_redis_says_nothing_an_owner_goes_on_and_replicas_answer_within_a_
 async fn an_owner_that_slept_past_its_lease_writes_nothing() {
     let Some(redis) = Redis::start_durable().await else { return };
     let owner = Server::start(&redis);
+    owner.begin().await;
     owner.hub.push(add()).await.unwrap();
     let other = Server::start(&redis);
     until("both share the view", || other.position() == owner.position()).await;

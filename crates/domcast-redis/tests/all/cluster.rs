@@ -1,6 +1,6 @@
 //! One server renders a view, the others relay its patches.
 
-use crate::servers::{Redis, Server, hub, options, until};
+use crate::servers::{Redis, Server, hub, options, patient, until};
 use domcast_push::template::Templates;
 use domcast_push::{ChannelLayer, ClusterOptions, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
 use serde::{Deserialize, Serialize};
@@ -103,8 +103,7 @@ async fn when_the_owner_dies_another_goes_on_at_the_next_version_of_the_same_epo
 async fn a_server_that_leaves_hands_its_views_over_at_once() {
     let Some(redis) = Redis::start().await else { return };
     // Nobody waits for a lease of this length to end, nor for the next beat.
-    let (lease, queued_after) = (Duration::from_secs(90), Duration::from_secs(15));
-    let options = ClusterOptions { lease, queued_after, ..options() };
+    let options = ClusterOptions { lease: Duration::from_secs(90), ..patient() };
     let first = Server::start_with(&redis, hub(), options);
     first.begin().await;
     let mut second = Server::start_with(&redis, hub(), options);
@@ -132,6 +131,23 @@ async fn a_server_that_leaves_hands_its_views_over_at_once() {
     let third = Server::start_with(&redis, hub(), options);
     let receipt = third.hub.push(add(1)).await.unwrap();
     assert_eq!((receipt.epoch(), receipt.version()), (Some(&last.epoch), Some(last.version + 1)));
+}
+
+#[tokio::test]
+async fn what_was_told_that_it_waits_is_applied_however_much_waits() {
+    let Some(redis) = Redis::start().await else { return };
+    let options = ClusterOptions { n_waiting: 10, ..options() };
+    let owner = Server::start_with(&redis, hub(), options);
+    owner.begin().await;
+    let replica = Server::start_with(&redis, hub(), options);
+    until("both share the view", || owner.position() == replica.position()).await;
+    let sleeping = replica.pause();
+    let answers = futures_util::future::join_all((0..30).map(|_| replica.hub.push(add(1)))).await;
+    let is_queued =
+        |answer: &Result<_, domcast_push::PushError>| matches!(answer, Err(e) if e.class() == ErrorClass::Queued);
+    assert!(answers.iter().all(is_queued), "{answers:?}");
+    drop(sleeping);
+    until("both show all", || owner.n() == 30 && replica.n() == 30).await;
 }
 
 #[tokio::test]
@@ -254,13 +270,14 @@ async fn the_state_of_views_of_every_kind_outlives_their_owner() {
         hub.register_posted("panel", "").unwrap();
         hub
     };
-    let mut first = Server::start_with(&redis, hub(), options());
+    let options = patient();
+    let mut first = Server::start_with(&redis, hub(), options);
     first.hub.push(Push::state("n", [("n", 5)])).await.unwrap();
     first.hub.push(Push::handler("counter", "increment", json!({}))).await.unwrap();
     first.hub.push(Push::html("panel", "<ul><li>a<li>b</ul>")).await.unwrap();
     first.hub.push(Push::html("panel", "<ul><li>b<li>c</ul>")).await.unwrap();
     let before = first.hub.views();
-    let second = Server::start_with(&redis, hub(), options());
+    let second = Server::start_with(&redis, hub(), options);
     let positions = |server: &Server| server.hub.views().into_iter().map(|view| view.position).collect::<Vec<_>>();
     until("all views are shared", || positions(&second) == positions(&first)).await;
     first.kill();

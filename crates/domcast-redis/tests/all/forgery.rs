@@ -1,6 +1,6 @@
 //! What others write into Redis: it changes nothing, and the servers mend it.
 
-use crate::servers::{Redis, Server, hub, options, until};
+use crate::servers::{Redis, Server, hub, patient, until};
 use domcast_push::{ChannelLayer, ClusterOptions, Cursor, Ledger, Message, Push};
 use domcast_redis::RedisLayer;
 use redis::Cmd;
@@ -23,7 +23,7 @@ async fn write(connection: &mut MultiplexedConnection, command: &Cmd) {
 #[tokio::test]
 async fn random_bytes_on_every_stream_and_key_change_nothing() {
     let Some(redis) = Redis::start().await else { return };
-    let options = ClusterOptions { lease: Duration::from_millis(600), ..options() };
+    let options = ClusterOptions { lease: Duration::from_millis(600), ..patient() };
     let servers = [Server::start_with(&redis, hub(), options), Server::start_with(&redis, hub(), options)];
     servers[0].hub.push(Push::handler("n", "add", json!({"by": 7}))).await.unwrap();
     until("both share the view", || servers[0].position() == servers[1].position()).await;
@@ -76,7 +76,7 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
 async fn two(redis: &Redis, key: Option<&str>) -> [Server; 2] {
     let layer = || key.map_or_else(|| redis.layer(), |key| redis.sealed(key));
     // Nobody mends what is written while a test looks.
-    let options = ClusterOptions { lease: Duration::from_secs(60), queued_after: Duration::from_secs(15), ..options() };
+    let options = ClusterOptions { lease: Duration::from_secs(60), ..patient() };
     let first = Server::start_over(layer(), hub(), options);
     first.begin().await;
     first.hub.push(add(7)).await.unwrap();

@@ -130,6 +130,11 @@ pub(crate) fn options() -> ClusterOptions {
     ClusterOptions { lease: Duration::from_millis(900), ..ClusterOptions::default() }
 }
 
+/// As [`options`], for pushes that wait for the first owner however slow the machine is.
+pub(crate) fn patient() -> ClusterOptions {
+    ClusterOptions { queued_after: Duration::from_secs(15), ..options() }
+}
+
 /// A server with the view `n`, whose cluster runs on a runtime of its own: dropping that is how a server is killed.
 pub(crate) struct Server {
     pub(crate) hub: Hub,
