@@ -102,7 +102,7 @@ fn change_first(change: Change, n_runs: u64) {
     let states: Vec<State> = documents.iter().map(|old| old.state().renewed(&new).expect("it is a state")).collect();
     let runs = documents.iter_mut().zip(&states).take(n_runs as usize);
     runs.for_each(|(document, state)| {
-        drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")))
+        drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")));
     });
 }
 
