@@ -215,6 +215,13 @@ impl Builder {
         self.append(parent, Content::Text(text))
     }
 
+    /// Appends a part of the source that is kept as a text node, with this part as its span.
+    #[inline]
+    pub fn append_part(&mut self, parent: NodeId, range: Range<usize>) -> NodeId {
+        let text = self.part(range);
+        self.append_with(parent, Content::Text(text), text)
+    }
+
     /// Appends text to `parent`, to the text node that is there last if there is one.
     pub fn join_text(&mut self, parent: NodeId, text: Text) {
         let columns = &mut self.columns;
@@ -244,6 +251,11 @@ impl Builder {
     /// Appends a node; what is above it may get a span, so it is not as one that changed.
     #[inline]
     fn append(&mut self, parent: NodeId, content: Content) -> NodeId {
+        self.append_with(parent, content, Text::EMPTY)
+    }
+
+    #[inline]
+    fn append_with(&mut self, parent: NodeId, content: Content, span: Text) -> NodeId {
         let slots = &mut self.columns.slots;
         let id = u32::try_from(slots.len()).ok().filter(|&id| id != NONE).expect("fewer than 2^32 - 1 nodes");
         let above = &mut slots[parent.0 as usize];
@@ -252,7 +264,7 @@ impl Builder {
             NONE => above.first_child = id,
             _ => slots[prev as usize].next = id,
         }
-        slots.push(Slot { parent: parent.0, prev, span: Text::EMPTY, ..Slot::new(content) });
+        slots.push(Slot { parent: parent.0, prev, span, ..Slot::new(content) });
         NodeId(id)
     }
 

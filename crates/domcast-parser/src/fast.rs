@@ -10,6 +10,8 @@
 //!
 //! A property and a fuzz target hold the result equal to html5ever's.
 //!
+//! Here are what is open and the tree; the modules read the text.
+//!
 //! # Spans
 //!
 //! Every element gets the span of its source: from its `<` to behind its end tag or, where the end is
@@ -18,8 +20,8 @@
 //!
 //! - A span begins and ends between tokens, and its last text ends at a tag in every source, so equal bytes are equal tokens.
 //! - All nodes that these tokens make are in the element, and no others are: there is no foster parenting here, no adoption agency, and
-//!   no reconstruction. The exceptions have no span: `html` and `body` (what follows `</body>` goes into it), what is open when the
-//!   text ends, and all elements of a tree that was cut at the deepest level.
+//!   no reconstruction. The exceptions have no span: `html` and `body` (what follows `</body>` goes into it), a `head` without
+//!   a tag of its own, what is open when the text ends, and all elements of a tree that was cut at the deepest level.
 //! - What the tokens make depends on the elements open around them only by giving up: an open `p`, `a`, `button`, `select`, `form` or `li`
 //!   further up, or a table around, makes the markup irregular or ends the element (and with it the span), but never makes another tree.
 //! - Save for one: inside `svg` the same letters make other names. The element's own namespace tells that, and it is part of its name.

@@ -120,23 +120,35 @@ impl<'a, T: Copy> Cache<'a, T> {
         Cache { n_slots, short: Vec::new(), long: Vec::new() }
     }
 
+    /// Returns what was found before for a name of up to eight bytes that `word` begins with.
+    #[inline(always)]
+    pub(crate) fn short(&self, word: u64, len: usize) -> Option<T> {
+        match self.short.get(self.slot(first_bytes(word, len)))? {
+            Some((cached, found)) if *cached == first_bytes(word, len) => Some(*found),
+            _ => None,
+        }
+    }
+
     /// Returns what was found for `name` before, or finds it; `word` begins with the name.
     #[inline]
     pub(crate) fn get(&mut self, name: &'a [u8], word: u64, find: impl FnOnce() -> T) -> T {
         if name.len() > 8 || name.is_empty() {
             return self.get_long(name, find);
         }
-        let letters = first_bytes(word, name.len());
-        let slot = (letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (self.n_slots - 1);
-        if let Some(&Some((cached, found))) = self.short.get(slot)
-            && cached == letters
-        {
+        if let Some(found) = self.short(word, name.len()) {
             return found;
         }
         let found = find();
+        let letters = first_bytes(word, name.len());
+        let slot = self.slot(letters);
         self.short.resize(self.n_slots, None);
         self.short[slot] = Some((letters, found));
         found
+    }
+
+    #[inline]
+    fn slot(&self, letters: u64) -> usize {
+        (letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (self.n_slots - 1)
     }
 
     fn get_long(&mut self, name: &'a [u8], find: impl FnOnce() -> T) -> T {

@@ -100,10 +100,9 @@ impl<'a> Builder<'a> {
         let at = self.at;
         let start = self.read_start_tag()?;
         let is_it = start.tag == tag;
-        if is_it {
-            self.push(start)
-        } else {
-            self.at = at
+        match is_it {
+            true => self.push(start),
+            false => self.at = at,
         }
         Ok(is_it)
     }

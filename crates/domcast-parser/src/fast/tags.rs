@@ -190,6 +190,13 @@ impl<'a> Builder<'a> {
         let name = self.read_name(&ELEMENT)?;
         if self.peek(0) == Some(b'>') {
             self.at += 1;
+            let len = name.end - name.start;
+            if len <= 8
+                && !(name.has_capitals || is_in_svg)
+                && let Some(tag) = self.elements.short(word(self.bytes(), name.start), len)
+            {
+                return Ok(tag);
+            }
             return self.start_tag_of(name, is_in_svg);
         }
         self.start_tag_with_attributes(name, is_in_svg)

@@ -31,12 +31,16 @@ impl<'a> Builder<'a> {
             end += 1;
         }
         self.at = end;
+        let (current, tag) = self.open.last().map_or((NodeId::ROOT, Tag::Other), |open| (open.id, open.tag));
         // No reference stands for nothing, and those for whitespace are left to html5ever.
-        if is_in_table(self.current()) && !bytes[start..end].iter().copied().all(is_space) {
+        if is_in_table(tag) && !bytes[start..end].iter().copied().all(is_space) {
             return Err(Stop::Irregular);
         }
-        let text = if has_references { self.decoded(start..end, false) } else { self.part(start..end) };
-        let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
+        if !has_references && !self.is_too_deep() && self.tree.holds(&(start..end)) {
+            self.tree.append_part(current, start..end);
+            return Ok(());
+        }
+        let text = self.decoded(start..end, false);
         if self.is_too_deep() {
             // What was between two texts may have become a sibling of this element.
             (self.is_flattened, self.is_in_order) = (true, false);
