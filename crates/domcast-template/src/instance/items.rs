@@ -272,17 +272,17 @@ impl Instance {
         }
         // Most items keep their place, and need not be looked for.
         let (mut left_old, mut left_new) = (Vec::new(), Vec::new());
-        let (mut old_targets, mut new_targets) =
-            (middle.old.iter_from(middle.n_start).take(n_old), middle.new.iter_from(middle.n_start).take(n_new));
-        for idx in 0..n_old.max(n_new) {
-            match (old_targets.next(), new_targets.next()) {
-                (Some(old), Some(new)) if are_same(old, new) => pairs[idx] = Some(Pair { old_idx: idx, is_same: true }),
-                (old, new) => {
+        let mut old_targets = middle.old.iter_from(middle.n_start).take(n_old);
+        for ((idx, pair), new) in pairs.iter_mut().enumerate().zip(middle.new.iter_from(middle.n_start)) {
+            match old_targets.next() {
+                Some(old) if are_same(old, new) => *pair = Some(Pair { old_idx: idx, is_same: true }),
+                old => {
                     left_old.extend(old.map(|old| (idx, address(old))));
-                    left_new.extend(new.map(|new| (idx, address(new))));
+                    left_new.push((idx, address(new)));
                 }
             }
         }
+        left_old.extend((n_new..).zip(old_targets).map(|(idx, old)| (idx, address(old))));
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
