@@ -53,7 +53,7 @@ pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result
     }
     let mut builder = Builder::new(parser, html);
     let outcome = builder.content().map(|_| {
-        builder.layout = builder.open.is_empty().then_some(Layout { content: 0..html.len(), has_tail: false });
+        builder.layout = builder.open.is_empty().then_some(Layout { content: 0..html.len() });
     });
     finish(outcome, builder)
 }
@@ -92,8 +92,6 @@ pub(crate) struct Parsed {
 pub(crate) struct Layout {
     /// The content of the root or of `body`.
     pub(crate) content: Range<usize>,
-    /// Whether text behind it goes into it too.
-    pub(crate) has_tail: bool,
 }
 
 /// The tokenizer changes carriage returns and NULs.
@@ -144,8 +142,6 @@ pub(crate) struct Builder<'a> {
     pub(crate) tree: TreeBuilder,
     /// Whether an element was too deep for its place.
     pub(crate) is_flattened: bool,
-    /// Whether a node is made of more than what the tree holds of the source.
-    pub(crate) is_narrow: bool,
     /// Where elements ended that leave fewer than `n_watched` open, in this order.
     pub(crate) ends: Vec<usize>,
     pub(crate) n_watched: usize,
@@ -263,7 +259,6 @@ impl<'a> Builder<'a> {
             tag_start: 0,
             tree,
             is_flattened: false,
-            is_narrow: false,
             ends: Vec::new(),
             n_watched: 0,
             layout: None,
@@ -333,10 +328,8 @@ impl<'a> Builder<'a> {
         let start = self.at;
         let end = if self.content()? { self.tag_start } else { self.at };
         let is_closed = self.open.len() == 2;
-        let n_nodes = self.tree.n_nodes();
         self.after_body()?;
-        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
-        self.layout = is_closed.then_some(Layout { content: start..end, has_tail });
+        self.layout = is_closed.then_some(Layout { content: start..end });
         Ok(())
     }
 
@@ -351,8 +344,18 @@ impl<'a> Builder<'a> {
         self.comments_before("<html")?;
         self.expect_open(Tag::Html)?;
         self.skip_whitespace();
-        self.comments_before("<head")?;
-        self.expect_open(Tag::Head)?;
+        while self.bytes()[self.at..].starts_with(b"<!--") {
+            self.comment()?;
+            self.skip_whitespace();
+        }
+        let is_head = self.bytes().get(self.at..self.at + 5).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<head"));
+        if is_head {
+            self.expect_open(Tag::Head)?;
+        } else {
+            // What belongs into a head begins one.
+            self.tag_start = self.at;
+            self.imply("head", Tag::Head)?;
+        }
         self.head()?;
         self.between_head_and_body()?;
         self.expect_open(Tag::Body)
@@ -397,6 +400,8 @@ impl<'a> Builder<'a> {
                     let start = self.read_start_tag()?;
                     match start.tag {
                         Tag::Meta => self.insert(start)?,
+                        // A head in a head is nothing.
+                        Tag::Head => {}
                         Tag::RawText | Tag::Title => self.raw(start)?,
                         Tag::RawContent if self.tree.local(start.name) == "noscript" => self.raw(start)?,
                         _ => return Err(Stop::Irregular),
@@ -466,7 +471,7 @@ impl<'a> Builder<'a> {
         if self.peek(0) != Some(b'<') || self.at == start {
             return Err(Stop::Irregular);
         }
-        let text = self.tree.part(start..self.at);
+        let text = self.part(start..self.at);
         self.append_text(text)?;
         Ok(())
     }
@@ -475,23 +480,7 @@ impl<'a> Builder<'a> {
 
     fn text(&mut self) -> Result<(), Stop> {
         let start = self.at;
-        let mut end = start;
-        let mut has_references = false;
-        loop {
-            let Some(offset) = memchr2(b'<', b'&', &self.bytes()[end..]) else {
-                end = self.html.len();
-                break;
-            };
-            end += offset;
-            // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
-            let next = self.bytes().get(end + 1).copied();
-            let is_markup = next.is_some_and(|byte| byte.is_ascii_alphabetic() || b"/!?".contains(&byte));
-            if self.bytes()[end] == b'<' && is_markup {
-                break;
-            }
-            has_references |= self.bytes()[end] == b'&';
-            end += 1;
-        }
+        let (end, has_references) = text_end(self.bytes(), start);
         self.at = end;
         // No reference stands for nothing, and those for whitespace are left to html5ever.
         if is_in_table(self.current()) && !self.html[start..end].bytes().all(is_space) {
@@ -507,7 +496,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let id = self.append_text(text)?;
-        self.set_span(id, start..end);
+        self.tree.set_span(id, start..end);
         Ok(())
     }
 
@@ -539,7 +528,7 @@ impl<'a> Builder<'a> {
         let parent = self.parent()?;
         let text = self.part(start..start + end);
         let id = self.tree.append_comment(parent, text);
-        self.set_span(id, start - 4..self.at);
+        self.tree.set_span(id, start - 4..self.at);
         Ok(())
     }
 
@@ -1052,7 +1041,7 @@ impl<'a> Builder<'a> {
         }
         self.at = end;
         self.read_end_tag()?;
-        self.set_span(id, self.tag_start..self.at);
+        self.tree.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 
@@ -1115,20 +1104,11 @@ impl<'a> Builder<'a> {
         Ok(self.tree.append_text(current, text))
     }
 
-    /// Notes what a node was made of. What begins before the part that the tree holds is an old element.
-    #[inline]
-    fn set_span(&mut self, id: NodeId, range: Range<usize>) {
-        match self.tree.holds(&range) {
-            true => self.tree.set_span(id, range),
-            false => self.is_narrow |= self.tree.holds(&(range.start..range.start)),
-        }
-    }
-
     /// Inserts an element that has no content.
     fn insert(&mut self, start: StartTag) -> Result<(), Stop> {
         let parent = self.parent()?;
         let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
-        self.set_span(id, self.tag_start..self.at);
+        self.tree.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 
@@ -1149,7 +1129,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn pop(&mut self, end: usize) {
         let Some(open) = self.open.pop() else { return };
         if let Some(start) = open.start {
-            self.set_span(open.id, start..end);
+            self.tree.set_span(open.id, start..end);
         }
         if self.open.len() < self.n_watched {
             self.ends.push(end);
@@ -1165,8 +1145,25 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Returns where a text ends that begins at `start`, and whether it may have character references.
+#[inline]
+pub(crate) fn text_end(html: &[u8], start: usize) -> (usize, bool) {
+    let (mut end, mut has_references) = (start, false);
+    while let Some(offset) = memchr2(b'<', b'&', &html[end..]) {
+        end += offset;
+        // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
+        let is_markup = html.get(end + 1).is_some_and(|byte| byte.is_ascii_alphabetic() || b"/!?".contains(byte));
+        if html[end] == b'<' && is_markup {
+            return (end, has_references);
+        }
+        has_references |= html[end] == b'&';
+        end += 1;
+    }
+    (html.len(), has_references)
+}
+
 /// Whether only parts of a table may stand here.
-fn is_in_table(tag: Tag) -> bool {
+pub(crate) fn is_in_table(tag: Tag) -> bool {
     matches!(tag, Tag::Table | Tag::RowGroup | Tag::Row | Tag::ColGroup)
 }
 
