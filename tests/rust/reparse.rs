@@ -90,6 +90,10 @@ fn a_head_may_begin_with_what_is_in_it() {
     let mut live = LiveSource::new(&page("tea"), None);
     live.update(&page("milk")).unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(live.n_local, 1);
+    assert_eq!(live.tree(), &oracle::document(live.html()));
+
+    let joined = "<!DOCTYPE html><html><head>\n<title>t</title>\n<head>\n<title>t</title></head><body></body></html>";
+    assert_eq!(domcast_parser::parse_document(joined).as_ref(), Ok(&oracle::document(joined)));
 }
 
 #[test]

@@ -400,8 +400,8 @@ impl<'a> Builder<'a> {
                     let start = self.read_start_tag()?;
                     match start.tag {
                         Tag::Meta => self.insert(start)?,
-                        // A head in a head is nothing.
-                        Tag::Head => {}
+                        // A head in a head is nothing, but whitespace around it is one text.
+                        Tag::Head if !self.is_behind_text() => {}
                         Tag::RawText | Tag::Title => self.raw(start)?,
                         Tag::RawContent if self.tree.local(start.name) == "noscript" => self.raw(start)?,
                         _ => return Err(Stop::Irregular),
@@ -410,6 +410,12 @@ impl<'a> Builder<'a> {
                 _ => self.whitespace()?,
             }
         }
+    }
+
+    /// Whether the last child of the open element is a text.
+    fn is_behind_text(&self) -> bool {
+        let last = self.open.last().and_then(|open| self.tree.last_child(open.id));
+        last.is_some_and(|id| self.tree.is_text(id))
     }
 
     fn between_head_and_body(&mut self) -> Result<(), Stop> {
