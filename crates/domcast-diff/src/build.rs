@@ -10,9 +10,8 @@ use std::sync::Arc;
 /// A tree that a parser writes from front to back, without a copy of the texts that stand in its source as they are.
 pub struct Builder {
     columns: Columns,
-    /// Which part of the source is in the text; `n_before` bytes were there already.
-    window: Range<usize>,
-    n_before: usize,
+    /// How many bytes of text are the source.
+    n_source: usize,
 }
 
 /// A list of attributes that elements can share.
@@ -29,25 +28,18 @@ impl Builder {
         let mut columns = Columns::new(source.len() + source.len() / 64);
         columns.slots.reserve(n_nodes);
         columns.pools.push_text(source);
-        Builder { columns, window: 0..source.len(), n_before: 0 }
+        Builder { columns, n_source: source.len() }
     }
 
-    /// A tree that holds its root and will hold parts of a source, which [`hold`](Self::hold) names.
+    /// A tree that holds its root and no source, so that nodes have copies of its parts.
     pub fn of_part() -> Builder {
-        Builder { columns: Columns::new(0), window: 0..0, n_before: 0 }
+        Builder { columns: Columns::new(0), n_source: 0 }
     }
 
-    /// Keeps a part of the source, from `at` on: the one that parts may be of from now on.
-    pub fn hold(&mut self, part: &str, at: usize) {
-        (self.window, self.n_before) = (at..at + part.len(), self.columns.pools.text.len());
-        self.columns.pools.text.reserve(part.len() + 256);
-        self.columns.pools.push_text(part);
-    }
-
-    /// Whether this part of the source is kept.
+    /// Whether this part of the source is in the tree.
     #[inline]
     pub fn holds(&self, range: &Range<usize>) -> bool {
-        self.window.start <= range.start && range.end <= self.window.end
+        range.end <= self.n_source
     }
 
     /// A tree that holds its root, and room for `n_nodes` nodes. Nodes of `prototype` can be [appended](Self::append_like)
@@ -56,7 +48,7 @@ impl Builder {
         let mut columns = Columns::new(0);
         columns.slots.reserve(n_nodes);
         columns.pools = prototype.0.pools.clone();
-        Builder { columns, window: 0..0, n_before: 0 }
+        Builder { columns, n_source: 0 }
     }
 
     /// Appends a copy of a node of the prototype to `parent`, without what is below it.
@@ -167,7 +159,7 @@ impl Builder {
     #[inline]
     pub fn part(&self, range: Range<usize>) -> Text {
         debug_assert!(self.holds(&range), "{range:?} is no part of the source");
-        Text { start: (range.start - self.window.start + self.n_before) as u32, len: (range.end - range.start) as u32 }
+        Text { start: range.start as u32, len: (range.end - range.start) as u32 }
     }
 
     /// Keeps a text that is not in the source.
@@ -276,6 +268,16 @@ impl Builder {
         }
     }
 
+    /// Whether a node is a text.
+    pub fn is_text(&self, id: NodeId) -> bool {
+        self.columns.slot(id.0).is_some_and(|slot| matches!(slot.content, Content::Text(_)))
+    }
+
+    /// Returns what identifies an element among its siblings, as [`Tree::key`] does.
+    pub fn key(&self, id: NodeId) -> Option<&str> {
+        crate::children::key(&self.columns, id)
+    }
+
     /// Returns the first child of a node.
     pub fn first_child(&self, id: NodeId) -> Option<NodeId> {
         node_id(self.columns.slot(id.0)?.first_child)
@@ -296,10 +298,15 @@ impl Builder {
         node_id(self.columns.slot(id.0)?.parent)
     }
 
-    /// Notes that a node and all in it is what `range` of the source means; of an element, wherever one of this name may stand.
+    /// Notes that a node and all in it is what `range` of the source means; of an element, wherever one of this name may stand. Without
+    /// the source the tree knows how long it was.
     #[inline]
     pub fn set_span(&mut self, id: NodeId, range: Range<usize>) {
-        self.columns.slots[id.0 as usize].span = self.part(range);
+        let span = match self.holds(&range) {
+            true => self.part(range),
+            false => Text { len: (range.end - range.start) as u32, ..Text::CHANGED },
+        };
+        self.columns.slots[id.0 as usize].span = span;
     }
 
     /// Takes all spans back.

@@ -11,6 +11,7 @@ use crate::equal::Equal;
 use crate::node::VNode;
 use crate::patch::{Nodes, Patch, Patches};
 use crate::tree::{NodeId, Tree};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Inserted nodes share the new tree if they are at least this part of it; fewer are copied, so that they do not keep it in memory.
@@ -56,8 +57,8 @@ pub enum PartChild {
     New(NodeId),
 }
 
-/// Returns the patches that turn `old` into the tree that `parts` describe, where `new` holds the new children; `pairs` are old nodes that
-/// became new ones where they stand, and `renewed` old elements that have the attributes of new ones.
+/// Returns the patches that turn `old` into the tree that `parts` describe, where `new` holds the new children; `texts` are what old text nodes
+/// say now, and `renewed` old elements with new ones whose attributes they have now.
 ///
 /// Costs what the parts say and what they replace.
 ///
@@ -68,10 +69,15 @@ pub fn diff_parts(
     old: &Tree,
     new: &Tree,
     parts: &[Part],
-    pairs: &[(NodeId, NodeId)],
+    texts: &[(NodeId, Cow<'_, str>)],
     renewed: &[(NodeId, NodeId)],
 ) -> Patches {
-    let mut walk = Walk::new(old, new, Listing::new(old), pairs.to_vec());
+    let mut walk = Walk::new(old, new, Listing::new(old), Vec::new());
+    for (id, new) in texts {
+        if let Some(VNode::Text(old)) = old.get(*id) {
+            element::text(*id, old, new, &mut walk.listing.patches);
+        }
+    }
     for &(old_id, new_id) in renewed {
         if let Some((old, new)) = old.element(old_id).zip(new.element(new_id)) {
             element::attributes(old_id, old.attributes, new.attributes, &mut walk.listing.patches);

@@ -42,6 +42,7 @@ use scan::word;
 use seen::SeenTags;
 use std::ops::Range;
 use tags::{AttributeName, Ending, StartTag};
+pub(crate) use text::text_end;
 
 /// Elements nest this deep; what is deeper becomes a sibling, as in Chromium
 /// (`kMaximumHTMLParserDOMTreeDepth`, counted on the stack of open elements).
@@ -59,7 +60,7 @@ pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result
     }
     let mut builder = Builder::new(parser, html);
     let outcome = builder.content().map(|_| {
-        builder.layout = builder.open.is_empty().then_some(Layout { content: 0..html.len(), has_tail: false });
+        builder.layout = builder.open.is_empty().then_some(Layout { content: 0..html.len() });
     });
     finish(outcome, builder)
 }
@@ -98,8 +99,6 @@ pub(crate) struct Parsed {
 pub(crate) struct Layout {
     /// The content of the root or of `body`.
     pub(crate) content: Range<usize>,
-    /// Whether text behind it goes into it too.
-    pub(crate) has_tail: bool,
 }
 
 /// The tokenizer changes carriage returns and NULs.
@@ -138,8 +137,6 @@ pub(crate) struct Builder<'a> {
     pub(crate) tree: TreeBuilder,
     /// Whether an element was too deep for its place.
     pub(crate) is_flattened: bool,
-    /// Whether a node is made of more than what the tree holds of the source.
-    pub(crate) is_narrow: bool,
     /// Where elements ended that leave fewer than `n_watched` open, in this order.
     pub(crate) ends: Vec<usize>,
     pub(crate) n_watched: usize,
@@ -201,7 +198,6 @@ impl<'a> Builder<'a> {
             tag_start: 0,
             tree,
             is_flattened: false,
-            is_narrow: false,
             ends: Vec::new(),
             n_watched: 0,
             layout: None,
@@ -287,20 +283,11 @@ impl<'a> Builder<'a> {
         self.open.len() + self.n_below > MAX_STACK
     }
 
-    /// Notes what a node was made of. What begins before the part that the tree holds is an old element.
-    #[inline]
-    fn set_span(&mut self, id: NodeId, range: Range<usize>) {
-        match self.tree.holds(&range) {
-            true => self.tree.set_span(id, range),
-            false => self.is_narrow |= self.tree.holds(&(range.start..range.start)),
-        }
-    }
-
     /// Inserts an element that has no content.
     fn insert(&mut self, start: StartTag) {
         let parent = self.parent();
         let id = self.tree.append_element(parent, start.namespace, start.name, start.list);
-        self.set_span(id, self.tag_start..self.at);
+        self.tree.set_span(id, self.tag_start..self.at);
     }
 
     /// Opens an element. What follows `</body>` goes into it still, so it has no span.
@@ -326,7 +313,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn pop(&mut self, end: usize) {
         let Some(open) = self.open.pop() else { return };
         if let Some(start) = open.start {
-            self.set_span(open.id, start..end);
+            self.tree.set_span(open.id, start..end);
         }
         if self.open.len() < self.n_watched {
             self.ends.push(end);
@@ -343,7 +330,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Whether only parts of a table may stand here.
-fn is_in_table(tag: Tag) -> bool {
+pub(crate) fn is_in_table(tag: Tag) -> bool {
     matches!(tag, Tag::Table | Tag::RowGroup | Tag::Row | Tag::ColGroup)
 }
 

@@ -1,9 +1,10 @@
-//! A text with its tree, and the patches to the next text: only what changed is parsed.
+//! What changed of a text: only that is parsed.
 //!
 //! Old tree, old text and new text are walked together. What the two texts share at the front and at the back costs a comparison of
-//! memory. In between, the fast path reads the new text token by token; wherever it stands directly in an element that is in the old
-//! tree too, old children are tried first: one whose source is here letter by letter is kept and skipped, one whose start tag is here is
-//! entered, another is found by its start tag wherever it was. All else is parsed, into a small tree of what is new. `domcast-diff`
+//! memory. In between the walk goes from boundary to boundary: places that stand, in the new text, directly in an element that is in the old
+//! tree too. There old children are tried first: one whose source is here letter by letter is kept and skipped, one whose start tag is here is
+//! entered, a text becomes the one that is here, another child is found by its start tag wherever it was. All else is parsed by the fast path,
+//! into a small tree of what is new; the elements around are opened in it when it comes to that. `domcast-diff`
 //! makes the patches of what was kept, entered and parsed, and nobody looks at the rest.
 //!
 //! The tree knows for each node how many bytes of source it is made of. Positions follow from the walk, so an edit shifts nothing; the
@@ -12,41 +13,49 @@
 //! # Why the tree equals that of a fresh parse
 //!
 //! The fast path is a machine whose state is the stack of open elements (all it counts follows from that) and the rest of the text.
-//! At each *boundary*, old and new stack hold the same tags: this is so in front of the content, and entering an element pushes a tag
-//! that is letter by letter the same. Then:
+//! At each boundary, old and new stack hold the same tags: this is so in front of the content, and entering an element pushes a tag
+//! of the same name. Attributes decide nothing in the machine. Then:
 //!
 //! - A child is kept only where its bytes are here and end alike. An element that its own end tag or a void one ends needs nothing more:
 //!   it makes the same nodes and leaves the stack as it was (module [`fast`](crate::fast), "Spans"). One whose end is implied, or a text,
 //!   ends at the next tag, so the name of that tag must be here too; that tag ends it first of all, so it makes no difference whether it is
 //!   still open. Between an element whose end is implied and another of its name stands one that needs an end tag, so such an element never
 //!   ends with an end tag of its own name.
-//! - An element is left where the rest of it is here, by the same rule.
+//! - A start tag that is here letter by letter opened one element in the old text, and so it does here.
+//! - An element is left where the rest of it is here, by the rule for children.
+//! - A text is one token, up to the next markup, and ends nothing; in tables, where it might, the fast path reads it.
 //! - Where the rests of both texts are equal at a boundary, so are the rests of both parses.
-//! - Everything else is parsed by the fast path itself, with the stack as it is. Where that gives up, and wherever this module is not
-//!   sure, the plain pipeline does all.
+//! - Everything else is parsed by the fast path itself, with the stack as it is. Where that gives up, the plain pipeline does all.
 //!
 //! This holds only of texts in which every token belongs to one node: the parser notes the part that is so (`Layout`), which ends before
-//! `</body>`, because what follows that goes into the body too. What is in front of it, the head of a page, is parsed anew if any of it
-//! changed, up to the start tag of `body`: whatever that was, the content begins with the same stack. Changes behind it take the plain
+//! `</body>`. What is in front of it, the head of a page, is parsed anew if any of it changed, up to the start tag of `body`: whatever that
+//! was, the content begins with the same stack. What is behind it must be as it was; the whitespace in it goes into the body, as a text or
+//! joined to the one that is last, and is put there again unless the old last child stays last. Other changes behind it take the plain
 //! pipeline. So do elements that the text ends in, what is deeper than the deepest level, and irregular markup.
 //!
 //! A property and a fuzz target hold long histories equal to fresh parses, ids and patches included.
 
-mod bytes; // what two texts share
+mod bytes; // what two texts share, and where tags end
 mod level; // an element that is open in both
 
 use crate::Parser;
 use crate::fast::{self, Builder, Layout, Stop};
 use crate::names::{self, Tag};
-use bytes::{common_prefix, common_suffix};
-use domcast_diff::{NodeId, Part, PartChild, Tree, VNode};
+use crate::references::decode;
+use bytes::{common_prefix, common_suffix, start_tag_len};
+use domcast_diff::{Element, Namespace, NodeId, Part, PartChild, Tree, VNode};
 use level::{Level, Place, tag_of};
-
-/// How far behind the last difference the small tree reaches at first.
-const NARROW: usize = 16 << 10;
+use std::borrow::Cow;
 
 /// Names that imply the end of an element are shorter, with what is around them.
 const MAX_NAME: usize = 64;
+
+/// Elements whose start tag changed are entered if they are at least so many bytes, of which so many in front of the content are equal.
+const MIN_RENEWED: usize = 512;
+const MIN_ALIKE: usize = 32;
+
+/// So many times a walk begins anew because it entered an element that follows as it was.
+const MAX_MISTAKES: usize = 8;
 
 /// So many old children in front are looked at for one that stands here.
 const N_AHEAD: usize = 3;
@@ -63,14 +72,17 @@ pub(crate) struct Old<'a> {
     pub(crate) is_page: bool,
 }
 
+/// Said where the markup is irregular, and where it might be as well.
+pub(crate) const IRREGULAR: &str = "its markup is irregular";
+
 /// What the next text changes in the old tree.
-pub(crate) struct Change {
+pub(crate) struct Change<'a> {
     pub(crate) layout: Layout,
     /// What is new.
     pub(crate) new: Tree,
     pub(crate) parts: Vec<Part>,
-    /// Old texts that became new ones.
-    pub(crate) pairs: Vec<(NodeId, NodeId)>,
+    /// Old text nodes and what they say now.
+    pub(crate) texts: Vec<(NodeId, Cow<'a, str>)>,
     /// Old elements that have the attributes of new ones.
     pub(crate) renewed: Vec<(NodeId, NodeId)>,
     /// The new lengths of old nodes.
@@ -78,14 +90,14 @@ pub(crate) struct Change {
 }
 
 /// Returns what the next text changes, nothing if the texts are equal; or why that is unknown.
-pub(crate) fn reparse(parser: &Parser, old: Old<'_>, html: &str) -> Result<Option<Change>, &'static str> {
+pub(crate) fn reparse<'a>(parser: &'a Parser, old: Old<'a>, html: &'a str) -> Result<Option<Change<'a>>, &'static str> {
     let (old_bytes, new_bytes) = (old.html.as_bytes(), html.as_bytes());
     let n_front = common_prefix(old_bytes, new_bytes);
     if n_front == old_bytes.len() && n_front == new_bytes.len() {
         return Ok(None);
     }
     let n_back = common_suffix(old_bytes, new_bytes);
-    let Layout { content, has_tail } = old.layout;
+    let content = &old.layout.content;
     let n_behind = old_bytes.len() - content.end;
     if n_back < n_behind {
         return Err("it changed behind its body");
@@ -94,23 +106,27 @@ pub(crate) fn reparse(parser: &Parser, old: Old<'_>, html: &str) -> Result<Optio
     if !fast::has_plain_characters(&new_bytes[changed]) {
         return Err("it has carriage returns or NULs");
     }
-    let irregular = |_: Stop| "its markup is irregular";
+    let irregular = |_: Stop| IRREGULAR;
     let texts = Texts { old: old.html, new: html, n_front, n_back };
-    let mut walk = Walk::new(parser, old, texts, NARROW).map_err(irregular)?;
-    walk.run().map_err(irregular)?;
-    if walk.builder.is_narrow {
-        walk = Walk::new(parser, old, texts, html.len()).map_err(irregular)?;
-        walk.run().map_err(irregular)?;
-    }
-    let Walk { builder, start, parts, pairs, renewed, lens, .. } = walk;
+    let mut mistaken = Vec::new();
+    let walk = loop {
+        let mut walk = Walk::new(parser, old, texts, mistaken).map_err(irregular)?;
+        let outcome = walk.run();
+        if !walk.is_mistaken {
+            outcome.map_err(irregular)?;
+            break walk;
+        }
+        mistaken = walk.mistaken;
+    };
+    let Walk { builder, start, parts, texts, renewed, lens, .. } = walk;
     if builder.is_flattened {
         return Err("it nests too deep");
     }
     if old.tree.n_nodes() + builder.tree.n_nodes() > parser.limits.n_nodes {
         return Err("it may have too many nodes");
     }
-    let layout = Layout { content: start..html.len() - n_behind, has_tail: *has_tail };
-    Ok(Some(Change { layout, new: builder.tree.finish(true), parts, pairs, renewed, lens }))
+    let layout = Layout { content: start..html.len() - n_behind };
+    Ok(Some(Change { layout, new: builder.tree.finish(true), parts, texts, renewed, lens }))
 }
 
 /// The two texts and what they share.
@@ -126,38 +142,22 @@ struct Walk<'a> {
     old: &'a Tree,
     text: Texts<'a>,
     builder: Builder<'a>,
-    /// How far behind the last difference the small tree reaches.
-    reach: usize,
-    is_holding: bool,
-    has_tail: bool,
+    /// How many bytes are behind the content.
+    n_behind: usize,
+    /// Whether the last old child of all, which may hold text from there, is last of all still.
+    is_last_kept: bool,
     /// Where the content begins in the new text.
     start: usize,
     /// The elements that are open in both, from the top down.
     levels: Vec<Level<'a>>,
     run: Run,
     parts: Vec<Part>,
-    pairs: Vec<(NodeId, NodeId)>,
+    texts: Vec<(NodeId, Cow<'a, str>)>,
     renewed: Vec<(NodeId, NodeId)>,
     lens: Vec<(NodeId, usize)>,
-}
-
-/// Reads what is in front of the content, all of it anew.
-fn head<'a>(parser: &'a Parser, old: Old<'a>, text: Texts<'a>) -> Result<Builder<'a>, Stop> {
-    // Mostly the content is as it was, and so it is known where it begins.
-    let n_content = old.html.len() - old.layout.content.start;
-    let mut end = if n_content <= text.n_back { text.new.len() - n_content } else { 0 };
-    loop {
-        let mut builder = Builder::of_part(parser, text.new);
-        builder.tree.hold(&text.new[..end], 0);
-        let body = builder.before_content()?;
-        if !builder.is_fixed(body) {
-            return Err(Stop::Irregular);
-        }
-        if builder.at <= end {
-            return Ok(builder);
-        }
-        end = builder.at;
-    }
+    /// Old elements that an earlier walk entered where they are not, and whether this one did.
+    mistaken: Vec<NodeId>,
+    is_mistaken: bool,
 }
 
 /// Equal bytes of both texts.
@@ -180,42 +180,45 @@ enum Step {
 }
 
 impl<'a> Walk<'a> {
-    fn new(parser: &'a Parser, old: Old<'a>, text: Texts<'a>, reach: usize) -> Result<Walk<'a>, Stop> {
-        let Layout { content, has_tail } = old.layout;
+    fn new(parser: &'a Parser, old: Old<'a>, text: Texts<'a>, mistaken: Vec<NodeId>) -> Result<Walk<'a>, Stop> {
+        let content = &old.layout.content;
         let is_head_equal = text.n_front >= content.start;
-        let builder = match (old.is_page, is_head_equal) {
-            (true, false) => head(parser, old, text)?,
-            (is_page, _) => {
-                let mut builder = Builder::of_part(parser, text.new);
-                builder.at = content.start;
-                if is_page {
-                    builder.open_body();
-                }
-                builder
+        let mut builder = Builder::of_part(parser, text.new);
+        if old.is_page && !is_head_equal {
+            let body = builder.before_content()?;
+            if !builder.is_fixed(body) {
+                return Err(Stop::Irregular);
             }
-        };
+        } else {
+            builder.at = content.start;
+            if old.is_page {
+                builder.open_body();
+            }
+        }
         let start = builder.at;
         let new_id = builder.open.last().map_or(NodeId::ROOT, |open| open.id);
         let mut walk = Walk {
             old: old.tree,
             text,
             builder,
-            reach,
-            is_holding: false,
-            has_tail: *has_tail,
+            n_behind: old.html.len() - content.end,
+            is_last_kept: false,
             start,
             levels: Vec::new(),
             run: Run { old_start: 0, new_start: 0, len: text.n_front, is_whole: true },
             parts: Vec::new(),
-            pairs: Vec::new(),
+            texts: Vec::new(),
             renewed: Vec::new(),
             lens: Vec::new(),
+            mistaken,
+            is_mistaken: false,
         };
         let top = match old.is_page {
             true => walk.pair_head(is_head_equal).ok_or(Stop::Irregular)?,
             false => NodeId::ROOT,
         };
-        walk.enter(top, new_id, content.start, content.end, start);
+        let top = Level::new(old.tree, top, content.clone(), start);
+        walk.enter(Level { new_id: Some(new_id), ..top });
         Ok(walk)
     }
 
@@ -231,7 +234,7 @@ impl<'a> Walk<'a> {
         if is_head_equal {
             return Some(body);
         }
-        let &[ref new_html, ref new_body] = self.builder.open.as_slice() else { return None };
+        let [new_html, new_body] = self.builder.open.as_slice() else { return None };
         self.renewed = vec![(html, new_html.id), (body, new_body.id)];
         let new = &self.builder.tree;
         let before = |parent, until| {
@@ -249,9 +252,8 @@ impl<'a> Walk<'a> {
     fn run(&mut self) -> Result<(), Stop> {
         loop {
             self.leave_closed();
-            let level = self.levels.last().expect("the top stays open");
-            if level.n_open == self.builder.open.len() {
-                match self.step()? {
+            if self.is_boundary() {
+                match self.step() {
                     Step::Again => continue,
                     Step::Done => return self.finish(true),
                     Step::Token => {}
@@ -260,33 +262,58 @@ impl<'a> Walk<'a> {
             if self.builder.at == self.text.new.len() {
                 return self.finish(false);
             }
+            let at = self.builder.at;
             if self.token()? {
-                return Err(Stop::Irregular);
+                let is_end = at == self.text.new.len() - self.n_behind;
+                return if is_end { self.finish(false) } else { Err(Stop::Irregular) };
             }
         }
     }
 
     // --- Levels ----------------------------------------------------------------------------------------------------
 
-    fn enter(&mut self, old_id: NodeId, new_id: NodeId, old_at: usize, old_end: usize, new_start: usize) {
-        self.builder.n_watched = self.builder.open.len();
-        self.levels.push(Level {
-            old_id,
-            new_id,
-            n_open: self.builder.open.len(),
-            old_end,
-            new_start,
-            next: self.old.first_child(old_id),
-            old_at,
-            used_end: old_at,
-            noted: None,
-            entered: None,
-            was_cut: false,
-            n_misses: 0,
-            lookup: None,
-            part: None,
-            old_idx: 0,
-        });
+    /// Whether what comes next stands directly in the last level.
+    fn is_boundary(&self) -> bool {
+        let level = self.levels.last().expect("the top stays open");
+        level.new_id.is_none() || level.n_open == self.builder.open.len()
+    }
+
+    fn enter(&mut self, level: Level<'a>) {
+        let n_open = self.builder.open.len();
+        self.levels.push(Level { n_open, ..level });
+        self.watch();
+    }
+
+    /// Asks the builder to tell when the element of a level is closed.
+    fn watch(&mut self) {
+        let is_open = |level: &&Level<'_>| level.new_id.is_some();
+        self.builder.n_watched = self.levels.iter().rev().find(is_open).map_or(0, |level| level.n_open);
+    }
+
+    /// Opens the elements of all levels in the builder, which has to know them before it reads a token.
+    fn open_levels(&mut self) -> Result<(), Stop> {
+        let Some(first) = self.levels.iter().position(|level| level.new_id.is_none()) else { return Ok(()) };
+        let at = self.builder.at;
+        for idx in first..self.levels.len() {
+            self.builder.at = self.levels[idx].new_start;
+            let id = self.open_child(self.levels[idx - 1].new_id)?.ok_or(Stop::Irregular)?;
+            self.levels[idx - 1].noted = Some(id);
+            self.levels[idx].new_id = Some(id);
+            self.levels[idx].n_open = self.builder.open.len();
+        }
+        self.builder.at = at;
+        self.watch();
+        Ok(())
+    }
+
+    /// Reads a start tag; returns the element if it opened as a child of `parent`, and nothing else did.
+    fn open_child(&mut self, parent: Option<NodeId>) -> Result<Option<NodeId>, Stop> {
+        let (at, n_open) = (self.builder.at, self.builder.open.len());
+        self.builder.start_tag()?;
+        let open = &self.builder.open;
+        let is_child = open.len() == n_open + 1 && open[..n_open].last().is_none_or(|open| Some(open.id) == parent);
+        let opened = open.last().filter(|open| is_child && open.start == Some(at) && open.tag != Tag::Pre);
+        Ok(opened.map(|open| open.id))
     }
 
     /// Leaves the levels whose elements were closed.
@@ -298,7 +325,7 @@ impl<'a> Walk<'a> {
             self.note(level, None);
         }
         if !ends.is_empty() {
-            self.builder.n_watched = self.levels.last().map_or(0, |level| level.n_open);
+            self.watch();
         }
         self.builder.ends = ends;
         self.builder.ends.clear();
@@ -318,49 +345,96 @@ impl<'a> Walk<'a> {
 
     fn finish(&mut self, is_rest_equal: bool) -> Result<(), Stop> {
         let at = self.builder.at;
-        if !is_rest_equal && (self.levels.len() > 1 || self.levels[0].n_open != self.builder.open.len()) {
+        if !is_rest_equal && (self.levels.len() > 1 || !self.is_boundary()) {
             return Err(Stop::Irregular);
         }
-        if self.has_tail && !(is_rest_equal && self.is_tail_apart()) {
-            return Err(Stop::Irregular);
-        }
+        let is_last_kept = self.place_tail(is_rest_equal);
         let old_at = self.levels.last().expect("the top stays open").old_at;
         while let Some(level) = self.levels.pop() {
-            if !self.levels.is_empty() {
+            let is_top = self.levels.is_empty();
+            if !is_top {
                 self.lens.push((level.old_id, at - level.new_start + level.old_end - old_at));
             }
-            let after = level.next.filter(|_| is_rest_equal);
+            let after = level.next.filter(|_| is_rest_equal && (is_last_kept || !is_top));
             self.note(level, after);
         }
         Ok(())
     }
 
-    /// Whether the last child of `body`, which may be or hold text from behind `</body>`, stays, and joins no new text.
-    fn is_tail_apart(&self) -> bool {
-        let Level { old_id, new_id, next, .. } = self.levels[0];
-        let is_text_last = self.builder.tree.last_child(new_id).is_some_and(|id| self.builder.tree.name(id).is_none());
-        next.is_some() && (next != self.old.last_child(old_id) || !is_text_last)
+    /// Puts what stands behind `</body>` into the body, where it joins a text that is last. Returns whether it stays where it was, in the last
+    /// old child.
+    fn place_tail(&mut self, is_rest_equal: bool) -> bool {
+        let tail = whitespace_behind_body(&self.text.new[self.text.new.len() - self.n_behind..]);
+        if tail.is_empty() || self.is_last_kept {
+            return true;
+        }
+        let Level { old_id, new_id, next, noted, ref part, .. } = self.levels[0];
+        let new_id = new_id.expect("the top is open");
+        // The last child in the builder is the last of all unless an old one follows it.
+        let is_last = |id: NodeId| {
+            let noted_last = part.as_ref().and_then(|part| part.children.last());
+            Some(id) != noted || noted_last == Some(&PartChild::New(id))
+        };
+        let new_last = self.builder.tree.last_child(new_id).filter(|&id| is_last(id));
+        let joins = new_last.is_some_and(|id| self.builder.tree.is_text(id)) && self.levels.len() == 1;
+        let is_alone = next == self.old.last_child(old_id) && next.is_some_and(|id| self.old.source_len(id) == 0);
+        if is_rest_equal && next.is_some() && !(is_alone && joins) {
+            return true;
+        }
+        let text = self.builder.tree.text(&tail);
+        if joins {
+            self.builder.tree.join_text(new_id, text);
+        } else {
+            self.builder.tree.append_text(new_id, text);
+        }
+        false
     }
 
     // --- Boundaries ------------------------------------------------------------------------------------------------
 
     /// Decides what to do at a boundary.
-    fn step(&mut self) -> Result<Step, Stop> {
+    fn step(&mut self) -> Step {
         let at = self.builder.at;
         if self.is_rest_equal() {
-            return Ok(Step::Done);
+            return Step::Done;
         }
         if self.leave_equal(at) {
-            return Ok(Step::Again);
+            return Step::Again;
         }
         let level = self.levels.last().expect("the top stays open");
-        let Some(next) = level.next else { return Ok(Step::Token) };
-        let (old_at, is_used) = (level.old_at, level.is_used(next));
+        let Some(next) = level.next else { return Step::Token };
+        let (old_at, is_used) = (level.old_at, level.is_used(level.old_idx));
         if !is_used && self.is_kept(next, old_at) {
             self.keep();
-            return Ok(Step::Again);
+            return Step::Again;
         }
-        Ok(if self.step_over_removed() { Step::Again } else { Step::Token })
+        let is_moved = self.step_over_removed() || (!is_used && self.set_text(next));
+        if is_moved { Step::Again } else { Step::Token }
+    }
+
+    /// Gives the next old child, a text, the text that stands here.
+    fn set_text(&mut self, id: NodeId) -> bool {
+        let level = self.levels.last().expect("the top stays open");
+        // Text from behind the body may join one in it.
+        let is_apart = self.levels.len() > 1 || self.n_behind == 0;
+        let is_text = matches!(self.old.get(id), Some(VNode::Text(_)));
+        let is_table = |element: Element<'_>| fast::is_in_table(names::tag(element.name.local));
+        if !is_text || !is_apart || self.old.element(level.old_id).is_some_and(is_table) {
+            return false;
+        }
+        let at = self.builder.at;
+        let (end, _) = fast::text_end(self.text.new.as_bytes(), at);
+        if end == at {
+            return false;
+        }
+        let old_len = self.old.source_len(id);
+        self.texts.push((id, decode(&self.text.new[at..end], false)));
+        self.lens.push((id, end - at));
+        let level = self.levels.last_mut().expect("the top stays open");
+        level.note_old(self.old, &self.builder, None);
+        level.advance(self.old, id, old_len);
+        self.builder.at = end;
+        true
     }
 
     /// Leaves the element that is open if the rest of it is as it was.
@@ -377,10 +451,12 @@ impl<'a> Walk<'a> {
             return false;
         }
         self.builder.at = at + len;
-        self.builder.pop(at + len);
-        self.builder.ends.clear();
         let level = self.levels.pop().expect("the top stays open");
-        self.builder.n_watched = self.levels.last().map_or(0, |level| level.n_open);
+        if level.new_id.is_some() {
+            self.builder.pop(at + len);
+            self.builder.ends.clear();
+            self.watch();
+        }
         self.lens.push((old_id, at + len - level.new_start));
         let after = level.next;
         self.note(level, after);
@@ -396,7 +472,7 @@ impl<'a> Walk<'a> {
     /// Goes on behind old children that are gone, if that is plain to see.
     fn step_over_removed(&mut self) -> bool {
         let is_cut = self.is_cut();
-        if self.is_grown() {
+        if self.is_grown() || self.is_looking_up() {
             return false;
         }
         let level = self.levels.last_mut().expect("the top stays open");
@@ -407,7 +483,7 @@ impl<'a> Walk<'a> {
         let (mut id, mut old_at) = (level.next, level.old_at);
         for n_over in 0..=limit {
             let level = self.levels.last().expect("the top stays open");
-            let is_used = id.is_some_and(|id| level.is_used(id));
+            let is_used = level.is_used(level.old_idx + n_over);
             let is_here = is_cut && old_at == target;
             let is_found = n_over > 0
                 && !is_used
@@ -452,10 +528,12 @@ impl<'a> Walk<'a> {
     }
 
     fn keep(&mut self) {
+        let n_levels = self.levels.len();
         let level = self.levels.last_mut().expect("the top stays open");
         let Some(id) = level.next else { return };
         let len = self.old.source_len(id);
-        level.note_old(self.old, &self.builder, id, None);
+        self.is_last_kept |= n_levels == 1 && self.old.next_sibling(id).is_none();
+        level.note_old(self.old, &self.builder, None);
         level.advance(self.old, id, len);
         self.builder.at += len;
     }
@@ -463,7 +541,10 @@ impl<'a> Walk<'a> {
     /// Whether an old child, of which the source is at `old_at`, stands here.
     fn is_kept(&mut self, id: NodeId, old_at: usize) -> bool {
         let (at, len) = (self.builder.at, self.old.source_len(id));
-        self.is_run(old_at, at, len) && (self.ends_alike(old_at + len, at + len) || self.ends_itself(id, old_at + len))
+        // A text from behind the body alone has no source here.
+        len > 0
+            && self.is_run(old_at, at, len)
+            && (self.ends_alike(old_at + len, at + len) || self.ends_itself(id, old_at + len))
     }
 
     /// Whether a child may be kept, without leaving the run.
@@ -533,47 +614,23 @@ impl<'a> Walk<'a> {
 
     /// Reads a token that is not kept.
     fn token(&mut self) -> Result<bool, Stop> {
-        let level = self.levels.last().expect("the top stays open");
-        if level.n_open != self.builder.open.len() {
+        if !self.is_boundary() {
             return self.builder.token();
         }
-        let at = self.builder.at;
-        let new = &self.text.new.as_bytes()[at..];
-        let is_tag = new[0] == b'<' && new.get(1).is_some_and(u8::is_ascii_alphabetic);
-        if is_tag && let Some(place) = self.entrance(new)? {
-            return self.start_tag(place);
+        let new = &self.text.new.as_bytes()[self.builder.at..];
+        if new[0] == b'<' && new.get(1).is_some_and(u8::is_ascii_alphabetic) {
+            if let Some(place) = self.entrance(new)?
+                && self.enter_place(place, new)
+            {
+                return Ok(false);
+            }
+            self.open_levels()?;
+            if self.renew(new)? {
+                return Ok(false);
+            }
         }
-        self.hold();
-        let level = self.levels.last().expect("the top stays open");
-        let is_markup = new[0] == b'<' && (is_tag || new.get(1).is_some_and(|byte| b"/!?".contains(byte)));
-        let old_text = level
-            .next
-            .filter(|&id| !is_markup && !level.is_used(id) && matches!(self.old.get(id), Some(VNode::Text(_))));
-        let n_levels = self.levels.len();
-        let is_end_of_body = self.builder.token()?;
-        if let Some(id) = old_text {
-            let level = &mut self.levels[n_levels - 1];
-            let new_id = self.builder.tree.last_child(level.new_id).ok_or(Stop::Irregular)?;
-            self.pairs.push((id, new_id));
-            level.note_old(self.old, &self.builder, id, Some(new_id));
-            level.advance(self.old, id, self.old.source_len(id));
-        }
-        Ok(is_end_of_body)
-    }
-
-    /// Lets the small tree have what follows of the source.
-    fn hold(&mut self) {
-        if self.is_holding {
-            return;
-        }
-        self.is_holding = true;
-        let (start, html) = (self.builder.at, self.text.new);
-        let behind = html.len() - self.text.n_back;
-        let mut end = start.max(behind).saturating_add(self.reach).min(html.len());
-        while !html.is_char_boundary(end) {
-            end += 1;
-        }
-        self.builder.tree.hold(&html[start..end], start);
+        self.open_levels()?;
+        self.builder.token()
     }
 
     /// Returns the old child that the start tag here is entered for, if there is one.
@@ -582,17 +639,21 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         if let Some((id, old_at)) = self.levels.last().and_then(|level| level.entered)
+            && self.mistaken.len() < MAX_MISTAKES
             && self.looks_kept(id, old_at)
         {
             // What was entered last follows as it was: it should have been left for this one.
+            self.mistaken.push(id);
+            self.is_mistaken = true;
             return Err(Stop::Irregular);
         }
         let level = self.levels.last().expect("the top stays open");
         let tag = tag_of(new);
         let old = self.text.old.as_bytes();
         if let Some(id) = level.next
-            && !level.is_used(id)
+            && !level.is_used(level.old_idx)
             && old[level.old_at..].starts_with(tag)
+            && !self.mistaken.contains(&id)
         {
             let place = Place { id, old_at: level.old_at, old_idx: level.old_idx, is_alone: true };
             return Ok(Some(place).filter(|_| self.has_content(id)));
@@ -608,7 +669,7 @@ impl<'a> Walk<'a> {
             level.look_up(self.old, self.text.old);
         }
         let lookup = level.lookup.as_ref().expect("it was just made");
-        let place = lookup.by_tag.get(tag).filter(|place| place.is_alone && !lookup.used.contains(&place.id)).copied();
+        let place = lookup.by_tag.get(tag).filter(|place| place.is_alone && !lookup.used[place.old_idx]).copied();
         Ok(place.filter(|place| self.has_content(place.id)))
     }
 
@@ -632,41 +693,90 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// Reads a start tag that an old child begins with, and enters that child, or keeps it.
-    fn start_tag(&mut self, place: Place) -> Result<bool, Stop> {
-        let at = self.builder.at;
-        let n_levels = self.levels.len();
-        let is_next = self.levels[n_levels - 1].next == Some(place.id);
-        if !is_next {
-            let is_kept = self.is_kept(place.id, place.old_at);
-            let level = &mut self.levels[n_levels - 1];
-            (level.next, level.old_at, level.old_idx) = (Some(place.id), place.old_at, place.old_idx);
-            if is_kept {
-                self.keep();
-                return Ok(false);
-            }
+    /// Keeps an old child whose start tag seems to stand here, or enters it.
+    fn enter_place(&mut self, place: Place, new: &'a [u8]) -> bool {
+        let is_next = self.levels.last().is_some_and(|level| level.next == Some(place.id));
+        let is_kept = !is_next && self.is_kept(place.id, place.old_at);
+        let Some(tag_len) = is_kept.then_some(0).or_else(|| self.same_start_tag(place, new)) else { return false };
+        let level = self.levels.last_mut().expect("the top stays open");
+        (level.next, level.old_at, level.old_idx) = (Some(place.id), place.old_at, place.old_idx);
+        if is_kept {
+            self.keep();
+            return true;
         }
-        let (n_open, new_parent) = (self.levels[n_levels - 1].n_open, self.levels[n_levels - 1].new_id);
-        self.builder.start_tag()?;
-        let tag = &self.text.new[at..self.builder.at];
-        let is_child = self.builder.open.len() == n_open + 1
-            && self.builder.open[..n_open].last().is_none_or(|open| open.id == new_parent);
-        let opened = self.builder.open.last().filter(|open| is_child && open.start == Some(at) && open.tag != Tag::Pre);
-        let opened = opened.map(|open| open.id);
-        let element = self.old.element(place.id);
         let len = self.old.source_len(place.id);
-        let is_same = self.text.old.as_bytes()[place.old_at..].starts_with(tag.as_bytes())
-            && tag.len() <= len
-            && element.is_some_and(|element| opened.is_some_and(|id| self.builder.is_named(id, element.name)));
-        let Some(new_id) = opened.filter(|_| is_same) else {
-            // It is new after all; the small tree must hold what it is made of.
-            return if self.is_holding { Ok(false) } else { Err(Stop::Irregular) };
-        };
-        let level = &mut self.levels[n_levels - 1];
-        level.note_old(self.old, &self.builder, place.id, Some(new_id));
+        level.note_old(self.old, &self.builder, None);
         level.entered = Some((place.id, place.old_at));
         level.advance(self.old, place.id, len);
-        self.enter(place.id, new_id, place.old_at + tag.len(), place.old_at + len, at);
-        Ok(false)
+        let new_start = self.builder.at;
+        self.builder.at += tag_len;
+        let old_content = place.old_at + tag_len..place.old_at + len;
+        self.levels.push(Level::new(self.old, place.id, old_content, new_start));
+        true
     }
+
+    /// Returns the length of the start tag that stands here if an old element, which has content, begins with the same.
+    fn same_start_tag(&self, place: Place, new: &[u8]) -> Option<usize> {
+        let tag = &new[..start_tag_len(new)?];
+        let element = self.old.element(place.id)?;
+        let source = self.text.old.as_bytes().get(place.old_at..place.old_at + self.old.source_len(place.id))?;
+        let has_content = element.name.namespace == Namespace::Html || !tag.ends_with(b"/>");
+        (has_content && source.starts_with(tag) && is_tag_of(tag, element.name.local)).then_some(tag.len())
+    }
+
+    /// Enters the next old child where its start tag has other attributes, if it seems to go on alike.
+    fn renew(&mut self, new: &'a [u8]) -> Result<bool, Stop> {
+        let level = self.levels.last().expect("the top stays open");
+        let is_large = |id: &NodeId| self.old.source_len(*id) >= MIN_RENEWED;
+        let Some(id) = level.next.filter(is_large).filter(|id| !self.mistaken.contains(id)) else { return Ok(false) };
+        let (old_at, parent) = (level.old_at, level.new_id);
+        let len = self.old.source_len(id);
+        let old = &self.text.old.as_bytes()[old_at..old_at + len];
+        let (Some(tag_len), Some(old_tag_len)) = (start_tag_len(new), start_tag_len(old)) else { return Ok(false) };
+        let is_same_name = self.old.element(id).is_some_and(|element| {
+            is_tag_of(&new[..tag_len], element.name.local) && is_tag_of(&old[..old_tag_len], element.name.local)
+        });
+        let content = &old[old_tag_len..(old_tag_len + MIN_ALIKE).min(len)];
+        let is_alike = is_same_name && new[tag_len..].starts_with(content);
+        if !is_alike || level.is_used(level.old_idx) || self.is_grown() || !self.has_content(id) {
+            return Ok(false);
+        }
+        let new_start = self.builder.at;
+        let opened = self.open_child(parent)?;
+        let is_renewed = |new_id: &NodeId| {
+            let is_same_name = self.old.element(id).is_some_and(|element| self.builder.is_named(*new_id, element.name));
+            is_same_name && self.builder.tree.key(*new_id) == self.old.key(id)
+        };
+        // What is another after all is new.
+        let Some(new_id) = opened.filter(is_renewed) else { return Ok(true) };
+        self.renewed.push((id, new_id));
+        let level = self.levels.last_mut().expect("the top stays open");
+        level.note_old(self.old, &self.builder, Some(new_id));
+        level.entered = Some((id, old_at));
+        level.advance(self.old, id, len);
+        let old_start = old_at + old_tag_len;
+        let level = Level::new(self.old, id, old_start..old_at + len, new_start);
+        self.enter(Level { new_id: Some(new_id), ..level });
+        Ok(true)
+    }
+}
+
+/// Returns the text that stands behind the content of a page: whitespace between end tags and comments.
+fn whitespace_behind_body(tail: &str) -> String {
+    let mut text = String::new();
+    let mut rest = tail;
+    while let Some(start) = rest.find('<') {
+        text += &rest[..start];
+        let end = if rest[start..].starts_with("<!--") { "-->" } else { ">" };
+        let Some(end_at) = rest[start..].find(end) else { return text };
+        rest = &rest[start + end_at + end.len()..];
+    }
+    text + rest
+}
+
+/// Whether a start tag, in any case, is of an element of this name.
+fn is_tag_of(tag: &[u8], local: &str) -> bool {
+    let name = tag.get(1..1 + local.len());
+    name.is_some_and(|name| name.eq_ignore_ascii_case(local.as_bytes()))
+        && tag.get(1 + local.len()).is_some_and(|byte| b" \n\t\x0c/>".contains(byte))
 }

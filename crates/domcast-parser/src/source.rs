@@ -4,7 +4,7 @@
 //! the text is parsed as a whole and the trees are compared.
 
 use crate::fast::{self, Layout};
-use crate::reparse::{self, Change, Old};
+use crate::reparse::{self, Change, IRREGULAR, Old};
 use crate::{ParseError, Parser};
 use domcast_diff::{NodeId, Part, PartChild, Patch, Patches, Tree, apply, diff, diff_parts};
 use std::collections::HashSet;
@@ -99,6 +99,8 @@ impl Source {
             Ok(patches) => Update { patches, whole: None },
             Err(why) => {
                 let (new, layout) = parse(&self.parser, &html, self.context.as_deref())?;
+                let is_unsure = why == IRREGULAR && layout.is_some();
+                let why = if is_unsure { "what became of its elements is unclear" } else { why };
                 let patches = diff(&self.tree, &new);
                 self.apply(&patches);
                 if layout.is_some() {
@@ -125,18 +127,16 @@ impl Source {
         let layout = self.layout.as_ref().ok_or("its markup was irregular")?;
         let old = Old { html: &self.html, tree: &self.tree, layout, is_page: self.context.is_none() };
         let Some(change) = reparse::reparse(&self.parser, old, html)? else { return Ok(Patches::default()) };
-        let Change { layout, new, parts, pairs, renewed, mut lens } = change;
-        let patches = diff_parts(&self.tree, &new, &parts, &pairs, &renewed);
+        let Change { layout, new, parts, texts, renewed, lens } = change;
+        let patches = diff_parts(&self.tree, &new, &parts, &texts, &renewed);
         if patches.iter().any(is_of_children) {
             // Children that look alike may have changed places, and then nothing changed.
-            let entered: HashSet<NodeId> =
-                lens.iter().map(|&(id, _)| id).chain(pairs.iter().map(|&(id, _)| id)).collect();
+            let entered: HashSet<NodeId> = lens.iter().map(|&(id, _)| id).collect();
             if !parts.iter().any(|part| is_different(&self.tree, &new, part, &entered)) {
                 return Err("children that look alike changed places");
             }
         }
         self.apply(&patches);
-        lens.extend(pairs.iter().map(|&(old_id, new_id)| (old_id, new.source_len(new_id))));
         lens.iter().for_each(|&(id, len)| self.tree.set_source_len(id, len));
         for part in &parts {
             let mut at = match part.before {

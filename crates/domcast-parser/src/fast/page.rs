@@ -5,7 +5,7 @@
 //! <https://html.spec.whatwg.org/multipage/parsing.html#the-before-html-insertion-mode>, and those after it.
 
 use super::tags::StartTag;
-use super::{Builder, Layout, Stop, is_space};
+use super::{Builder, Layout, Stop};
 use crate::names::Tag;
 
 const DOCTYPE: &str = "<!doctype html>";
@@ -27,11 +27,9 @@ impl<'a> Builder<'a> {
         }
         let end = if self.content()? { self.tag_start } else { self.at };
         let is_closed = self.open.len() == 2;
-        let n_nodes = self.tree.n_nodes();
         self.after_body()?;
-        let has_tail = self.bytes()[end..].iter().any(|&byte| is_space(byte)) || n_nodes != self.tree.n_nodes();
         let is_fixed = is_closed && self.is_fixed(body);
-        self.layout = is_fixed.then_some(Layout { content: start..end, has_tail });
+        self.layout = is_fixed.then_some(Layout { content: start..end });
         Ok(())
     }
 
@@ -200,7 +198,7 @@ impl<'a> Builder<'a> {
         if self.peek(0) != Some(b'<') || self.at == start {
             return Err(Stop::Irregular);
         }
-        let text = self.tree.part(start..self.at);
+        let text = self.part(start..self.at);
         let parent = self.parent();
         // It joins what stands before a tag that was ignored.
         self.tree.join_text(parent, text);

@@ -10,26 +10,26 @@ use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// Returns where a text ends that begins at `start`, and whether it may have character references.
+#[inline]
+pub(crate) fn text_end(html: &[u8], start: usize) -> (usize, bool) {
+    let (mut end, mut has_references) = (start, false);
+    while let Some(found) = find_either(b'<', b'&', html, end) {
+        has_references |= html[found] == b'&';
+        // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
+        let is_markup = matches!(html.get(found + 1), Some(b'a'..=b'z' | b'/' | b'A'..=b'Z' | b'!' | b'?'));
+        if html[found] == b'<' && is_markup {
+            return (found, has_references);
+        }
+        end = found + 1;
+    }
+    (html.len(), has_references)
+}
+
 impl<'a> Builder<'a> {
     pub(super) fn text(&mut self) -> Result<(), Stop> {
         let (bytes, start) = (self.bytes(), self.at);
-        let mut end = start;
-        let mut has_references = false;
-        loop {
-            let Some(found) = find_either(b'<', b'&', bytes, end) else {
-                end = bytes.len();
-                break;
-            };
-            end = found;
-            has_references |= bytes[found] == b'&';
-            // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
-            if bytes[found] == b'<'
-                && matches!(bytes.get(found + 1), Some(b'a'..=b'z' | b'/' | b'A'..=b'Z' | b'!' | b'?'))
-            {
-                break;
-            }
-            end += 1;
-        }
+        let (end, has_references) = text_end(bytes, start);
         self.at = end;
         let (current, tag) = self.open.last().map_or((NodeId::ROOT, Tag::Other), |open| (open.id, open.tag));
         // No reference stands for nothing, and those for whitespace are left to html5ever.
@@ -48,7 +48,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let id = self.tree.append_text(current, text);
-        self.set_span(id, start..end);
+        self.tree.set_span(id, start..end);
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl<'a> Builder<'a> {
         let parent = self.parent();
         let text = self.part(start..start + end - 2);
         let id = self.tree.append_comment(parent, text);
-        self.set_span(id, start - 4..self.at);
+        self.tree.set_span(id, start - 4..self.at);
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
         }
         self.at = end;
         self.read_end_tag()?;
-        self.set_span(id, self.tag_start..self.at);
+        self.tree.set_span(id, self.tag_start..self.at);
         Ok(())
     }
 

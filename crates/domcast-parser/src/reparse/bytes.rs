@@ -1,4 +1,6 @@
-//! What two texts share.
+//! What two texts share, and where tags end in them.
+
+use memchr::{memchr, memchr2};
 
 /// Returns how many bytes two texts share at their beginning.
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
@@ -26,4 +28,22 @@ pub(super) fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     }
     let rest = a[..end].iter().rev().zip(b[..end].iter().rev());
     len - end + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// Returns the length of the start tag that a text begins with, given that the tag is regular.
+pub(super) fn start_tag_len(text: &[u8]) -> Option<usize> {
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\x0c');
+    let mut at = 0;
+    loop {
+        at += memchr2(b'>', b'=', &text[at..])? + 1;
+        if text[at - 1] == b'>' {
+            return Some(at);
+        }
+        at += text[at..].iter().position(|&byte| !is_space(byte))?;
+        at += match text[at] {
+            // In quotes a `>` ends nothing.
+            quote @ (b'"' | b'\'') => memchr(quote, &text[at + 1..])? + 2,
+            _ => text[at..].iter().position(|&byte| byte == b'>' || is_space(byte))?,
+        };
+    }
 }

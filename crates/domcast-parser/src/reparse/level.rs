@@ -2,13 +2,15 @@
 
 use crate::fast::Builder;
 use domcast_diff::{Folding, NodeId, Part, PartChild, Tree};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// An old element that the new text has too, and how far it was followed.
 pub(super) struct Level<'a> {
     pub(super) old_id: NodeId,
-    pub(super) new_id: NodeId,
-    /// How many elements are open directly in it.
+    /// The element in the builder, which knows it from when it has to read something in it.
+    pub(super) new_id: Option<NodeId>,
+    /// How many elements the builder has open directly in it.
     pub(super) n_open: usize,
     pub(super) old_end: usize,
     pub(super) new_start: usize,
@@ -33,7 +35,7 @@ pub(super) struct Level<'a> {
 /// Old children by their start tags.
 pub(super) struct Lookup<'a> {
     pub(super) by_tag: HashMap<&'a [u8], Place, Folding>,
-    pub(super) used: HashSet<NodeId, Folding>,
+    pub(super) used: Vec<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,8 +47,30 @@ pub(super) struct Place {
 }
 
 impl<'a> Level<'a> {
-    pub(super) fn is_used(&self, id: NodeId) -> bool {
-        self.lookup.as_ref().is_some_and(|lookup| lookup.used.contains(&id))
+    /// An element whose old content is in this part of the old text, and which the new text has at `new_start`.
+    pub(super) fn new(old: &Tree, old_id: NodeId, old_content: Range<usize>, new_start: usize) -> Level<'a> {
+        Level {
+            old_id,
+            new_id: None,
+            n_open: 0,
+            old_end: old_content.end,
+            new_start,
+            next: old.first_child(old_id),
+            old_at: old_content.start,
+            used_end: old_content.start,
+            noted: None,
+            entered: None,
+            was_cut: false,
+            n_misses: 0,
+            lookup: None,
+            part: None,
+            old_idx: 0,
+        }
+    }
+
+    /// Whether an old child that was looked up stands in another place.
+    pub(super) fn is_used(&self, old_idx: usize) -> bool {
+        self.lookup.as_ref().is_some_and(|lookup| lookup.used.get(old_idx) == Some(&true))
     }
 
     /// From here on children are not where they were.
@@ -64,9 +88,10 @@ impl<'a> Level<'a> {
 
     /// Notes the new children that stand before `until`, and before the next old one.
     pub(super) fn note_new(&mut self, old: &Tree, builder: &Builder<'_>, until: Option<NodeId>) {
+        let Some(new_id) = self.new_id else { return };
         let mut at = match self.noted {
             Some(noted) => builder.tree.next_sibling(noted),
-            None => builder.tree.first_child(self.new_id),
+            None => builder.tree.first_child(new_id),
         };
         while let Some(id) = at.filter(|&id| Some(id) != until) {
             self.begin_part(old);
@@ -77,14 +102,14 @@ impl<'a> Level<'a> {
     }
 
     /// Notes that the next child is the old one, which the small tree has as `new_id` if it may have changed.
-    pub(super) fn note_old(&mut self, old: &Tree, builder: &Builder<'_>, id: NodeId, new_id: Option<NodeId>) {
+    pub(super) fn note_old(&mut self, old: &Tree, builder: &Builder<'_>, new_id: Option<NodeId>) {
         self.note_new(old, builder, new_id);
         self.noted = new_id.or(self.noted);
         if let Some(part) = &mut self.part {
             part.children.push(PartChild::Old(self.old_idx));
         }
         if let Some(lookup) = &mut self.lookup {
-            lookup.used.insert(id);
+            lookup.used[self.old_idx] = true;
         }
     }
 
@@ -103,22 +128,17 @@ impl<'a> Level<'a> {
             Some(before) => old.next_sibling(before),
             None => old.first_child(self.old_id),
         };
-        let kept: HashSet<usize> = part
-            .children
-            .iter()
-            .filter_map(|child| match child {
-                PartChild::Old(idx) => Some(*idx),
-                PartChild::New(_) => None,
-            })
-            .collect();
-        let mut used = HashSet::with_hasher(Folding::new());
-        let mut by_tag: HashMap<&[u8], Place, Folding> = HashMap::with_hasher(Folding::new());
+        let n_children = std::iter::successors(first, |&id| old.next_sibling(id)).count();
+        let mut used = vec![false; n_children];
+        for child in &part.children {
+            if let PartChild::Old(idx) = *child {
+                used[idx] = true;
+            }
+        }
+        let mut by_tag: HashMap<&[u8], Place, Folding> = HashMap::with_capacity_and_hasher(n_children, Folding::new());
         // The part begins where so much was used up to the next child.
         let mut old_at = self.old_at - self.len_before(old, first);
         for (old_idx, id) in std::iter::successors(first, |&id| old.next_sibling(id)).enumerate() {
-            if kept.contains(&old_idx) {
-                used.insert(id);
-            }
             if old.element(id).is_some() {
                 let place = Place { id, old_at, old_idx, is_alone: true };
                 by_tag
