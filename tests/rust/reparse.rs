@@ -84,7 +84,7 @@ fn a_head_is_parsed_alone() {
 fn a_head_may_begin_with_what_is_in_it() {
     let page = |content: &str| {
         format!(
-            "<!doctype html><html><meta charset=utf-8 /> <head> <title>t</title></head><body>{content}</body></html>"
+            "<!doctype html><html><meta charset=utf-8 /><head> <title>t</title></head><body>{content}</body></html>"
         )
     };
     let mut live = LiveSource::new(&page("tea"), None);
