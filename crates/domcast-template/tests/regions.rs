@@ -317,6 +317,19 @@ fn a_named_change_touches_one_row_of_many() {
 }
 
 #[test]
+fn named_rows_pair_as_they_were_before_the_first_one_changed() {
+    let source = "{% for r in rows %}<li id=\"r-{{ r.id }}\">{{ r.n }}</li>{% endfor %}";
+    let templates = Templates::from_sources([("a.html", source)]);
+    let row = |id: u32, n: u32| State::new(&json!({"id": id, "n": n})).unwrap();
+    let mut state = State::new(&json!({"rows": [{"id": 3, "n": 0}, {"id": 1, "n": 0}]})).unwrap();
+    let mut instance = instance(&templates, &state);
+    let first = state.at(&Path::from("rows.0")).unwrap().clone();
+    let changes = state.set("rows.0", row(3, 1)).unwrap().and(state.set("rows.1", first).unwrap());
+    instance.update(&state, &changes).unwrap();
+    assert_eq!(instance.html(), templates.render("a.html", &state).unwrap());
+}
+
+#[test]
 fn plain_data_keeps_the_parts_that_are_equal() {
     let data = |label: &str| json!({"rows": [{"id": 1, "tags": ["a"]}, {"id": 2, "tags": [label]}], "n": 1, "f": 2.0});
     let old = State::new(&data("b")).unwrap();

@@ -370,24 +370,28 @@ impl Instance {
             _ => return self.compare_items(at, pass),
         }
         let len = items.len;
+        let mut changed = Vec::with_capacity(named.len());
         for (idx, rest) in named {
             let (Some(old), Some(new)) = (old.get(idx), new.get(idx)) else { return self.compare_items(at, pass) };
-            if old.is_same(new) {
-                continue;
+            if !old.is_same(new) {
+                let (old, new) = (std::slice::from_ref(old), std::slice::from_ref(new));
+                changed.push((self.items(id, part).fragments[idx], old, new, LoopAt { index0: idx, len }, rest));
             }
-            let is_found_as_before = |compared: &Compared| match (compared.key(old), compared.key(new)) {
+        }
+        // All are asked before the first one is visited: lists are compared as long as the items are those of the old one.
+        for &(fragment, old, new, at_item, _) in &changed {
+            if !self.has_key_of(fragment, of, new, at_item, pass)? {
+                return self.compare_items(at, pass);
+            }
+            let is_found_as_before = |compared: &Compared| match (compared.key(&old[0]), compared.key(&new[0])) {
                 (Some(old), Some(new)) => old.is_same(new),
                 _ => false,
             };
             if !of.compared.iter().all(is_found_as_before) {
                 self.items_mut(id, part).index = None;
             }
-            let fragment = self.items(id, part).fragments[idx];
-            let (old, new) = (std::slice::from_ref(old), std::slice::from_ref(new));
-            let at_item = LoopAt { index0: idx, len };
-            if !self.has_key_of(fragment, of, new, at_item, pass)? {
-                return self.compare_items(at, pass);
-            }
+        }
+        for (fragment, old, new, at_item, rest) in changed {
             self.visit_item(fragment, Some(old), new, at_item, false, rest, pass)?;
         }
         self.set_targets(id, part, Targets::Shared(new), pass);
