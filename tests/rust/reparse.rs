@@ -54,7 +54,17 @@ fn what_implies_an_end_is_seen() {
 }
 
 #[test]
+fn an_item_that_ends_with_the_end_tag_of_another_is_open_still() {
+    let list = |end: &str| format!("<ul><li>a<li>b<dd>c<li>d</li>{end}</ul>");
+    check(&[&list(""), &list("tea"), &list("<li>milk"), &list("")], 3);
+}
+
+#[test]
 fn what_looks_alike_does_not_move() {
+    let mut live = LiveSource::new("<ul><li></li><li></li><li><b></b></li><li id=k><i>tea</i></li></ul>", Some("div"));
+    live.update("<ul><li><li></li><li><b></b><li id=k><i>tea</i></li></ul>")
+        .unwrap_or_else(|reason| panic!("{reason}"));
+
     let item = |end: &str| format!("<li id=a>tea{end}<li id=b>");
     let texts = ["</li>", ""].map(|end| format!("<ul>{}x{}y{}</ul>", item(""), item(end), item("</li>")));
     let mut live = LiveSource::new(&texts[0], Some("div"));

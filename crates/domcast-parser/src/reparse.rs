@@ -20,7 +20,7 @@
 //!   it makes the same nodes and leaves the stack as it was (module [`fast`](crate::fast), "Spans"). One whose end is implied, or a text,
 //!   ends at the next tag, so the name of that tag must be here too; that tag ends it first of all, so it makes no difference whether it is
 //!   still open. Between an element whose end is implied and another of its name stands one that needs an end tag, so such an element never
-//!   ends with an end tag of its own name.
+//!   ends with an end tag of its own name; save for a `li` in a `dd` in a `li` and the like, which are told by what is last in them.
 //! - A start tag that is here letter by letter opened one element in the old text, and so it does here.
 //! - An element is left where the rest of it is here, by the rule for children.
 //! - A text is one token, up to the next markup, and ends nothing; in tables, where it might, the fast path reads it.
@@ -604,6 +604,12 @@ impl<'a> Walk<'a> {
                 let is_void = matches!(names::tag(local), Tag::Void | Tag::Meta | Tag::Input | Tag::Hr);
                 let source = &self.text.old[..end];
                 let before = source.strip_suffix('>').and_then(|source| source.strip_suffix(local));
+                // An item may hold another one of its name in an item of the other kind, and end with it.
+                let is_item = |local: &str| matches!(names::tag(local), Tag::Li | Tag::Definition);
+                let last = self.old.last_child(id).and_then(|last| self.old.element(last));
+                if is_item(local) && last.is_some_and(|last| is_item(last.name.local)) {
+                    return false;
+                }
                 (is_void && element.name.is_html(local)) || before.is_some_and(|source| source.ends_with("</"))
             }
             _ => false,

@@ -132,7 +132,13 @@ impl Source {
         if patches.iter().any(is_of_children) {
             // Children that look alike may have changed places, and then nothing changed.
             let entered: HashSet<NodeId> = lens.iter().map(|&(id, _)| id).collect();
-            if !parts.iter().any(|part| is_different(&self.tree, &new, part, &entered)) {
+            let shifted: HashSet<NodeId> = parts.iter().flat_map(|part| shifted(&self.tree, part)).collect();
+            // What is in a child that took the place of another may be what was in that.
+            let is_in_place = |part: &&Part| {
+                let above = std::iter::successors(Some(part.parent), |&id| self.tree.parent(id));
+                shifted.is_empty() || above.into_iter().all(|id| !shifted.contains(&id))
+            };
+            if !parts.iter().filter(is_in_place).any(|part| is_different(&self.tree, &new, part, &entered)) {
                 return Err("children that look alike changed places");
             }
         }
@@ -188,15 +194,29 @@ fn is_of_children(patch: &Patch) -> bool {
     )
 }
 
-/// Whether the children of a part surely differ from those that were there. What was entered may have become anything.
-fn is_different(old: &Tree, new: &Tree, part: &Part, entered: &HashSet<NodeId>) -> bool {
+/// Returns the old children of a part that stand at another position in it.
+fn shifted(old: &Tree, part: &Part) -> Vec<NodeId> {
+    let old_ids = old_children(old, part);
+    let is_shifted = |(idx, child): (usize, &PartChild)| match *child {
+        PartChild::Old(old_idx) if old_idx != idx => Some(old_ids[old_idx]),
+        _ => None,
+    };
+    part.children.iter().enumerate().filter_map(is_shifted).collect()
+}
+
+/// Returns the children that were where a part is.
+fn old_children(old: &Tree, part: &Part) -> Vec<NodeId> {
     let first = match part.before {
         Some(before) => old.next_sibling(before),
         None => old.first_child(part.parent),
     };
     let until_after = |id: &NodeId| Some(*id) != part.after;
-    let old_ids: Vec<NodeId> =
-        std::iter::successors(first, |&id| old.next_sibling(id)).take_while(until_after).collect();
+    std::iter::successors(first, |&id| old.next_sibling(id)).take_while(until_after).collect()
+}
+
+/// Whether the children of a part surely differ from those that were there. What was entered may have become anything.
+fn is_different(old: &Tree, new: &Tree, part: &Part, entered: &HashSet<NodeId>) -> bool {
+    let old_ids = old_children(old, part);
     let is_other = |(old_idx, child): (usize, &PartChild)| match *child {
         PartChild::Old(idx) if idx == old_idx || entered.contains(&old_ids[idx]) => false,
         PartChild::Old(idx) => !old.is_equal_at(old_ids[old_idx], old, old_ids[idx]),
