@@ -50,17 +50,15 @@ fn merged(view: &str, state: &State, patch: &serde_json::Map<String, Value>) -> 
 }
 
 fn patched(view: &str, state: &State, operations: &[Operation]) -> Result<(State, Changes), PushError> {
-    let (mut patched, mut changes) = (state.clone(), Changes::none());
-    // Operation by operation, so that an error can tell of what the failed one found.
-    for (operation_idx, operation) in operations.iter().enumerate() {
-        match patched.patch(std::slice::from_ref(operation)) {
-            Ok(changed) => changes = changes.and(changed),
-            Err(error) => {
-                let (pointer, reason) = blame(&patched, operation, &error);
-                return Err(PushError::BadPatch { view: view.into(), operation_idx, pointer, reason });
-            }
-        }
-    }
+    let mut patched = state.clone();
+    let changes = patched.patch(operations).map_err(|error| {
+        let operation_idx = error.operation_idx().unwrap_or_default();
+        // What the failed operation found.
+        let mut found = state.clone();
+        _ = found.patch(&operations[..operation_idx]);
+        let (pointer, reason) = blame(&found, &operations[operation_idx], &error);
+        PushError::BadPatch { view: view.into(), operation_idx, pointer, reason }
+    })?;
     let State::Map(map) = &patched else {
         let reason = format!("the state would be {}, expected an object", kind(&patched));
         return Err(PushError::BadPatch { view: view.into(), operation_idx: 0, pointer: String::new(), reason });
@@ -108,7 +106,13 @@ fn blame(found: &State, operation: &Operation, error: &StateError) -> (String, S
     if let Some((from, reason)) = from.and_then(|from| Some((from, resolve(found, from).err()?))) {
         return (from.clone(), reason);
     }
+    let is_new_key = || {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        !matches!(operation, Operation::Remove { .. } | Operation::Replace { .. } | Operation::Test { .. })
+            && matches!(resolve(found, parent), Ok(State::Map(_)))
+    };
     let reason = match (resolve(found, path), operation) {
+        (Err(_), _) if is_new_key() => error.to_string(),
         (Ok(value), Operation::Test { .. }) => format!("the test found another value, {}", kind(value)),
         (Err(reason), _) => reason,
         (Ok(_), _) => error.to_string(),

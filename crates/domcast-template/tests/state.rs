@@ -253,3 +253,35 @@ fn state(json: &Value) -> State {
 fn json_of(state: &State) -> Value {
     serde_json::to_value(state).unwrap()
 }
+
+/// Each copy doubles the depth, or the number of values: sixty of them would be beyond any memory, and beyond any stack.
+#[test]
+fn copies_of_copies_are_bounded_in_depth_and_number() {
+    let wider: Vec<Operation> =
+        (0..60).map(|idx| Operation::Copy { from: "/a".into(), path: format!("/a/{idx}") }).collect();
+    let old = State::new(&json!({"a": {"x": [1]}})).unwrap();
+    let mut state = old.clone();
+    let error = state.patch(&wider).unwrap_err();
+    assert!(error.operation_idx().is_some_and(|idx| (15..25).contains(&idx)), "{error:?}");
+    assert_eq!(error.to_string(), "the patch puts more than 1000000 values in their places");
+    assert_eq!(state, old);
+
+    // Into the deepest place that there is by then, which doubles the depth.
+    let mut deeper = Vec::new();
+    let mut path = String::from("/a");
+    for _ in 0..8 {
+        let place = format!("{path}/b");
+        deeper.push(Operation::Copy { from: "/a".into(), path: place.clone() });
+        path = format!("{place}{}", path.strip_prefix("/a").unwrap());
+    }
+    let error = state.patch(&deeper).unwrap_err();
+    assert_eq!(error.to_string(), "the state would be deeper than 127 levels");
+    assert_eq!(state, old);
+
+    let long = format!("/a{}", "/b".repeat(200));
+    let deep = (0..200)
+        .fold(State::from(1), |inner, _| State::new(&std::collections::BTreeMap::from([("b", inner)])).unwrap());
+    assert!(state.patch(&[Operation::Add { path: "/a/b".into(), value: deep }]).is_err());
+    assert!(state.patch(&[Operation::Add { path: long, value: State::from(1) }]).is_err());
+    assert_eq!(state, old);
+}

@@ -81,11 +81,23 @@ pub enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateError {
     message: String,
+    operation_idx: Option<usize>,
 }
+
+/// How many levels a state may have that a JSON Patch made, as many as JSON that serde_json reads.
+const MAX_LEVELS: usize = 127;
+
+/// How many values the operations of one JSON Patch may put in their places. Only copies need more than a patch of that size says.
+const MAX_PLACED: usize = 1_000_000;
 
 impl StateError {
     pub(super) fn new(message: impl Into<String>) -> StateError {
-        StateError { message: message.into() }
+        StateError { message: message.into(), operation_idx: None }
+    }
+
+    /// Which operation of a [JSON Patch](State::patch) did not fit.
+    pub fn operation_idx(&self) -> Option<usize> {
+        self.operation_idx
     }
 
     fn no_such(path: impl fmt::Display) -> StateError {
@@ -299,20 +311,21 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`StateError`]: an operation does not fit, or a test failed. The state is as it was.
+    /// [`StateError`], with the number of the operation: it does not fit, its test failed, the state would be deeper than 127 levels,
+    /// or the patch copies more than 1,000,000 values. The state is as it was.
     pub fn patch(&mut self, operations: &[Operation]) -> Result<Changes, StateError> {
-        let mut new = self.clone();
-        let mut changes = Changes::none();
-        for operation in operations {
-            changes = changes.and(new.run(operation)?);
+        let (mut new, mut changes, mut room) = (self.clone(), Changes::none(), MAX_PLACED);
+        for (idx, operation) in operations.iter().enumerate() {
+            let changed = new.run(operation, &mut room);
+            changes = changes.and(changed.map_err(|error| StateError { operation_idx: Some(idx), ..error })?);
         }
         *self = new;
         Ok(changes)
     }
 
-    fn run(&mut self, operation: &Operation) -> Result<Changes, StateError> {
+    fn run(&mut self, operation: &Operation, room: &mut usize) -> Result<Changes, StateError> {
         match operation {
-            Operation::Add { path, value } => self.add(path, value.clone()),
+            Operation::Add { path, value } => self.add(path, value.clone(), room),
             Operation::Remove { path } => {
                 let path = self.resolve(path)?;
                 if path.0.is_empty() {
@@ -323,6 +336,7 @@ impl State {
             Operation::Replace { path, value } => {
                 let path = self.resolve(path)?;
                 self.at(&path).ok_or_else(|| StateError::no_such(&path))?;
+                value.check_place(path.0.len(), room)?;
                 self.set(path, value.clone())
             }
             Operation::Move { from, path } if path.strip_prefix(&**from).is_some_and(|rest| rest.starts_with('/')) => {
@@ -331,12 +345,12 @@ impl State {
             Operation::Move { from, path } => {
                 let from = self.resolve(from)?;
                 let value = self.at(&from).cloned().ok_or_else(|| StateError::no_such(&from))?;
-                Ok(self.remove(from)?.and(self.add(path, value)?))
+                Ok(self.remove(from)?.and(self.add(path, value, room)?))
             }
             Operation::Copy { from, path } => {
                 let from = self.resolve(from)?;
                 let value = self.at(&from).cloned().ok_or_else(|| StateError::no_such(&from))?;
-                self.add(path, value)
+                self.add(path, value, room)
             }
             Operation::Test { path: pointer, value } => {
                 let path = self.resolve(pointer)?;
@@ -348,10 +362,26 @@ impl State {
         }
     }
 
-    fn add(&mut self, pointer: &str, value: State) -> Result<Changes, StateError> {
+    fn add(&mut self, pointer: &str, value: State, room: &mut usize) -> Result<Changes, StateError> {
         let path = self.resolve(pointer)?;
+        value.check_place(path.0.len(), room)?;
         let Some((Step::Index(idx), way)) = path.0.split_last() else { return self.set(path, value) };
         self.insert(Path(way.to_vec()), *idx, value)
+    }
+
+    /// Whether there is room for a part below so many levels: copies of copies grow without bound, in depth and in number.
+    fn check_place(&self, n_levels: usize, room: &mut usize) -> Result<(), StateError> {
+        if n_levels > MAX_LEVELS {
+            return Err(StateError::new(format!("the state would be deeper than {MAX_LEVELS} levels")));
+        }
+        *room = room
+            .checked_sub(1)
+            .ok_or_else(|| StateError::new(format!("the patch puts more than {MAX_PLACED} values in their places")))?;
+        match self {
+            State::List(list) => list.iter().try_for_each(|item| item.check_place(n_levels + 1, room)),
+            State::Map(map) => map.iter().try_for_each(|(_, value)| value.check_place(n_levels + 1, room)),
+            _ => Ok(()),
+        }
     }
 
     /// A JSON pointer (RFC 6901) as a path; only the state knows which numbers are positions.
