@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use tokio_tungstenite::tungstenite;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -813,6 +814,46 @@ fn an_application_serves_what_the_folder_does_not() {
     let (status, answer) = server.request("GET /", &[], "");
     assert!(status == 502 && answer.contains(&format!("{application} does not answer")), "{status} {answer}");
     assert!(server.html("list").contains("<b>2</b>"));
+}
+
+/// What is sent must not wait for what comes later: each half waits for the other side's.
+#[test]
+fn web_sockets_and_answers_in_pieces_pass_to_an_application() {
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    let (go_on, may_go_on) = mpsc::channel();
+    let application = std::thread::spawn(move || {
+        let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+        let text = socket.read().unwrap().into_text().unwrap();
+        socket.send(format!("heard {text}").into()).unwrap();
+        assert!(socket.read().unwrap().is_close());
+        let mut answer = listener.accept().unwrap().0;
+        let _ = BufReader::new(&answer).lines().take_while(|line| !line.as_ref().unwrap().is_empty()).count();
+        answer.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+        may_go_on.recv().unwrap();
+        answer.write_all(b"4\r\nlast\r\n0\r\n\r\n").unwrap();
+    });
+    let dir = folder("pieces", &[("domcast.toml", "")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT, "--upstream", &upstream]);
+
+    let url = format!("ws://{}/socket?room=1", server.address);
+    let (mut socket, _) = tungstenite::client(url, TcpStream::connect(server.address).unwrap()).unwrap();
+    socket.send("tea".into()).unwrap();
+    assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), "heard tea");
+    socket.close(None).unwrap();
+
+    let mut answer = TcpStream::connect(server.address).unwrap();
+    write!(answer, "GET /slow HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address).unwrap();
+    let (mut found, mut bytes) = (String::new(), [0; 1024]);
+    while !found.contains("first") {
+        let n_bytes = answer.read(&mut bytes).unwrap();
+        assert_ne!(n_bytes, 0, "{found}");
+        found.push_str(str::from_utf8(&bytes[..n_bytes]).unwrap());
+    }
+    go_on.send(()).unwrap();
+    answer.read_to_string(&mut found).unwrap();
+    assert!(found.contains("last"), "{found}");
+    application.join().unwrap();
 }
 
 #[test]

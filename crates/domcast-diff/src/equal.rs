@@ -164,8 +164,8 @@ impl<'a> Equal<'a> {
     }
 }
 
-/// Returns how many bytes two texts share at their beginning.
-pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+/// Returns how many bytes two texts share at their beginning, at the speed of comparing memory.
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let len = a.len().min(b.len());
     let (a, b) = (&a[..len], &b[..len]);
     let mut at = 0;

@@ -107,6 +107,7 @@ pub use diff::{Part, PartChild, diff, diff_parts};
 pub use digest::Folding;
 pub use editor::{Child, Editor};
 pub use encoding::{DecodeError, MAX_EXPANDED};
+pub use equal::common_prefix;
 pub use html::{escape_attribute, escape_text};
 pub use name::{Name, NameBuf, Namespace, Symbol};
 pub use node::{Attribute, Attributes, Doctype, Element, VNode};

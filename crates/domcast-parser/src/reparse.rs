@@ -42,8 +42,8 @@ use crate::Parser;
 use crate::fast::{self, Builder, Layout, Stop};
 use crate::names::{self, Tag};
 use crate::references::decode;
-use bytes::{common_prefix, common_suffix, start_tag_len};
-use domcast_diff::{Element, Namespace, NodeId, Part, PartChild, Tree, VNode};
+use bytes::{common_suffix, start_tag_len};
+use domcast_diff::{Element, Namespace, NodeId, Part, PartChild, Tree, VNode, common_prefix};
 use level::{Level, Place, tag_of};
 use std::borrow::Cow;
 
