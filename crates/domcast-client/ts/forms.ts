@@ -8,6 +8,7 @@
  * server win. Nothing is set in a field while an input method composes in it.
  */
 
+import { openByServer } from './create';
 import * as dom from './dom';
 import { getValue, setValueKeepingCaret } from './focus';
 
@@ -24,9 +25,11 @@ const STATEFUL = new Map<string, RegExp>([
 export class FormState {
   #noted = new Map<Element, Settle>();
   #placed = new Set<HTMLInputElement>();
+  #open = new Set<Element>();
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
+    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
     if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;
@@ -35,15 +38,24 @@ export class FormState {
     else if (attribute !== undefined) this.#noteInput(control as HTMLInputElement);
   }
 
-  /** Call when nodes are made, or have another place: of the checked radios of a group the last in the page wins, not the last to come. */
+  /** Call when nodes have another place: of the checked radios of a group the last in the page wins, not the last to come. */
   placed(node: Node): void {
     if (!dom.isElement(node)) return;
     if (dom.matches(node, CHECKED_RADIO)) this.#placed.add(node as HTMLInputElement);
     for (const radio of dom.querySelectorAll(node, CHECKED_RADIO)) this.#placed.add(radio as HTMLInputElement);
   }
 
+  /** Call when nodes are made, once they have a place. */
+  made(node: Node): void {
+    this.placed(node);
+    if (!dom.isElement(node)) return;
+    for (const each of [node, ...dom.querySelectorAll(node, 'details[name]')]) if (openByServer.has(each)) this.#open.add(each);
+  }
+
   /** Call once the changes are made. */
   settle(): void {
+    for (const each of this.#open) if (openByServer.has(each)) settleDetails(each, this.#open);
+    this.#open.clear();
     if (this.#placed.size > 0) settleRadios(this.#placed);
     this.#placed.clear();
     for (const [control, settle] of this.#noted) {
@@ -155,7 +167,18 @@ function inRootOf(node: Node, selector: string): Element[] {
   return [...query(top, selector)];
 }
 
+const OPEN_OF_NAME = 'details[open][name]';
 const CHECKED_RADIO = 'input[type=radio i][checked]';
+
+/** Of the details with the name of `one`, opens the first that the server's tree has open, unless the user chose another. */
+function settleDetails(one: Element, wanted: ReadonlySet<Element>): void {
+  const name = dom.getAttribute(one, 'name');
+  const group = inRootOf(one, 'details[name]').filter((each) => dom.getAttribute(each, 'name') === name);
+  const isOpen = (each: Element): boolean => dom.hasAttribute(each, 'open');
+  const isUsers = group.some((each) => isOpen(each) && !openByServer.has(each));
+  const first = group.find((each) => openByServer.has(each) && (isOpen(each) || wanted.has(each)));
+  if (first && !isUsers && !isOpen(first)) dom.setAttribute(first, 'open', '');
+}
 
 /** Of the groups that a radio came into, those in which the markup checks more than one, each once. */
 function settleRadios(placed: ReadonlySet<HTMLInputElement>): void {

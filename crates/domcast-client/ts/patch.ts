@@ -75,7 +75,7 @@ function insert(tree: Tree, id: number, parent: Node, before: Node | null, token
   const depth = tree.depth(tree.node(id)) + 1;
   for (const top of build(tree.document, tokens, tree.guard, depth, (node) => tree.add(node))) {
     dom.insertBefore(parent, top, before);
-    tree.forms.placed(top);
+    tree.forms.made(top);
   }
 }
 

@@ -50,15 +50,17 @@ function morphChildren(tree: Tree, parent: Node, wanted: readonly Node[]): [old:
   for (const list of byKey.values()) list.reverse();
 
   const pairs: [Node, Node][] = [];
+  const fresh: Node[] = [];
   const order = wanted.map((made) => {
     const partner = byKey.get(matchKey(made))?.pop();
-    if (!partner) return made;
+    if (!partner) return (fresh.push(made), made);
     pairs.push([partner, made]);
     return partner;
   });
   const staying = new Set(order);
   for (const child of old) if (!staying.has(child)) dom.removeChild(parent, child);
   arrange(parent, order, tree.document);
+  for (const made of fresh) tree.forms.made(made);
   for (const [partner, made] of pairs) morphNode(tree, partner, made);
   return pairs;
 }

@@ -214,6 +214,41 @@ browserTest('a details keeps what the user did, until the server speaks of it', 
   assert.deepEqual(await open(), [false, true]);
 });
 
+browserTest('of the details of one name the one is open at the end that a parse would open', async () => {
+  const markup = '<figure><details name=one open></details></figure><details name=two></details>';
+  const outcome = '<details name="one" open=""></details><figure></figure><details name="two"></details>';
+  const html = (page: Page): Promise<unknown> => read(page, 'live.root.innerHTML');
+  const made = await livePage(markup);
+  // Inserted while the old one is there.
+  await apply(made, ['i', 0, 1, '<details', '@name', 'one', '@open', '', '/'], ['c', 1]);
+  assert.equal(await html(made), outcome);
+  const morphed = await livePage(markup);
+  await snapshot(morphed, '<details', '@name', 'one', '@open', '', '/', '<figure', '/', '<details', '@name', 'two', '/');
+  assert.equal(await html(morphed), outcome);
+  // Opened, and the one that it closes gets another name.
+  const renamed = await livePage('<details name=one open></details><details name=one></details>');
+  await apply(renamed, ['a', 2, 'open', ''], ['a', 1, 'name', 'two']);
+  assert.equal(await html(renamed), '<details name="two" open=""></details><details name="one" open=""></details>');
+  // Of two that the content opens, the first, whatever came first.
+  const both = await livePage('<details name=one></details><details name=one open></details>');
+  await apply(both, ['a', 1, 'open', '']);
+  assert.equal(await html(both), '<details name="one" open=""></details><details name="one"></details>');
+  const second = await livePage('<details name=one open></details><details name=one></details>');
+  await apply(second, ['a', 2, 'open', '']);
+  assert.equal(await html(second), '<details name="one" open=""></details><details name="one"></details>');
+  const fresh = await livePage('');
+  await snapshot(fresh, '<p', '<details', '@name', 'one', '@open', '', '/', '/', '<p', '<details', '@name', 'one', '@open', '', '/', '/');
+  assert.equal(await html(fresh), '<p><details name="one" open=""></details></p><p><details name="one"></details></p>');
+  // What the user closed stays so, and so does what the user opened.
+  const users = await livePage('<details name=one open></details><details name=one></details>');
+  await users.evaluate(() => void (live.root.querySelector('details')!.open = false));
+  await apply(users, ['a', 1, 'class', 'x'], ['i', 0, 0, '<details', '@name', 'two', '@open', '', '/']);
+  assert.equal(await html(users), '<details name="one" class="x"></details><details name="one"></details><details name="two" open=""></details>');
+  await users.evaluate(() => void (live.root.querySelector<HTMLDetailsElement>('details:nth-child(2)')!.open = true));
+  await apply(users, ['i', 0, 1, '<details', '@name', 'one', '@open', '', '/']);
+  assert.equal(await html(users), '<details name="one"></details><details name="one" class="x"></details><details name="one" open=""></details><details name="two" open=""></details>');
+});
+
 browserTest('random snapshots end as the browser parses them, from any content', async () => {
   const page = await livePage('');
   const wrong = await page.evaluate(() => {
