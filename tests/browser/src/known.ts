@@ -60,9 +60,14 @@ export const KNOWN: readonly Known[] = [
     reason: 'The standard opens the formatting element again for it, and so does html5ever; Chromium does not.',
   },
   {
-    name: 'a NUL before the body',
-    examples: ['<html><head></head>\n\0 x'],
-    reason: 'By the standard it starts the body, and so it does for html5ever; Chromium drops it first.',
+    name: 'a NUL that ends something',
+    examples: ['<html><head></head>\n\0 x', '<table><colgroup>\0<col></table>'],
+    reason: 'By the standard it starts the body or ends the colgroup, and so it does for html5ever; Chromium drops it first.',
+  },
+  {
+    name: 'a colgroup in an open thead of a template',
+    examples: ['<template><thead><colgroup></template>'],
+    reason: 'It ends the thead and stands beside it, says the standard, and Chromium does so; html5ever drops it.',
   },
   {
     name: 'a comment, a void element or misnested formatting beyond 512 levels',

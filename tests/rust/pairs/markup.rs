@@ -387,11 +387,14 @@ struct Place {
     /// Everything is closed in here.
     is_integration_point: bool,
     is_template: bool,
+    /// Text here may end a `colgroup`.
+    is_beside_columns: bool,
 }
 
 fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mut String) {
     for piece in pieces.iter().filter(|piece| !without.contains(&piece.number)) {
         match &piece.kind {
+            Kind::Text(text) if place.is_beside_columns => out.push_str(&text.replace('\0', "")),
             Kind::Text(text) => out.push_str(text),
             Kind::Broken(_) if place.is_integration_point => {}
             Kind::Broken(text) if place.is_template && text.contains("form") => {}
@@ -405,6 +408,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mu
                 let name = match tag.name {
                     "button" if place.is_button => "span",
                     "form" if place.is_template => "section",
+                    "thead" if place.is_template => "tbody",
                     name if place.is_integration_point && !SAFE_INSIDE.contains(&name) => "div",
                     name => name,
                 };
@@ -421,6 +425,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mu
                     is_button: place.is_button || name == "button",
                     is_integration_point: place.is_integration_point || INTEGRATION_POINTS.contains(&name),
                     is_template: place.is_template || name == "template",
+                    is_beside_columns: matches!(name, "colgroup" | "table" | "template"),
                 };
                 write_pieces(&piece.children, without, inner, out);
                 if tag.has_end_tag || place.is_integration_point {
