@@ -10,7 +10,8 @@ import { asCase, judgeAll, pairLines, shrink, type Verdict } from '../src/pairs.
 import { startSite, type Site } from '../src/site.ts';
 
 const COUNT = Number(process.env['DOMCAST_RANDOM'] ?? 20_000);
-const SEED = Number(process.env['DOMCAST_SEED'] ?? Math.floor(Math.random() * 1e9));
+/** Always the same, so that a run speaks of the change and not of luck; others search further. */
+const SEED = Number(process.env['DOMCAST_SEED'] ?? 1);
 /** So many failures are made small and printed. */
 const MAX_SHRUNK = Number(process.env['DOMCAST_SHRUNK'] ?? 3);
 /** So much is shown of each. */
