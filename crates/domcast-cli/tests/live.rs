@@ -690,14 +690,36 @@ fn the_pushes_of_the_readme_work_as_written() {
     assert!(server.html("chat").contains("Backup done") && server.html("panel").contains("program"));
 }
 
+/// Returns the first block of a language in these lines of README.md.
+fn block(lines: &[&str], language: &str) -> String {
+    let start = lines.iter().position(|line| *line == format!("```{language}")).expect("there is such a block") + 1;
+    lines[start..].iter().take_while(|line| **line != "```").map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_models_of_the_readme_change_one_row() {
+    let toml = block(&readme("Bound to your models"), "toml");
+    let template = "{% for order in orders %}<p dc-key={{ order.id }}>{{ order.what }}</p>{% endfor %}";
+    let dir = folder("models", &[("domcast.toml", &toml), ("templates/orders.html", template)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let tell = |handler: &str, row: &str| {
+        assert_eq!(server.push(&["orders", "--handler", handler, "--payload", row], "").0, 0)
+    };
+    tell("saved", r#"{"id": 1, "what": "tea"}"#);
+    tell("saved", r#"{"id": 2, "what": "milk"}"#);
+    tell("saved", r#"{"id": 1, "what": "green tea"}"#);
+    assert!(server.html("orders").contains("<p dc-key=\"1\">green tea</p><p dc-key=\"2\">milk</p></div>"));
+    tell("deleted", r#"{"id": 1}"#);
+    assert!(server.html("orders").contains("><p dc-key=\"2\">milk</p></div>"));
+    let (code, _, err) = server.push(&["orders", "--handler", "saved", "--payload", "{}"], "");
+    assert!(code == 1 && err.contains("the row has no `id` to find its place by"), "{err}");
+}
+
 #[test]
 fn the_folder_of_the_readme_is_served() {
     let lines = readme("Views from a folder, with no Rust code");
-    let block = |language: &str| {
-        let start = lines.iter().position(|line| *line == format!("```{language}")).unwrap() + 1;
-        lines[start..].iter().take_while(|line| **line != "```").map(|line| format!("{line}\n")).collect::<String>()
-    };
-    let dir = folder("readme", &[("domcast.toml", &block("toml")), ("templates/counter.html", &block("html"))]);
+    let (toml, html) = (block(&lines, "toml"), block(&lines, "html"));
+    let dir = folder("readme", &[("domcast.toml", &toml), ("templates/counter.html", &html)]);
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     assert_eq!(server.push(&["counter", "--handler", "add", "--payload", r#"{"by": 3}"#], "").0, 0);
     assert!(server.html("counter").contains("<p>3 clicks in 0 s</p>"));

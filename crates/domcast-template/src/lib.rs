@@ -36,7 +36,8 @@
 //! | an opaque part | what the engine takes to render it |
 //!
 //! The engine is [minijinja]: inheritance, includes, macros and filters are those of Jinja2. What this crate adds is
-//! limits, errors that show the place in the template, reloading, and expressions over a state.
+//! limits, errors that show the place in the template, reloading, expressions over a state, and the filter `upsert`: `rows | upsert(row)`
+//! is the rows with `row` in the place of the one with its `id`, or of another key (`upsert(row, "slug")`), or at the end.
 //!
 //! - **Escaping goes by file name**: templates named `.html`, `.htm`, `.xml` and `.svg` (a further `.j2`, `.jinja` or `.jinja2`
 //!   does not count) have what they print escaped, all others have nothing escaped. It knows no contexts: a value
@@ -49,6 +50,7 @@ mod state; // what templates are rendered from, with identity
 mod program; // a template compiled into regions
 mod instance; // a rendered template, and what changes in it
 mod engine; // the engine's inner parts, behind one door
+mod filters; // beside the engine's own
 mod templates; // names and state to text
 mod error; // what went wrong, and where
 

@@ -5,6 +5,7 @@
 //! rendering never sees two versions of a template.
 
 use crate::error::TemplateError;
+use crate::filters;
 use crate::program::Program;
 use crate::state::State;
 use minijinja::value::{Serde, Value};
@@ -93,6 +94,7 @@ impl Templates {
             }
         });
         environment.set_auto_escape_callback(auto_escape);
+        filters::add(&mut environment);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         // With it an error knows its place in the source; a template costs nothing more while it runs.
         environment.set_debug(true);

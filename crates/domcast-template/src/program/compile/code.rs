@@ -61,6 +61,7 @@ const FILTERS: &[&str] = &[
     "pprint",
     "tojson",
     "urlencode",
+    crate::filters::UPSERT,
 ];
 const TESTS: &[&str] = &[
     "undefined",
