@@ -244,9 +244,16 @@ impl Shape {
     }
 
     fn around(&self, html: &str) -> String {
-        let text = format!("{}{html}{}", self.before, self.after);
-        // Chromium does not take a NUL before the body for the start of the body.
-        if self.is_document { text.replace('\0', "") } else { text }
+        let mut text = format!("{}{html}{}", self.before, self.after);
+        if self.is_document {
+            // For Chromium a NUL is not the start of the body, and what becomes U+FFFD does not keep a frameset out.
+            text = text.replace('\0', "");
+            if text.contains("<frameset>") {
+                text =
+                    ["&#0;", "&#xD800;", "&#x110000;"].iter().fold(text, |text, replaced| text.replace(replaced, ""));
+            }
+        }
+        text
     }
 }
 

@@ -175,6 +175,7 @@ const ODD_NAMES: &[&str] = &[
 ];
 const FORMATTING: &[&str] =
     &["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
+const SCOPES: &[&str] = &["table", "caption", "td", "th", "template", "object", "marquee"];
 /// Foreign elements that hold HTML, or that an end tag inside should not reach beyond.
 const INTEGRATION_POINTS: &[&str] = &["mi", "mo", "mtext", "foreignObject", "title", "desc", "annotation-xml"];
 /// What stands in them: nothing that ends before its end tag, and no name that ends something else.
@@ -387,6 +388,8 @@ struct Place {
     /// Everything is closed in here.
     is_integration_point: bool,
     is_template: bool,
+    /// In an element that an end tag of a form does not look beyond.
+    is_scope: bool,
     /// Text here may end a `colgroup`.
     is_beside_columns: bool,
 }
@@ -397,7 +400,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mu
             Kind::Text(text) if place.is_beside_columns => out.push_str(&text.replace('\0', "")),
             Kind::Text(text) => out.push_str(text),
             Kind::Broken(_) if place.is_integration_point => {}
-            Kind::Broken(text) if place.is_template && text.contains("form") => {}
+            Kind::Broken(text) if place.is_scope && text.contains("form") => {}
             Kind::Broken(text) => out.push_str(text),
             Kind::Comment(text) => {
                 out.push_str("<!--");
@@ -407,7 +410,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mu
             Kind::Element(tag) => {
                 let name = match tag.name {
                     "button" if place.is_button => "span",
-                    "form" if place.is_template => "section",
+                    "form" if place.is_scope => "section",
                     "thead" if place.is_template => "tbody",
                     name if place.is_integration_point && !SAFE_INSIDE.contains(&name) => "div",
                     name => name,
@@ -425,6 +428,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mu
                     is_button: place.is_button || name == "button",
                     is_integration_point: place.is_integration_point || INTEGRATION_POINTS.contains(&name),
                     is_template: place.is_template || name == "template",
+                    is_scope: place.is_scope || SCOPES.contains(&name),
                     is_beside_columns: matches!(name, "colgroup" | "table" | "template"),
                 };
                 write_pieces(&piece.children, without, inner, out);
