@@ -3,11 +3,15 @@
 use crate::api::Refusal;
 use crate::domcast::{Domcast, PushAccess};
 use crate::origin::is_allowed;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::borrow::Cow;
 use subtle::ConstantTimeEq;
+
+/// What proxies add to a request.
+const PROXY_HEADERS: [HeaderName; 4] =
+    [header::FORWARDED, header::VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
 /// Checks the origin and the push token of a request.
 ///
@@ -18,6 +22,10 @@ pub(crate) fn check_sender(domcast: &Domcast, headers: &HeaderMap, authority: Op
     }
     let unauthorized = |reason: &str| Err(Refusal(StatusCode::UNAUTHORIZED, reason.into()));
     let token = match &domcast.config().push {
+        // Then it is not only this machine that reaches the server, whatever it listens on.
+        PushAccess::Open if PROXY_HEADERS.iter().any(|name| headers.contains_key(name)) => {
+            return unauthorized("this came through a proxy, from who knows where: set a push token, and send it");
+        }
         PushAccess::Open => return Ok(()),
         PushAccess::Off => return unauthorized("pushing over HTTP is off: no push token is configured"),
         PushAccess::Token(token) => token,

@@ -12,7 +12,7 @@ use anyhow::Result;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::routing::get;
-use domcast_axum::{Config, DeclaredView, Domcast, Edits, Hub, Options, Templates};
+use domcast_axum::{Client, Config, DeclaredView, Domcast, Edits, Hub, Options, Templates};
 use domcast_redis::RedisLayer;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ use std::time::Duration;
   DOMCAST_TOKEN=$(openssl rand -hex 16) domcast demo --bind 0.0.0.0:8000")]
 pub(crate) struct Args {
     /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = web::bind)]
     bind: SocketAddr,
     /// A Redis over which several demos share their views, as redis://127.0.0.1
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
     /// What a push must bring; needed where other machines reach the server
-    #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true, value_parser = web::token)]
     token: Option<String>,
 }
 
@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
             tokio::spawn(domcast_redis::join(&hub, RedisLayer::open(url)?));
         }
         let domcast = Domcast::with_config(hub, Config { push: web::push_access(token), ..Config::default() });
+        domcast.identify(|_| Client { topics: ["news".to_owned()].into(), ..Client::default() });
         let cards = cards(&Shell::new(address, token.is_some()));
         // The server does not need a reader of this.
         _ = output::line(&greeting(address, &cards));

@@ -91,7 +91,11 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
             let encode = |name: &str| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
             let query = args.key.as_deref().map(|key| format!("?key={}", encode(key))).unwrap_or_default();
             let view = encode(args.view.as_deref().unwrap_or_default());
-            (format!("{server}/views/{view}/html{query}"), "PUT", "text/html; charset=utf-8", input::bytes(path)?)
+            let html = input::bytes(path)?;
+            if html.is_empty() && input::is_standard_input(path) {
+                bail!("standard input is empty: did what renders fail? To empty the view, name an empty file");
+            }
+            (format!("{server}/views/{view}/html{query}"), "PUT", "text/html; charset=utf-8", html)
         }
         None => (format!("{server}/push"), "POST", "application/json", push(args)?.to_string().into_bytes()),
     };

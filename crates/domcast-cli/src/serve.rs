@@ -19,7 +19,7 @@ use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
-use domcast_push::{ChannelLayer, ClusterOptions};
+use domcast_push::{ChannelLayer, Client, ClusterOptions};
 use domcast_redis::RedisLayer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,29 +28,28 @@ use std::time::Duration;
 pub(crate) use upstream::FromUpstream;
 use upstream::Upstream;
 
-/// Serve live views from a folder of templates, with no Rust code
-#[derive(clap::Args)]
-#[command(after_help = "The folder holds `domcast.toml`, `templates/`, `templates/pages/` and `static/`.
+const AFTER_HELP: &str = concat!(
+    "The folder holds `domcast.toml`, `templates/` (views, layouts, parts), `templates/pages/` (`about.html` is `/about`) and
+`static/` (below `/static/`). All that `domcast.toml` may say:
 
-  bind = \"127.0.0.1:8000\"
-
-  [[views]]
-  name = \"counter\"
-  template = \"counter.html\"
-  state = { count = 0 }
-  tick = { every = \"2s\", set = { count = \"count + 1\" } }
-  handlers.add.set = { count = \"count + payload.by\" }
-
+",
+    include_str!("serve/domcast.toml"),
+    "
 Examples:
   domcast serve site
-  domcast serve site --bind 127.0.0.1:9000
+  domcast serve site --bind localhost:9000
   domcast serve site --upstream http://127.0.0.1:8001
-  DOMCAST_TOKEN=$(openssl rand -hex 16) domcast serve site --bind 0.0.0.0:8000")]
+  DOMCAST_TOKEN=$(openssl rand -hex 16) domcast serve site --bind 0.0.0.0:8000"
+);
+
+/// Serve live views from a folder of templates, with no Rust code
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The folder
     dir: PathBuf,
     /// Where to listen [default: `bind` of domcast.toml, else 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = web::bind)]
     bind: Option<SocketAddr>,
     /// The Redis over which servers share their views and anybody pushes [default: `redis` of domcast.toml, else none]
     #[arg(long, value_name = "URL")]
@@ -62,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// What a push must bring; needed where other machines reach the server [default: `token` of domcast.toml]
-    #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true, value_parser = web::token)]
     token: Option<String>,
 }
 
@@ -105,6 +104,8 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         ..domcast_axum::Config::default()
     };
     let domcast = Domcast::with_config(hub, access);
+    let client = Client { topics: config.topics.iter().cloned().collect(), ..Client::default() };
+    domcast.identify(move |_| client.clone());
     let redis = match (&args.redis, &config.redis) {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),

@@ -8,7 +8,7 @@ use axum::response::Response;
 use domcast_axum::{Domcast, PushAccess};
 use std::future::{Future, IntoFuture};
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -102,6 +102,20 @@ pub(crate) async fn serve(
     tokio::select! {
         (ended, _) = finished => Ok(ended?),
         _ = timeout(LAST_REQUESTS, stop.asked()) => Ok(()),
+    }
+}
+
+/// Reads where to listen: an address, or a name such as `localhost`, with its port.
+pub(crate) fn bind(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| "expected an address and a port such as `127.0.0.1:8000` or `localhost:8000`".into())
+}
+
+/// Reads a token: an empty one is none that protects anything.
+pub(crate) fn token(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty: anybody could guess it".into()),
+        token => Ok(token.to_owned()),
     }
 }
 

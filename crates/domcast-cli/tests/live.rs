@@ -185,7 +185,7 @@ fn push_repeats_what_the_server_says_and_answers_1() {
     ];
     for (args, message) in cases {
         let before = server.html("counter");
-        assert_eq!(server.push(args, ""), (1, String::new(), format!("domcast: {message}\n")));
+        assert_eq!(server.push(args, "<p>"), (1, String::new(), format!("domcast: {message}\n")));
         assert_eq!(server.html("counter"), before);
     }
 }
@@ -293,6 +293,52 @@ fn an_open_door_is_refused_at_start() {
 }
 
 #[test]
+fn without_a_token_nobody_pushes_through_a_proxy() {
+    let server = demo();
+    let push = r#"{"view": "counter", "state": {"count": 7}}"#;
+    for header in ["X-Forwarded-For: 8.8.8.8", "Forwarded: for=8.8.8.8", "Via: 1.1 edge", "X-Real-IP: 8.8.8.8"] {
+        let (status, answer) = server.request("POST /push", &["Content-Type: application/json", header], push);
+        assert!(status == 401 && answer.contains("set a push token"), "{header}: {status} {answer}");
+        assert_eq!(server.request("GET /metrics", &[header], "").0, 401, "{header}");
+    }
+    assert_eq!(server.post(push).0, 200);
+}
+
+#[test]
+fn an_empty_token_is_refused_wherever_it_comes_from() {
+    let (code, _, err) = run(&["demo", "--bind", ANY_PORT, "--token", ""], b"");
+    assert!(code == 2 && err.contains("it is empty: anybody could guess it"), "{err}");
+}
+
+#[test]
+fn all_that_the_help_lists_may_be_in_the_file() {
+    let toml = include_str!("../src/serve/domcast.toml");
+    // These reach for other servers, or answer to others only.
+    let is_alone = |line: &&str| !["redis", "upstream", "allowed_hosts"].iter().any(|key| line.starts_with(key));
+    let lines = toml.lines().filter(is_alone);
+    let toml: String = lines.map(|line| format!("{line}\n")).collect();
+    let files = [
+        ("domcast.toml", &*toml),
+        ("counter.json", r#"{"count": 0}"#),
+        ("panel.html", "<p>first</p>"),
+        ("templates/counter.html", "{{ count }}"),
+        ("templates/order.html", "{{ key }}"),
+    ];
+    let dir = folder("all-keys", &files);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", "localhost:0"]);
+    assert!(server.html("counter").contains("<div dc-view=\"counter\""));
+    let help = String::from_utf8(domcast(&["serve", "--help"]).output().unwrap().stdout).unwrap();
+    assert!(help.contains("all pages get") && help.contains("frames_per_second"), "{help}");
+}
+
+#[test]
+fn nothing_on_standard_input_empties_no_view() {
+    let server = demo();
+    let (code, _, err) = server.push(&["panel", "--html", "-"], "");
+    assert!(code == 2 && err.contains("standard input is empty: did what renders fail?"), "{err}");
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind(ANY_PORT).unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -308,11 +354,11 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `development`, `redis`, `redis_key`, `upstream`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
-            "line 2: `bind` is `localhost`, expected an address such as `127.0.0.1:8000`",
+            "line 2: `bind` is `localhost`, expected an address and a port such as `127.0.0.1:8000` or `localhost:8000`",
         ),
         ("bind = 8000".into(), "line 1: invalid type: integer `8000`, expected a string"),
         ("\nbind = \"127".into(), "line 2: invalid basic string, expected `\"`"),

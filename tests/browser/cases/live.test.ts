@@ -319,7 +319,16 @@ browserTest('the fault of a template is shown and taken away', async () => {
   const box = page.locator('[dc-fault]');
   await box.waitFor();
   assert.equal(await box.innerText(), '<b>no such filter\na.html:3\n{{ x|nope }}');
-  assert.equal(await box.evaluate((element) => getComputedStyle(element).position), 'fixed');
+  assert.equal(await box.evaluate((element) => getComputedStyle(element.parentElement!).position), 'fixed');
+  // The page's own styles leave it readable.
+  await page.evaluate(() => document.styleSheets[0] ?? document.adoptedStyleSheets.push(new CSSStyleSheet()));
+  await page.evaluate(() => document.adoptedStyleSheets[0]!.insertRule('pre, div { background: beige; color: white; display: none }'));
+  const excerpt = await box.locator('pre').evaluate((element) => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]);
+  assert.deepEqual(excerpt, ['rgba(0, 0, 0, 0)', 'rgb(238, 238, 238)']);
+  peer.send(['fault', 8, { message: 'another', template: null, line: null, excerpt: null }]);
+  await page.locator('[dc-fault]').nth(1).waitFor();
+  assert.equal(await box.first().isVisible(), true);
+  peer.send(['fault', 8, null]);
   peer.send(['fault', 7, null]);
   await box.waitFor({ state: 'detached' });
   assert.deepEqual(problems, []);

@@ -1,35 +1,6 @@
 //! `domcast.toml`: what is served, and how.
 //!
-//! ```toml
-//! bind = "127.0.0.1:8000"              # where to listen
-//! token = "…"                          # what a push must bring; needed where other machines reach the server
-//! allowed_origins = ["https://a.org"]  # pages of other hosts that may connect
-//! allowed_hosts = ["dev.internal"]     # names that the server answers to, besides localhost
-//! development = true                   # tell pages what is wrong; as a rule on a loopback address only
-//! redis = "redis://127.0.0.1"          # share the views with the servers that use it
-//! redis_key = "…"                      # believe nothing in it that was not written with this key
-//! upstream = "http://127.0.0.1:8001"   # the application that serves what the folder does not
-//! content_security_policy = "…"        # of pages; as a rule `default-src 'self'`
-//!
-//! [limits]                             # sizes in bytes, durations as "10s"
-//! push_bytes = 1048576
-//!
-//! [[views]]
-//! name = "counter"
-//! template = "counter.html"            # below `templates/`
-//! state = "counter.json"               # a JSON object; or a table: { count = 0 }
-//! tick = { every = "2s", set = { count = "count + 1" } }
-//! handlers.add = { set = { count = "count + payload.by" }, push_only = true, reply = "count" }
-//!
-//! [[views]]
-//! name = "order"
-//! template = "order.html"
-//! keyed = true                         # a document per `key`, which the state then has too
-//!
-//! [[views]]
-//! name = "panel"                       # without a template: shows HTML as it is pushed
-//! html = "panel.html"                  # its first content
-//! ```
+//! [`domcast serve --help`](super::Args) shows the file `domcast.toml` that lies here: every key with what it is for.
 //!
 //! Every error names the file, the line, what was found and what is allowed; unknown keys are errors.
 
@@ -59,6 +30,8 @@ pub(super) struct Config {
     pub(super) token: Option<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) allowed_hosts: Vec<String>,
+    /// The topics whose messages all pages get.
+    pub(super) topics: Vec<String>,
     /// `None` is what fits the address.
     pub(super) development: Option<bool>,
     /// The address, and its line.
@@ -131,6 +104,8 @@ struct RawConfig {
     allowed_origins: Vec<Spanned<String>>,
     #[serde(default)]
     allowed_hosts: Vec<Spanned<String>>,
+    #[serde(default)]
+    topics: Vec<String>,
     development: Option<bool>,
     redis: Option<Spanned<String>>,
     redis_key: Option<String>,
@@ -201,10 +176,8 @@ impl Reader<'_> {
     fn config(self) -> Result<Config> {
         let raw: RawConfig = toml::from_str(self.source).map_err(|error| self.syntax(&error))?;
         let bind = match &raw.bind {
-            Some(bind) => bind.get_ref().parse().map_err(|_| {
-                let found = bind.get_ref();
-                self.wrong(bind, &format!("`bind` is `{found}`, expected an address such as `{DEFAULT_BIND}`"))
-            })?,
+            Some(bind) => web::bind(bind.get_ref())
+                .map_err(|expected| self.wrong(bind, &format!("`bind` is `{}`, {expected}", bind.get_ref())))?,
             None => DEFAULT_BIND,
         };
         if let Some(token) = raw.token.as_ref().filter(|token| token.get_ref().is_empty()) {
@@ -248,6 +221,7 @@ impl Reader<'_> {
             token: raw.token.map(Spanned::into_inner),
             allowed_origins: raw.allowed_origins.into_iter().map(Spanned::into_inner).collect(),
             allowed_hosts: raw.allowed_hosts.into_iter().map(Spanned::into_inner).collect(),
+            topics: raw.topics,
             development: raw.development,
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
             redis_key: raw.redis_key,
@@ -386,7 +360,10 @@ impl Reader<'_> {
 
     fn syntax(&self, error: &toml::de::Error) -> anyhow::Error {
         // What serde calls a field is a key here.
-        let message = error.message().replace(" field `", " key `").replace('\n', ", ");
+        let mut message = error.message().replace(" field `", " key `").replace('\n', ", ");
+        if message == "invalid type: map, expected a sequence" {
+            message.push_str(": views are a list, each begins with `[[views]]`");
+        }
         match error.span() {
             Some(span) => anyhow!("{}: {message}", at(&self.path, self.line_at(span.start))),
             None => anyhow!("{}: {message}", input::name(&self.path)),
