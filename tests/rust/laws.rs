@@ -4,7 +4,7 @@
 //! longer and by coverage.
 
 use arbitrary::Unstructured;
-use domcast_diff::{Patches, Tree};
+use domcast_diff::{NodeId, Patches, Tree, VNode, escape_attribute, escape_text};
 use domcast_parser::{parse_document, parse_fragment};
 use domcast_tests::laws::{self, LiveTree};
 use domcast_tests::{markup, oracle, programs, trees};
@@ -143,6 +143,21 @@ proptest! {
         let page = format!("<!DOCTYPE html><html><head><title>t</title></head><body>{html}</body></html>");
         prop_assert_eq!(&parse_document(&page).expect("the text is short"), &oracle::document(&page), "{:?}", page);
         ok(laws::sound(&tree))?;
+    }
+
+    #[test]
+    fn text_and_values_are_read_as_they_were_written(text in "[\\PC\r\n\t]{1,40}") {
+        let mut html = String::from("<p title=\"");
+        escape_attribute(&text, &mut html);
+        html.push_str("\">");
+        escape_text(&text, &mut html);
+        let tree = parse_fragment(&html, "div").expect("it is small");
+        let paragraph = tree.first_child(NodeId::ROOT).expect("it has an element");
+        let value = tree.element(paragraph).and_then(|element| element.attributes.iter().next()).map(|attribute| attribute.value.to_owned());
+        prop_assert_eq!(value.as_deref(), Some(&*text));
+        let VNode::Text(found) = tree.get(tree.first_child(paragraph).expect("it has text")).expect("it is there") else { panic!() };
+        prop_assert_eq!(found, &*text);
+        prop_assert_eq!(parse_fragment(&tree.to_html(), "div").expect("it is small"), tree);
     }
 
     #[test]

@@ -749,7 +749,7 @@ fn the_models_of_the_readme_change_one_row() {
     let dir = folder("models", &[("domcast.toml", &toml), ("templates/orders.html", template)]);
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     let tell = |handler: &str, row: &str| {
-        assert_eq!(server.push(&["orders", "--handler", handler, "--payload", row], "").0, 0)
+        assert_eq!(server.push(&["orders", "--handler", handler, "--payload", row], "").0, 0);
     };
     tell("saved", r#"{"id": 1, "what": "tea"}"#);
     tell("saved", r#"{"id": 2, "what": "milk"}"#);

@@ -2,6 +2,8 @@
 //!
 //! <https://html.spec.whatwg.org/multipage/parsing.html#serialising-html-fragments>
 //!
+//! But for the carriage return, which the standard writes as it stands, so that it is lost.
+//!
 //! Not every tree has a text that parses back to it (a `<p>` in a `<p>`, a comment that holds `-->`). That is
 //! why patches carry structure and a page is checked against its checksum.
 
@@ -98,7 +100,7 @@ impl Tree {
     }
 }
 
-/// Appends `text` with `&`, `<`, `>` and the no-break space escaped, as it must stand between tags.
+/// Appends `text` with `&`, `<`, `>`, the no-break space and the carriage return escaped, as it must stand between tags.
 pub fn escape_text(text: &str, out: &mut String) {
     escape(text, false, out);
 }
@@ -116,6 +118,8 @@ fn escape(text: &str, quote: bool, out: &mut String) {
             '<' => "&lt;",
             '>' => "&gt;",
             '\u{a0}' => "&nbsp;",
+            // As it stands a parser would read it as a newline, or not at all before one.
+            '\r' => "&#13;",
             '"' if quote => "&quot;",
             _ => continue,
         };

@@ -95,6 +95,21 @@ browserTest('every command that the page shows works as it stands there', async 
   assert.deepEqual(problems, []);
 });
 
+browserTest('a carriage return is one on the server and in the page', async () => {
+  const put = async (last: number): Promise<void> => {
+    const body = `<p title="a&#13;&#10;b ${'and so on '.repeat(9)}${last} c">a&#13;\nb ${'and so on '.repeat(9)}${last} c</p>`;
+    assert.equal((await fetch(`${demo.url}/views/panel/html`, { method: 'PUT', body })).status, 200);
+  };
+  await put(1);
+  const { page, problems } = await open();
+  await put(2);
+  await text(page, '[dc-view=panel] p', '2 c');
+  const shown = await page.locator('[dc-view=panel] p').evaluate((element) => [element.textContent, element.getAttribute('title')]);
+  const wanted = `a\r\nb ${'and so on '.repeat(9)}2 c`;
+  assert.deepEqual(shown, [wanted, wanted]);
+  assert.deepEqual(problems, []);
+});
+
 browserTest('two tabs stay equal, whichever is used', async () => {
   const one = await open();
   const other = await open();
