@@ -7,7 +7,7 @@
 
 use crate::api::Refusal;
 use crate::close::End;
-use crate::domcast::{Domcast, now};
+use crate::domcast::{Domcast, Limits, now};
 use crate::origin::is_allowed;
 use crate::rate::Bucket;
 use axum::http::StatusCode;
@@ -167,6 +167,11 @@ impl Connection {
     pub(crate) async fn finished(&self) {
         _ = self.events.acquire_many(self.n_events).await;
     }
+
+    /// How long the client is asked to stay away when the server stops.
+    pub(crate) fn stay_away(&self, limits: &Limits) -> Duration {
+        random_part(limits.spread.min(self.session.hub().spread()))
+    }
 }
 
 /// Refuses requests of pages of other origins.
@@ -179,7 +184,7 @@ pub(crate) fn check_origin(domcast: &Domcast, request: &Parts) -> Result<(), Ref
 }
 
 /// Returns a random part of `spread`.
-pub(crate) fn random_part(spread: Duration) -> Duration {
+fn random_part(spread: Duration) -> Duration {
     let share = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
     spread.mul_f64(share)
 }

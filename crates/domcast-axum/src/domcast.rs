@@ -101,7 +101,8 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a client may read nothing of what waits for it.
     pub write: Duration,
-    /// Over how long clients spread their return when the server stops (see [`Domcast::drain`]).
+    /// Over how long clients spread their return when the server stops (see [`Domcast::drain`]), at most: few come back sooner
+    /// ([`Hub::spread`](crate::Hub::spread)).
     pub spread: Duration,
 }
 

@@ -8,7 +8,7 @@
 
 use crate::api::Refusal;
 use crate::close::End;
-use crate::connection::{Connection, random_part};
+use crate::connection::Connection;
 use crate::domcast::{Domcast, Limits};
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -132,7 +132,7 @@ async fn drain(socket: &mut WebSocket, connection: &Connection, limits: &Limits)
     while let Some(Some(frame)) = connection.session.next().now_or_never() {
         write(socket, frame, limits).await?;
     }
-    let bye = End::restart().bye(random_part(limits.spread));
+    let bye = End::restart().bye(connection.stay_away(limits));
     send(socket, Message::Text(bye.into()), limits).await
 }
 

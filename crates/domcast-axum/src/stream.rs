@@ -12,7 +12,7 @@
 
 use crate::api::{Refusal, read};
 use crate::close::End;
-use crate::connection::{Connection, check_origin, random, random_part};
+use crate::connection::{Connection, check_origin, random};
 use crate::domcast::{Domcast, Limits};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -199,7 +199,7 @@ impl Streams {
                     (end, Duration::ZERO)
                 }
                 end = stream.connection.stalled(stream.limits.write) => (end, Duration::ZERO),
-                () = stream.drained() => (End::restart(), random_part(stream.limits.spread)),
+                () = stream.drained() => (End::restart(), stream.connection.stay_away(&stream.limits)),
                 () = stream.ended() => (End::no_answer_read(), Duration::ZERO),
             };
             domcast.streams().end(&name, &end, stay_away);

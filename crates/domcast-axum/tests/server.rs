@@ -186,7 +186,7 @@ async fn a_push_reaches_who_looks_on_as_a_patch() {
     let mut client = server.connect().await;
     let position = server.position("counter");
     client.say(json!(["hello", 1, [["counter", position]]])).await;
-    assert_eq!(client.hear().await, json!(["mounted", "counter", 0, position]));
+    assert_eq!(client.hear().await, json!(["mounted", "counter", 0, position, 500]));
     let answer = server.push(r#"{"view": "counter", "handler": "add", "payload": {"by": 7}}"#, &[]).await;
     assert_eq!(answer, (200, json!({"version": 1, "subscribers": 1})));
     assert_eq!(client.hear().await, json!(["p", 0, 1, [["t", 2, "7"]]]));
@@ -901,7 +901,8 @@ async fn draining_finishes_what_was_begun_and_spreads_the_return() {
     assert_eq!(client.hear().await, json!(["ack", 1]));
     let bye = client.hear().await;
     assert_eq!((&bye[0], &bye[1]), (&json!("bye"), &json!(1012)));
-    assert!(bye[2].as_u64().unwrap() <= 5000, "{bye}");
+    // Two clients need not come back one by one.
+    assert!(bye[2].as_u64().unwrap() <= 500, "{bye}");
     assert_eq!(client.close_code().await, (1012, "the server restarts".into()));
     drop(client);
     assert_eq!(http.hear().await, Value::Null);

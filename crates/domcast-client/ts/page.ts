@@ -100,7 +100,7 @@ export class Page {
   #received(frame: ServerFrame): void {
     switch (frame[0]) {
       case 'mounted': {
-        this.#socket.settled();
+        this.#socket.settled(frame[4]);
         this.#answered(frame[1])?.mounted(frame[2], frame[3]);
         return this.#flush();
       }

@@ -50,7 +50,7 @@ export type ClientFrame =
   | readonly ['ping'];
 
 export type ServerFrame =
-  | readonly ['mounted', view: string, document: number, position: string]
+  | readonly ['mounted', view: string, document: number, position: string, spreadMs?: number]
   | readonly ['p', document: number, version: number, patches: readonly Patch[], from?: number]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
   | readonly ['ack', n: number, reply?: unknown]

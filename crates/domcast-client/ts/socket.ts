@@ -3,10 +3,10 @@
  *
  * It knows nothing of views. A ping goes out every 20 s, and when the page is shown again or the
  * network returns; if nothing at all arrives for 10 s after one, or after connecting, the connection counts as lost.
- * It comes back after a random delay between 0 and min(15 s, 8 s x 2^attempts) ("full jitter":
- * Brooker, "Exponential Backoff And Jitter", 2015), so that a restarted server meets less than a quarter of its clients in its
- * first second, however long it was away, and all within 15 s. A page that just loaded, or was given up for its silence,
- * comes alone: 0.5 s in place of 8 s. The network's return, or the user's, ends the wait.
+ * It comes back after a random delay between 0 and min(15 s, spread x 2^attempts) ("full jitter":
+ * Brooker, "Exponential Backoff And Jitter", 2015). The server names the spread, 0.5 s for a few clients and 8 s for many, so that
+ * when it was restarted it meets less than a quarter of them in its first second, however long it was away, and all within 15 s.
+ * A page that just loaded, or was given up for its silence, comes alone: 0.5 s. The network's return, or the user's, ends the wait.
  * The attempts are counted anew once `settled` is called, not merely once a connection opens.
  *
  * A transport that twice brought nothing, or died within 5 s, gives way to the next: WebSocket, server-sent events, long
@@ -21,8 +21,8 @@ import { http, webSocket, type Transport } from './transport';
 
 const PING_EVERY_MS = 20_000;
 const PONG_WITHIN_MS = 10_000;
-const DELAY_MS = 8_000;
-const ALONE_DELAY_MS = 500;
+const SPREAD_MS = 8_000;
+const ALONE_MS = 500;
 const MAX_DELAY_MS = 15_000;
 /** The attempts that the delay is reckoned with, at least, where the server cannot take us now: the longest one. */
 const RETRY_ATTEMPTS = 6;
@@ -52,8 +52,8 @@ export class Socket {
   #kind = 0;
   #strikes = 0;
   #settledAt = Infinity;
-  /** Whether the page has never been settled: no other page has lost what it looks for. */
-  #isAlone = true;
+  /** A page that has never been settled looks for what no other page has lost. */
+  #spreadMs = ALONE_MS;
   #attempts = 0;
   #retry: number | undefined;
   #ping: number | undefined;
@@ -105,9 +105,9 @@ export class Socket {
   }
 
   /** Says that the server accepted us: the next loss is a first one. */
-  settled(): void {
+  settled(spreadMs = SPREAD_MS): void {
     this.#attempts = 0;
-    this.#isAlone = false;
+    this.#spreadMs = spreadMs;
     if (this.#settledAt < Infinity) return;
     this.#settledAt = Date.now();
     if (this.#kind) this.#scheduleHeal();
@@ -182,8 +182,8 @@ export class Socket {
     if (isStop(code)) return this.#stop(code);
     if (isRetry(code)) this.#attempts = Math.max(this.#attempts, RETRY_ATTEMPTS);
     this.#judge(code);
-    const delay = this.#isAlone || code === CLOSE_SILENT ? ALONE_DELAY_MS : DELAY_MS;
-    const jittered = Math.random() * Math.min(MAX_DELAY_MS, delay * 2 ** this.#attempts++);
+    const spread = code === CLOSE_SILENT ? ALONE_MS : this.#spreadMs;
+    const jittered = Math.random() * Math.min(MAX_DELAY_MS, spread * 2 ** this.#attempts++);
     this.#retry = setTimeout(() => this.connect(), stayAwayMs || jittered);
   }
 

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use domcast_diff::{Patches, Tree};
 use serde_json::{Value, json};
 use std::fmt;
+use std::time::Duration;
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u64 = 1;
 
-pub(crate) fn mounted(view: &str, document: u32, position: &Position) -> Bytes {
-    json!(["mounted", view, document, position.to_string()]).to_string().into()
+pub(crate) fn mounted(view: &str, document: u32, position: &Position, come_back_within: Duration) -> Bytes {
+    json!(["mounted", view, document, position.to_string(), come_back_within.as_millis() as u64]).to_string().into()
 }
 
 pub(crate) fn patches(document: u32, version: u64, json: &str) -> Bytes {

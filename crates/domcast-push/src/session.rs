@@ -77,6 +77,11 @@ impl Session {
         Session { hub, id, tab, mailbox, gate, mounted: Mutex::default() }
     }
 
+    /// The hub that the session is of.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The number of the session, unique within its hub.
     pub fn id(&self) -> u64 {
         self.id
@@ -322,7 +327,7 @@ impl Session {
         // One lock over reading the position and subscribing: nothing is lost or doubled between them.
         let mut shown = slot.shown();
         let document = &mut shown.document;
-        let mounted = frame::mounted(document.view(), document.number(), document.position());
+        let mounted = frame::mounted(document.view(), document.number(), document.position(), self.hub.spread());
         let (from, version) = (document.version_at(position), document.position().version);
         if from.is_none() {
             slot.statistics.resyncs_behind.add(1);

@@ -164,7 +164,17 @@ browserTest('attempts are spread by full jitter, and the network coming back end
   assert.deepEqual(await page.evaluate('delays'), [4000, 7500, 7500, 7500, 7500, 7500, 7500, 7500, 7500]);
   site.down = false;
   await page.evaluate(() => dispatchEvent(new Event('online')));
-  await (await site.connection()).frame('hello');
+  const next = await site.connection();
+  await next.frame('hello');
+  // A server of few clients.
+  next.send(['mounted', 'a', 7, 'e:4', 500]);
+  await page.waitForSelector('[dc-state=live]');
+  await page.evaluate('delays.length = 0');
+  site.down = true;
+  next.socket.terminate();
+  await until(page, 'delays.length >= 9');
+  assert.deepEqual(await page.evaluate('delays'), [250, 500, 1000, 2000, 4000, 7500, 7500, 7500, 7500]);
+  site.down = false;
 });
 
 browserTest('a silent connection is given up 10 s after a ping', async () => {

@@ -120,7 +120,7 @@ async fn the_status_page_is_a_live_view_of_a_hub_of_its_own() {
     let (socket, _) = connect_async(format!("ws://{address}/_domcast/status/_domcast/ws")).await.unwrap();
     let mut client = Client { socket };
     client.say(json!(["hello", 1, [["status", position], ["counter", null]]])).await;
-    assert_eq!(client.hear().await, json!(["mounted", "status", 0, position]));
+    assert_eq!(client.hear().await, json!(["mounted", "status", 0, position, 500]));
     assert_eq!(client.hear().await, json!(["unknown", "counter"]));
     // The next sample comes by itself.
     assert_eq!(client.hear().await[0], "p");

@@ -30,8 +30,7 @@ pub(super) struct Args {
 }
 
 /// The delays of the browser client (PROTOCOL.md, section 5).
-const DELAY: Duration = Duration::from_secs(8);
-const ALONE_DELAY: Duration = Duration::from_millis(500);
+const ALONE: Duration = Duration::from_millis(500);
 const MAX_DELAY: Duration = Duration::from_secs(15);
 /// How long all may take to be back and equal.
 const GOAL: Duration = Duration::from_secs(20);
@@ -123,16 +122,17 @@ struct Page {
     tree: Tree,
     position: Option<(String, u64)>,
     attempts: u32,
+    /// As the server says it.
+    spread: Duration,
     /// The hash that was counted last.
     counted: u64,
 }
 
 async fn page(address: SocketAddr, board: Arc<Board>) {
-    let mut page = Page { tree: Tree::new(), position: None, attempts: 0, counted: 0 };
+    let mut page = Page { tree: Tree::new(), position: None, attempts: 0, spread: ALONE, counted: 0 };
     loop {
         _ = connection(address, &board, &mut page).await;
-        let delay = if page.position.is_some() { DELAY } else { ALONE_DELAY };
-        let most = MAX_DELAY.min(delay * 2_u32.saturating_pow(page.attempts));
+        let most = MAX_DELAY.min(page.spread * 2_u32.saturating_pow(page.attempts));
         page.attempts += 1;
         let share = RandomState::new().hash_one(page.attempts) as f64 / u64::MAX as f64;
         tokio::time::sleep(most.mul_f64(share)).await;
@@ -162,6 +162,7 @@ async fn connection(address: SocketAddr, board: &Board, page: &mut Page) -> Resu
         match frame[0].as_str() {
             Some("mounted") => {
                 page.attempts = 0;
+                page.spread = Duration::from_millis(frame[4].as_u64().context("a spread")?);
                 lock(&board.came_back).push(Instant::now());
             }
             Some("snapshot") => {

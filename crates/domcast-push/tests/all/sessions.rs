@@ -26,7 +26,7 @@ fn connecting_to_a_fresh_page_sends_nothing_but_the_greeting() {
     let hub = hub(unlimited());
     let mut page = Page::load(&hub, "panel");
     page.connect(&hub);
-    assert_eq!(frames(&page), [json!(["mounted", "panel", 0, page.position])]);
+    assert_eq!(frames(&page), [json!(["mounted", "panel", 0, page.position, 500])]);
 }
 
 #[test]
