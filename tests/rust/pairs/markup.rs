@@ -175,7 +175,7 @@ const ODD_NAMES: &[&str] = &[
 ];
 const FORMATTING: &[&str] =
     &["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
-const SCOPES: &[&str] = &["table", "caption", "td", "th", "template", "object", "marquee"];
+const SCOPES: &[&str] = &["select", "table", "caption", "td", "th", "template", "object", "marquee"];
 /// Foreign elements that hold HTML, or that an end tag inside should not reach beyond.
 const INTEGRATION_POINTS: &[&str] = &["mi", "mo", "mtext", "foreignObject", "title", "desc", "annotation-xml"];
 /// What stands in them: nothing that ends before its end tag, and no name that ends something else.
