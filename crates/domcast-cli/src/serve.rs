@@ -14,9 +14,11 @@ mod config; // `domcast.toml`
 mod pages; // templates at their paths
 mod upstream; // the application that serves all else
 mod watch; // edits of templates
+mod who; // who a page is for
 
 use crate::{Answer, input, output, web};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use axum::middleware::from_fn_with_state;
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
 use domcast_push::{ChannelLayer, Client, ClusterOptions};
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use upstream::FromUpstream;
 use upstream::Upstream;
+use who::Who;
 
 const AFTER_HELP: &str = concat!(
     "The folder holds `domcast.toml`, `templates/` (views, layouts, parts), `templates/pages/` (`about.html` is `/about`) and
@@ -104,8 +107,15 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         ..domcast_axum::Config::default()
     };
     let domcast = Domcast::with_config(hub, access);
-    let client = Client { topics: config.topics.iter().cloned().collect(), ..Client::default() };
-    domcast.identify(move |_| client.clone());
+    let anybody = Client { topics: config.topics.iter().cloned().collect(), ..Client::default() };
+    let who = match (&config.identify, &upstream) {
+        (Some((path, _)), Some(upstream)) => {
+            Some(Who { upstream: upstream.clone(), path: path.clone(), anybody: anybody.clone() })
+        }
+        (Some((_, line)), None) => bail!("{}: `identify` asks the upstream, and there is none", config.at(*line)),
+        (None, _) => None,
+    };
+    domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
     let redis = match (&args.redis, &config.redis) {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),
@@ -120,7 +130,11 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
         tokio::spawn(domcast_redis::join_with(domcast.hub(), layer, ClusterOptions::default()));
     }
-    let router = domcast.guard(pages::router(&domcast, &args.dir, upstream));
+    let mut router = pages::router(&domcast, &args.dir, upstream);
+    if let Some(who) = who {
+        router = router.layer(from_fn_with_state(who, who::ask));
+    }
+    let router = domcast.guard(router);
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
     web::serve(listening, domcast, router, config.content_security_policy).await

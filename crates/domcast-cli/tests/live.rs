@@ -314,7 +314,8 @@ fn an_empty_token_is_refused_wherever_it_comes_from() {
 fn all_that_the_help_lists_may_be_in_the_file() {
     let toml = include_str!("../src/serve/domcast.toml");
     // These reach for other servers, or answer to others only.
-    let is_alone = |line: &&str| !["redis", "upstream", "allowed_hosts"].iter().any(|key| line.starts_with(key));
+    let is_alone =
+        |line: &&str| !["redis", "upstream", "identify", "allowed_hosts"].iter().any(|key| line.starts_with(key));
     let lines = toml.lines().filter(is_alone);
     let toml: String = lines.map(|line| format!("{line}\n")).collect();
     let files = [
@@ -354,7 +355,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `identify`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -823,8 +824,16 @@ fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
             }
             let mut body = vec![0; n_bytes];
             socket.read_exact(&mut body).unwrap();
-            let answer = format!("{head}{}", String::from_utf8(body).unwrap());
-            let status = if head.starts_with("POST /items") { "201 Created" } else { "200 OK" };
+            let answer = match head.split_once(" HTTP").map(|(start, _)| start) {
+                Some("GET /who") => r#"{"user": "ann", "topics": ["orders"]}"#.to_owned(),
+                _ => format!("{head}{}", String::from_utf8(body).unwrap()),
+            };
+            let status = match &*head {
+                head if head.starts_with("POST /items") => "201 Created",
+                head if head.starts_with("GET /who") && head.contains("broken") => "500 Internal Server Error",
+                head if head.starts_with("GET /who") && !head.contains("login=ann") => "401 Unauthorized",
+                _ => "200 OK",
+            };
             let cookie = "Set-Cookie: seen=1\r\nConnection: close";
             let head = format!("HTTP/1.1 {status}\r\n{cookie}\r\nContent-Length: {}\r\n\r\n", answer.len());
             write!(socket.get_mut(), "{head}{answer}").unwrap();
@@ -834,6 +843,37 @@ fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
         }
     };
     (address, std::thread::spawn(serve))
+}
+
+#[test]
+fn the_application_says_from_the_cookies_who_a_page_is_for() {
+    let (application, thread) = application();
+    let toml = format!(
+        "upstream = 'http://{application}'\nidentify = '/who'\ntopics = ['news']\n[[views]]\nname = 'panel'\nhtml = 'panel.html'\n"
+    );
+    let dir = folder("who", &[("domcast.toml", &toml), ("panel.html", "<p>first</p>")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let hello = r#"["hello", 1, [["panel", null]]]"#;
+    let connect = |cookie: &str| server.request("POST /_domcast/poll", &[cookie], hello);
+    assert_eq!(connect("Cookie: login=ann").0, 200);
+    assert_eq!(connect("Cookie: login=nobody").0, 200);
+    let told = |args: &[&str]| {
+        let (code, out, err) = server.push(&[&["--data", "1"], args].concat(), "");
+        assert_eq!((code, &*err), (0, ""));
+        out
+    };
+    assert_eq!(told(&["--topic", "news"]), "{\"documents\":0,\"subscribers\":2}\n");
+    assert_eq!(told(&["--topic", "news", "--user", "ann"]), "{\"documents\":0,\"subscribers\":1}\n");
+    assert_eq!(told(&["--topic", "orders"]), "{\"documents\":0,\"subscribers\":1}\n");
+    assert!(server.request("GET /presence?prefix=panel", &[], "").1.contains(r#""users":1,"anonymous":1"#));
+    // Whom the application cannot name now is not somebody else.
+    assert_eq!(connect("Cookie: broken").0, 503);
+    server.logged("`/who` of the application did not say who a page is for: it answered 500");
+    assert!(server.request("GET /stop", &[], "").1.contains("GET /stop"));
+    thread.join().unwrap();
+    assert_eq!(connect("Cookie: login=ann").0, 503);
+    let alone = refused("who-alone", &[("domcast.toml", "identify = '/who'\n")]);
+    assert!(alone.contains("line 1: `identify` asks the upstream, and there is none"), "{alone}");
 }
 
 #[test]

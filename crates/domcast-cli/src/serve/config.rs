@@ -38,6 +38,8 @@ pub(super) struct Config {
     pub(super) redis: Option<(String, usize)>,
     pub(super) redis_key: Option<String>,
     pub(super) upstream: Option<Upstream>,
+    /// The path of the upstream that says who a page is for, and its line.
+    pub(super) identify: Option<(String, usize)>,
     pub(super) content_security_policy: HeaderValue,
     pub(super) limits: Limits,
     pub(super) template_limits: TemplateLimits,
@@ -110,6 +112,7 @@ struct RawConfig {
     redis: Option<Spanned<String>>,
     redis_key: Option<String>,
     upstream: Option<Spanned<String>>,
+    identify: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
     #[serde(default)]
     limits: RawLimits,
@@ -214,6 +217,10 @@ impl Reader<'_> {
                 .ok_or_else(|| self.wrong(url, &format!("`upstream` is `{found}`, {}", upstream::EXPECTED)))
         });
         let upstream = upstream.transpose()?;
+        if let Some(path) = raw.identify.as_ref().filter(|path| !path.get_ref().starts_with('/')) {
+            let found = path.get_ref();
+            return Err(self.wrong(path, &format!("`identify` is `{found}`, expected a path such as `/who`")));
+        }
         let (limits, template_limits) = self.limits(&raw.limits)?;
         let views = raw.views.into_iter().map(|view| self.view(view)).collect::<Result<_>>()?;
         Ok(Config {
@@ -226,6 +233,7 @@ impl Reader<'_> {
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
             redis_key: raw.redis_key,
             upstream,
+            identify: raw.identify.map(|path| (path.get_ref().clone(), self.line(&path))),
             content_security_policy,
             limits,
             template_limits,
