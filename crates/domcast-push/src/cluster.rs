@@ -25,7 +25,9 @@
 //!   committed ones. When the ledger is back and nobody took the lease, its document is committed as a whole; else its
 //!   pushes are sent to the new owner, whose document it then shows. If it dies before, what it did alone is lost.
 //! - What a handler pushes on is begun after the commit; it is lost if the server dies in between.
-//! - Messages, documents with a key and private views are not shared: each server applies such a push of the ledger for itself.
+//! - A message, and a push to private documents, is for every server: the one that is pushed to applies it at once, whether the ledger is there or
+//!   not, and forwards it; each of the others applies it once. Its receipt comes when the ledger has it.
+//! - Documents with a key and private views are not shared.
 //! - What waits is bounded; beyond the bound a push is refused as [`PushError::Unavailable`] and was not applied.
 
 mod alone; // without the ledger, and the way back
@@ -33,11 +35,13 @@ mod asking; // pushes to views of other servers, and their answers
 mod owner; // rendering for all servers
 mod reading; // pushes and steps
 
+use crate::call::Sender;
 use crate::channel::Cursor;
 use crate::error::PushError;
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::position::Position;
+use crate::push::Push;
 use crate::replica::Replica;
 use crate::session::Work;
 use crate::slot::{AnswerSender, Slot, Waiting};
@@ -51,7 +55,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 /// How a server takes part in a cluster. All servers of one use the same lease.
@@ -255,6 +259,12 @@ pub(crate) trait Cluster: Send + Sync {
     /// Takes care of a replica from now on.
     fn keep(&self, replica: Replica);
 
+    /// Whether a push may be [forwarded](Self::forward).
+    fn check_room(&self, push: &Push) -> Result<(), PushError>;
+
+    /// Forwards a push to all other servers; tells when the ledger has it, and drops the sender if that takes long.
+    fn forward(&self, push: &Push, sender: &Sender) -> oneshot::Receiver<()>;
+
     /// Gives all leases back, and sends what waits.
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -272,6 +282,17 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
         self.replicas().insert(Arc::clone(&replica.view), replica.clone());
         _ = self.kept.send(replica);
         self.roles_changed.notify_waiters();
+    }
+
+    fn check_room(&self, push: &Push) -> Result<(), PushError> {
+        match self.outbox().is_full(asking::n_bytes(push), &self.options) {
+            true => Err(PushError::Unavailable { view: push.name().into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn forward(&self, push: &Push, sender: &Sender) -> oneshot::Receiver<()> {
+        self.forward_to_all(push, sender)
     }
 
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -503,10 +503,14 @@ impl Hub {
         &self.inner.ticks_changed
     }
 
+    /// Whether a view has a document for each page.
+    pub(crate) fn is_private(&self, view: &str) -> bool {
+        matches!(self.inner.views.get(view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private)
+    }
+
     /// Where those are who look at a document: at its view, and at its key unless that is a secret.
     pub(crate) fn places(&self, slot: &Slot) -> impl Iterator<Item = Place> + use<> {
-        let is_private =
-            matches!(self.inner.views.get(&slot.view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private);
+        let is_private = self.is_private(&slot.view);
         let key = slot.shown().document.key().filter(|_| !is_private).cloned();
         let view = Arc::clone(&slot.view);
         let of_key = key.map(|key| Place::View { view: Arc::clone(&view), key: Some(key) });

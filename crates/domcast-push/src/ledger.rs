@@ -73,6 +73,8 @@ pub struct Origin {
     pub request: String,
     /// The browser that sent it, which may not call every handler: the name of its tab, and who it is.
     pub browser: Option<(String, Client)>,
+    /// Whether a handler pushed it: a handler that it calls cannot push on.
+    pub is_handler: bool,
 }
 
 /// What a server says about itself and a view.

@@ -283,15 +283,16 @@ fn push(fields: &[Value]) -> Result<Push, String> {
 
 fn origin(fields: &[Value]) -> Option<Origin> {
     let request = String::from_utf8(field(fields, b"request")?.to_vec()).ok()?;
-    let browser = match field(fields, b"sender")? {
-        b"server" => None,
+    let sender = field(fields, b"sender")?;
+    let browser = match sender {
+        b"server" | b"handler" => None,
         // Whoever cannot be read has the rights of a browser, and no name.
         sender => {
             let (tab, user, session) = serde_json::from_slice(sender).unwrap_or_default();
             Some((tab, domcast_push::Client { user, session, ..Default::default() }))
         }
     };
-    Some(Origin { request, browser })
+    Some(Origin { request, browser, is_handler: sender == b"handler" })
 }
 
 fn field<'a>(fields: &'a [Value], wanted: &[u8]) -> Option<&'a [u8]> {

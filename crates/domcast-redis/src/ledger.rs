@@ -50,6 +50,7 @@ impl Ledger for RedisLayer {
             call.key(format!("{}:request:{}", self.prefix(), origin.request));
             let sender = match &origin.browser {
                 Some((tab, client)) => serde_json::json!([tab, client.user, client.session]).to_string(),
+                None if origin.is_handler => "handler".into(),
                 None => "server".into(),
             };
             let push = serde_json::to_string(push).expect("a push is JSON");

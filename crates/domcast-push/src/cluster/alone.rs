@@ -3,10 +3,11 @@
 //! What is pushed meanwhile is shown in an epoch of its own and noted, up to a bound. When the ledger is back, the document is committed as a
 //! whole if nobody else wrote; else what was noted is forwarded, like any push.
 
+use super::asking::Parcel;
 use super::owner::Owned;
 use super::{Batch, ClusterOptions, Member, News};
 use crate::error::PushError;
-use crate::ledger::{Commit, Committed, Forwarded, Ledger, Standing};
+use crate::ledger::{Commit, Committed, Ledger, Standing};
 use crate::replica::{Replica, Turn};
 use crate::slot::Waiting;
 use crate::turn::Input;
@@ -17,7 +18,7 @@ use tokio::time::sleep;
 /// What was done alone, to be done again if it must be.
 #[derive(Default)]
 pub(super) struct Uncommitted {
-    pub(super) pushes: Vec<(Forwarded, usize)>,
+    pub(super) pushes: Vec<Parcel>,
     pub(super) n_bytes: usize,
 }
 
@@ -134,20 +135,18 @@ impl<L: Ledger> Member<L> {
         for ((input, (_, arrival)), outcome) in batch.inputs.iter().zip(&batch.askers).zip(&turn.outcomes) {
             if let (Input::Change(change, sender), None, Ok(_)) = (input, arrival, outcome) {
                 let forwarded = self.forwarded(replica, (**change).clone(), sender);
-                let n_bytes = forwarded.n_bytes();
-                uncommitted.n_bytes += n_bytes;
-                uncommitted.pushes.push((forwarded, n_bytes));
+                let parcel = Parcel::new(forwarded);
+                uncommitted.n_bytes += parcel.n_bytes;
+                uncommitted.pushes.push(parcel);
             }
         }
     }
 
     /// Forwards what was done alone, but for the first `n_written` pushes.
     fn resubmit(&self, mut uncommitted: Uncommitted, n_written: usize) {
-        let written = uncommitted.pushes.drain(..n_written);
-        uncommitted.n_bytes -= written.map(|(_, n_bytes)| n_bytes).sum::<usize>();
+        uncommitted.pushes.drain(..n_written);
         let mut outbox = self.outbox();
-        outbox.n_bytes += uncommitted.n_bytes;
-        outbox.waiting.extend(uncommitted.pushes);
+        uncommitted.pushes.into_iter().for_each(|parcel| outbox.put(parcel));
         drop(outbox);
         self.outbox_filled.notify_one();
     }

@@ -7,7 +7,7 @@ use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, Member, News};
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Origin};
 use crate::push::{Content, Push};
 use crate::replica::{self, Misfit, Replica};
 use crate::turn::Input;
@@ -95,11 +95,15 @@ impl<L: Ledger> Member<L> {
         }
     }
 
-    /// Applies a push that every server applies for itself: a message, or one for documents with a key.
+    /// Applies a push that every server applies for itself: a message, or one for private documents. Its own it has applied already.
     async fn apply_here(&self, message: Message, room: &Arc<Semaphore>) {
-        let Message { cursor, push: Ok(push), .. } = message else { return };
+        let Message { cursor, push: Ok(push), origin } = message else { return };
+        if origin.as_ref().is_some_and(|origin| self.is_own(origin)) {
+            return;
+        }
+        let sender = sender(origin);
         let room = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-        match self.hub.submit(push) {
+        match self.hub.submit_here(push, &sender) {
             Err(error) => (self.report)(News::Refused { cursor, error }),
             Ok(outcome) => (self.spawn)(Box::pin(async move {
                 _ = outcome.await;
@@ -112,11 +116,8 @@ impl<L: Ledger> Member<L> {
         let Message { cursor, push: Ok(push), origin } = message else { return };
         let room = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
         let Content::Change { change, .. } = push.content else { return };
-        let (request, browser) = origin.map(|origin| (origin.request, origin.browser)).unzip();
-        let sender = match browser.flatten() {
-            Some((tab, client)) => Sender::Browser(Tab { id: tab.into(), client: Arc::new(client) }),
-            None => Sender::Push,
-        };
+        let request = origin.as_ref().map(|origin| origin.request.clone());
+        let sender = sender(origin);
         let arrival = Arrival { term: term.number, cursor, request, _room: room };
         term.replica.slot.arrive(Input::Change(Arc::new(change), sender), arrival);
     }
@@ -194,6 +195,16 @@ impl<L: Ledger> Member<L> {
             }
         }
         true
+    }
+}
+
+fn sender(origin: Option<Origin>) -> Sender {
+    match origin {
+        Some(Origin { browser: Some((tab, client)), .. }) => {
+            Sender::Browser(Tab { id: tab.into(), client: Arc::new(client) })
+        }
+        Some(Origin { is_handler: true, .. }) => Sender::Handler,
+        _ => Sender::Push,
     }
 }
 

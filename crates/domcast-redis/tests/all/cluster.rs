@@ -2,7 +2,9 @@
 
 use crate::servers::{Redis, Server, hub, options, patient, until};
 use domcast_push::template::Templates;
-use domcast_push::{ChannelLayer, ClusterOptions, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
+use domcast_push::{
+    ChannelLayer, Client, ClusterOptions, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, Session, View,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -341,4 +343,58 @@ async fn a_handler_that_takes_longer_than_a_lease_runs_once() {
     assert_eq!(queued.class(), ErrorClass::Queued);
     until("both show what it did", || first.n() == 1 && second.n() == 1).await;
     assert_eq!(N_SLOW_CALLS.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn while_redis_says_nothing_messages_reach_those_here_at_once_and_the_others_later_once() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let options = ClusterOptions { n_waiting: 20, ..options() };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options));
+    servers[0].begin().await;
+    let sessions = servers.each_ref().map(|server| {
+        let topics = ["news".to_owned()].into();
+        server.hub.connect_as(Client { topics, ..Client::default() })
+    });
+    let heard = |session: &Session| std::iter::from_fn(|| crate::client::waiting(session)).collect::<Vec<_>>();
+    let message = |n: i64| Push::message("news", n);
+    until("the other server reads", || {
+        drop(crate::client::now(servers[0].hub.push(message(-1))));
+        !heard(&sessions[1]).is_empty()
+    })
+    .await;
+    servers[0].hub.push(message(0)).await.unwrap();
+    until("nothing is under way", || heard(&sessions[1]).last().is_some_and(|last| last[2] == 0)).await;
+    heard(&sessions[0]);
+    redis.pause().await;
+    let start = Instant::now();
+    let (mut queued, mut refused) = (Vec::new(), 0);
+    let answers = (1..=30).map(|n| {
+        let push = servers[0].hub.push(message(n));
+        async move { (n, push.await) }
+    });
+    for (n, answer) in futures_util::future::join_all(answers).await {
+        match answer.unwrap_err().class() {
+            ErrorClass::Queued => queued.push(json!(["message", "news", n])),
+            class => refused += usize::from(class == ErrorClass::Unavailable),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!((queued.len(), refused), (20, 10), "what waits is bounded");
+    assert_eq!(heard(&sessions[0]), queued, "what is refused reaches nobody");
+    redis.resume().await;
+    let mut elsewhere = Vec::new();
+    until("the other server's tab hears them", || {
+        elsewhere.extend(heard(&sessions[1]));
+        elsewhere.len() >= queued.len()
+    })
+    .await;
+    servers[0].hub.push(message(31)).await.unwrap();
+    until("the last message is heard", || {
+        elsewhere.extend(heard(&sessions[1]));
+        elsewhere.last().is_some_and(|last| last[2] == 31)
+    })
+    .await;
+    elsewhere.pop();
+    assert_eq!(elsewhere, queued);
+    assert_eq!(heard(&sessions[0]), [json!(["message", "news", 31])]);
 }

@@ -1,10 +1,11 @@
 //! What every ledger promises: the same tests for the memory of one process and for Redis.
 
+use crate::client::Page;
 use crate::servers::{Redis, Server, until};
 use domcast_push::{
-    Beat, Client, Commit, Committed, Cursor, Forwarded, Ledger, MemoryLayer, Origin, Position, Push, Standing,
+    Audience, Beat, Client, Commit, Committed, Cursor, Forwarded, Ledger, MemoryLayer, Origin, Position, Push, Standing,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -54,6 +55,9 @@ conformance! {
     an_install_replaces_what_is_kept
     an_idle_owner_moves_the_cursor_unless_it_committed_since
     the_subscribers_of_all_servers_are_counted_and_forgotten
+    a_message_reaches_each_tab_that_it_is_for_once_on_every_server
+    a_push_to_private_documents_reaches_each_once_on_every_server
+    a_handler_that_a_push_of_another_server_calls_does_not_push_on
     hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
 }
 
@@ -100,7 +104,8 @@ async fn a_push_is_forwarded_once_however_often_it_is_tried(ledger: &Arc<impl Le
     let start = ledger.end().await.unwrap();
     let forwarded = |n: i64, is_browser: bool| {
         let client = Client { user: Some("ann".into()), ..Client::default() };
-        let origin = Origin { request: format!("r{n}"), browser: is_browser.then(|| ("tab".into(), client)) };
+        let browser = is_browser.then(|| ("tab".into(), client));
+        let origin = Origin { request: format!("r{n}"), browser, is_handler: n == 3 };
         Forwarded { push: push(n), origin }
     };
     ledger.forward(&[forwarded(1, false), forwarded(2, true)]).await.unwrap();
@@ -286,4 +291,113 @@ async fn hubs_share_a_view_and_one_goes_on_when_the_other_is_gone(ledger: &Arc<i
     until("the other applies what is pushed", || second.n() == 3).await;
     let last = receipts[1].position.clone().unwrap();
     assert_eq!(second.position(), Position { version: last.version + 1, ..last });
+}
+
+/// Two servers, Ann with a tab on each, and Bob on the second; all get the messages of `news` and `end`.
+async fn three_tabs(ledger: &Arc<impl Ledger + 'static>) -> ([Server; 2], [Page; 3]) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    let page = |(server, user, session): (&Server, &str, &str)| {
+        let topics = ["news".to_owned(), "end".to_owned()].into();
+        Page::open(&server.hub, "note", None, Client { user: Some(user.into()), session: Some(session.into()), topics })
+    };
+    let mut pages = [(&servers[0], "ann", "a1"), (&servers[1], "ann", "a2"), (&servers[1], "bob", "b1")].map(page);
+    // What is pushed before a server reads is not for it.
+    for (server, elsewhere) in [(&servers[0], 1), (&servers[1], 0)] {
+        while !pages[elsewhere].read(usize::MAX).iter().any(|frame| frame[2] == server.hub.views().len()) {
+            _ = server.hub.push(Push::message("end", server.hub.views().len())).await;
+        }
+    }
+    heard(&servers, &mut pages).await;
+    (servers, pages)
+}
+
+/// Waits until all that was pushed is heard, and returns what that was.
+async fn heard(servers: &[Server; 2], pages: &mut [Page; 3]) -> [Vec<Value>; 3] {
+    // Messages of one server keep their order, so after these come no others.
+    let ends = ["a", "b"];
+    for (server, end) in servers.iter().zip(ends) {
+        server.hub.push(Push::message("end", end)).await.unwrap();
+    }
+    let mut heard: [Vec<Value>; 3] = Default::default();
+    until("the last messages of both servers are heard", || {
+        heard.iter_mut().zip(&mut *pages).for_each(|(heard, page)| heard.extend(page.read(usize::MAX)));
+        heard.iter().all(|heard| ends.iter().all(|end| heard.iter().any(|frame| frame[2] == *end)))
+    })
+    .await;
+    heard.map(|heard| heard.into_iter().filter(|frame| frame[1] != "end").collect())
+}
+
+/// For everybody, a user, a session, a tab, all but one, nobody: and which of the three tabs that is.
+fn audiences(pages: &[Page; 3]) -> [(Audience, [bool; 3]); 6] {
+    let tab = |page: &Page| Some(page.session.as_ref().unwrap().tab().to_owned());
+    let everybody = Audience::default;
+    [
+        (everybody(), [true; 3]),
+        (Audience { user: Some("ann".into()), ..everybody() }, [true, true, false]),
+        (Audience { session: Some("a2".into()), ..everybody() }, [false, true, false]),
+        (Audience { tab: tab(&pages[2]), ..everybody() }, [false, false, true]),
+        (Audience { except: tab(&pages[0]), ..everybody() }, [false, true, true]),
+        (Audience { user: Some("cid".into()), ..everybody() }, [false; 3]),
+    ]
+}
+
+async fn a_message_reaches_each_tab_that_it_is_for_once_on_every_server(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    for sender in [Some(&servers[0]), Some(&servers[1]), None] {
+        for (n, (audience, expected)) in audiences(&pages).into_iter().enumerate() {
+            let push = Push { audience: audience.clone(), ..Push::message("news", n) };
+            match sender {
+                Some(server) => {
+                    let n_here =
+                        expected.iter().zip([0, 1, 1]).filter(|(is_for, idx)| **is_for && servers[*idx].is(server));
+                    assert_eq!(
+                        server.hub.push(push).await.unwrap().subscribers,
+                        n_here.count(),
+                        "those of this server"
+                    );
+                }
+                None => _ = ledger.publish(&push).await.unwrap(),
+            }
+            let expected = expected.map(|is_for| if is_for { vec![json!(["message", "news", n])] } else { vec![] });
+            let mut heard = heard(&servers, &mut pages).await;
+            while sender.is_none() && heard.iter().map(Vec::len).sum::<usize>() < expected.iter().map(Vec::len).sum() {
+                let more = self::heard(&servers, &mut pages).await;
+                heard.iter_mut().zip(more).for_each(|(heard, more)| heard.extend(more));
+            }
+            assert_eq!(heard, expected, "{audience:?}");
+        }
+    }
+}
+
+async fn a_push_to_private_documents_reaches_each_once_on_every_server(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    let mut texts = [(); 3].map(|()| "-".to_owned());
+    for server in &servers {
+        for (audience, expected) in audiences(&pages) {
+            let push = Push { audience: audience.clone(), ..Push::handler("note", "add", json!({})) };
+            server.hub.push(push).await.unwrap();
+            texts.iter_mut().zip(expected).filter(|(_, is_for)| *is_for).for_each(|(text, _)| text.push('+'));
+            until(&format!("each of {audience:?} has it"), || {
+                pages.iter_mut().zip(&texts).all(|(page, text)| {
+                    page.read(usize::MAX);
+                    page.tree.to_html() == format!("<i>{text}</i>")
+                })
+            })
+            .await;
+        }
+    }
+    heard(&servers, &mut pages).await;
+    assert_eq!(pages.map(|page| page.tree.to_html()), texts.map(|text| format!("<i>{text}</i>")), "and no more");
+}
+
+async fn a_handler_that_a_push_of_another_server_calls_does_not_push_on(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    servers[0].hub.push(Push::handler("note", "pass_on", json!({})).user("ann").session("a1")).await.unwrap();
+    // It passes it on to all others, who do not.
+    for _ in 0..3 {
+        heard(&servers, &mut pages).await;
+        sleep(LEASE / 4).await;
+    }
+    pages.iter_mut().for_each(|page| drop(page.read(usize::MAX)));
+    assert_eq!(pages.map(|page| page.tree.to_html()), [(); 3].map(|()| "<i>-.</i>"));
 }
