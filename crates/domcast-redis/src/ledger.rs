@@ -3,6 +3,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `domcast:pushes` | the pushes, a stream |
+//! | `domcast:commits` | which documents were committed to of late, a stream: where readers look |
 //! | `domcast:{view}:lease` | the token of the owner, a string that expires |
 //! | `domcast:{view}:tokens` | how many tokens were given out |
 //! | `domcast:{view}:kept` | number of the last commit, source, cursor, snapshot, a hash |
@@ -11,14 +12,17 @@
 //! | `domcast:{view}:by:SERVER` | the last commit of a server |
 //! | `domcast:request:ID` | a forwarded push that is in the stream |
 //!
+//! A document with a key has `{view key}` for `{view}`, and all of its keys expire once no server has it any more.
+//!
 //! Redis is not trusted: a key of another kind is removed, a number that is none counts as missing, and text is
 //! handed on unread to who can judge it, once its [seal](crate::seal) is taken off. What an owner has in its memory replaces what was overwritten here.
 
 use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
-use domcast_push::{Beat, Commit, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
+use domcast_push::{Beat, Commit, Commits, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
 use redis::{Script, Value};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/commit.lua")));
@@ -27,6 +31,7 @@ static FORWARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sc
 
 /// The most entries of logs that are read at once.
 const MAX_ENTRIES: usize = 64;
+const ONE_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The most pushes that are read at once when they are read again.
 const MAX_AGAIN: usize = 1000;
 
@@ -88,33 +93,43 @@ impl Ledger for RedisLayer {
         place(cursor) > place(other)
     }
 
-    async fn beat(&self, view: &str, beat: &Beat) -> Result<Standing, RedisError> {
+    async fn beats(&self, beats: &[(Arc<str>, Beat)]) -> Result<Vec<Standing>, RedisError> {
         let mut call = BEAT.prepare_invoke();
-        for key in self.keys(view, ["lease", "tokens", "subscribers", "kept", "log"]) {
-            call.key(key);
+        for (document, beat) in beats {
+            for key in self.keys(document, ["lease", "tokens", "subscribers", "kept", "log"]) {
+                call.key(key);
+            }
+            call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
+            call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
+            let (n, cursor) = match &beat.read {
+                Some((n, cursor)) => (*n, self.seal("cursor", document, *n, &cursor.0)),
+                None => (0, String::new()),
+            };
+            call.arg(n).arg(cursor).arg(milliseconds(beat.lifetime));
         }
-        call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
-        call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
-        let (n, cursor) = match &beat.read {
-            Some((n, cursor)) => (*n, self.seal("cursor", view, *n, &cursor.0)),
-            None => (0, String::new()),
+        let standings: Vec<(String, usize, bool, String)> = self.run(&call).await?;
+        let standing = |(token, n_subscribers, is_intact, n): (String, usize, bool, String)| Standing {
+            token: Some(token).filter(|token| !token.is_empty()),
+            n_subscribers,
+            n: n.parse().unwrap_or_default(),
+            is_intact,
         };
-        call.arg(n).arg(cursor);
-        let (token, n_subscribers, is_intact): (String, usize, bool) = self.run(&call).await?;
-        Ok(Standing { token: Some(token).filter(|token| !token.is_empty()), n_subscribers, is_intact })
+        Ok(standings.into_iter().map(standing).collect())
     }
 
     async fn commit(&self, view: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, RedisError> {
         let mut call = COMMIT.prepare_invoke();
-        for key in self.keys(view, ["lease", "kept", "log", &format!("by:{owner}")]) {
+        for key in self.keys(view, ["lease", "kept", "log", &format!("by:{owner}"), "tokens"]) {
             call.key(key);
         }
+        call.key(format!("{}:commits", self.prefix()));
         call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
         let seal = |kind, text| self.seal(kind, view, commit.n, text);
         call.arg(u8::from(commit.is_install)).arg(seal("step", &commit.entry));
         call.arg(seal("source", &commit.source)).arg(seal("cursor", &commit.cursor.0));
         let snapshot = commit.snapshot.as_ref().map(|snapshot| seal("snapshot", snapshot));
         call.arg(snapshot.unwrap_or_default()).arg(u8::from(commit.is_last));
+        call.arg(milliseconds(commit.lifetime)).arg(view);
         let committed: String = self.run(&call).await?;
         Ok(match &*committed {
             "done" => Committed::Done,
@@ -132,16 +147,40 @@ impl Ledger for RedisLayer {
         Ok(self.kept(view, &loaded))
     }
 
+    async fn commits(&self, after: Option<&Cursor>) -> Result<Commits, RedisError> {
+        let stream = format!("{}:commits", self.prefix());
+        // Nobody of us wrote what comes from the future, and nothing would ever come after it.
+        let is_past = |after: &&Cursor| place(after).is_some_and(|(at, _)| at <= seal::now() + ONE_DAY_MS);
+        let Some(after) = after.filter(is_past) else {
+            return Ok(Commits { cursor: self.end_of(&stream).await?, numbers: Vec::new() });
+        };
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(MAX_AGAIN).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        command.arg("STREAMS").arg(&stream).arg(&after.0);
+        let streams = self.wait_for_commits(&command).await?;
+        let mut commits = Commits { cursor: after.clone(), numbers: Vec::new() };
+        for entry in items(&streams).iter().flat_map(|stream| items(stream).get(1)).flat_map(items) {
+            let [id, fields] = items(entry) else { continue };
+            commits.cursor = text(id).map_or(commits.cursor, Cursor);
+            if let [_, document, _, n] = items(fields)
+                && let (Some(document), Some(n)) = (text(document), text(n).and_then(|n| n.parse().ok()))
+            {
+                commits.numbers.push((document.into(), n));
+            }
+        }
+        Ok(commits)
+    }
+
     async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, RedisError> {
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
+        command.arg("COUNT").arg(MAX_ENTRIES).arg("STREAMS");
         for (view, _) in after {
             command.arg(self.key(view, "log"));
         }
         for (_, n) in after {
             command.arg(format!("{n}-0"));
         }
-        let streams = self.wait_for_entries(&command).await?;
+        let streams: Value = self.ask(&command).await?;
         let mut found = Vec::new();
         for stream in items(&streams) {
             let [Value::BulkString(key), entries] = items(stream) else { continue };
@@ -193,6 +232,11 @@ impl RedisLayer {
         };
         Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
     }
+}
+
+/// As the scripts take it: nothing is for ever.
+fn milliseconds(lifetime: Option<Duration>) -> String {
+    lifetime.map(|lifetime| lifetime.as_millis().to_string()).unwrap_or_default()
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -34,7 +34,7 @@ enum Return {
 impl<L: Ledger> Member<L> {
     /// Goes on without the ledger until it is back. Returns whether this server is still the owner then.
     pub(super) async fn go_alone(&self, replica: &Replica, owned: &mut Owned, batch: Batch, turn: Turn) -> bool {
-        (self.report)(News::Alone { view: Arc::clone(&replica.view) });
+        (self.report)(News::Alone { view: Arc::clone(&replica.name) });
         let mut n_tried = owned.n + 1;
         let mut cursor = owned.cursor.clone();
         cursor =
@@ -60,7 +60,7 @@ impl<L: Ledger> Member<L> {
                 }
                 replica.open().await;
                 let (refused, mut taken) = uncommitted.divide(self.take(replica, owned.term), &self.options);
-                let unavailable = || PushError::Unavailable { view: replica.view.to_string() };
+                let unavailable = || PushError::Unavailable { view: replica.slot.view.to_string() };
                 taken.extend(refused.into_iter().filter_map(|waiting| waiting.refuse(unavailable())));
                 if taken.is_empty() {
                     continue;
@@ -89,8 +89,18 @@ impl<L: Ledger> Member<L> {
             n_tried += 1;
             let (n, entry) = (n_tried, replica.still(replies.clone()));
             let (source, cursor, snapshot) = (source.clone(), cursor.clone(), Some(replica.snapshot()));
-            let commit =
-                Commit { n, id: self.request(), entry, source, cursor, snapshot, is_install: true, is_last: false };
+            let lifetime = self.lifetime(replica);
+            let commit = Commit {
+                n,
+                id: self.request(),
+                entry,
+                source,
+                cursor,
+                snapshot,
+                is_install: true,
+                is_last: false,
+                lifetime,
+            };
             tried.push((n, uncommitted.pushes.len()));
             match self.come_back(replica, owned, token, &commit).await {
                 Some(Return::Owner) => return true,
@@ -113,7 +123,7 @@ impl<L: Ledger> Member<L> {
         commit: &Commit,
     ) -> Option<Return> {
         // Loaded after the beat: once the lease is another's, what was tried cannot be written any more.
-        let kept = self.try_once(self.ledger.load(&replica.view, &self.name)).await?;
+        let kept = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await?;
         let deposed = Return::Deposed { n_own: kept.as_ref().map_or(0, |kept| kept.n_own) };
         let Some(token) = token else { return Some(deposed) };
         let is_ours = kept.is_none_or(|kept| kept.n <= owned.n || kept.n_own == kept.n);
@@ -121,7 +131,7 @@ impl<L: Ledger> Member<L> {
             return Some(deposed);
         }
         owned.token = token;
-        match self.try_once(self.ledger.commit(&replica.view, &self.name, &owned.token, commit)).await? {
+        match self.try_once(self.ledger.commit(&replica.name, &replica.owner, &owned.token, commit)).await? {
             Committed::Done => {
                 owned.committed(commit);
                 replica.settle(commit.n);

@@ -9,7 +9,7 @@ use crate::ledger::{Forwarded, Ledger, Origin};
 use crate::position::Position;
 use crate::push::{Change, Push, Receipt};
 use crate::replica::{Applied, Refused, Replica, Reply, Turn};
-use crate::slot::{Answer, AnswerSender};
+use crate::slot::{Answer, AnswerSender, Slot};
 use crate::turn::{Done, Input};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl<L: Ledger> Member<L> {
         let parcel = Parcel::new(forwarded);
         let mut outbox = self.outbox();
         if outbox.is_full(parcel.n_bytes, &self.options) {
-            let is_refused = answer.send(Err(PushError::Unavailable { view: replica.view.to_string() })).is_ok();
+            let is_refused = answer.send(Err(PushError::Unavailable { view: replica.slot.view.to_string() })).is_ok();
             if is_refused {
                 return;
             }
@@ -77,20 +77,32 @@ impl<L: Ledger> Member<L> {
             // A page waits longer for the answer to its event: it has no use for half an answer.
             let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
             let late = Instant::now() + patience;
-            let asked = Asked { view: Arc::clone(&replica.view), answer, late };
-            self.asked().insert(request, asked);
+            let asked = Asked { view: Arc::clone(&replica.slot.view), answer, late };
+            self.asked().insert((request, Arc::clone(&replica.name)), asked);
         }
         outbox.put(parcel);
         drop(outbox);
         self.outbox_filled.notify_one();
     }
 
-    /// Forwards what every server applies for itself; tells when the ledger has it. The sender is dropped if that takes long.
-    pub(super) fn forward_to_all(&self, push: &Push, sender: &Sender) -> oneshot::Receiver<()> {
+    /// Forwards what is for more than one document or server; tells when the ledger has it. The sender is dropped if that takes long. The owners of
+    /// documents that are here answer.
+    pub(super) fn forward_to_all(
+        &self,
+        push: &Push,
+        sender: &Sender,
+        documents: Vec<(Arc<Slot>, AnswerSender)>,
+    ) -> oneshot::Receiver<()> {
         let (taken, is_taken) = oneshot::channel();
+        let late = Instant::now() + self.options.queued_after;
         let origin = Origin { request: self.request(), browser: None, is_handler: *sender == Sender::Handler };
         let mut parcel = Parcel::new(Forwarded { push: push.clone(), origin });
-        parcel.taken = Some((taken, Instant::now() + self.options.queued_after));
+        parcel.taken = Some((taken, late));
+        let request = &parcel.forwarded.origin.request;
+        for (slot, answer) in documents {
+            let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
+            self.asked().insert((request.clone(), name), Asked { view: Arc::clone(&slot.view), answer, late });
+        }
         self.outbox().put(parcel);
         self.outbox_filled.notify_one();
         is_taken
@@ -107,7 +119,8 @@ impl<L: Ledger> Member<L> {
             Sender::Push | Sender::Handler => None,
         };
         let origin = Origin { request: self.request(), browser, is_handler: *sender == Sender::Handler };
-        Forwarded { push: Push::new(&*replica.view, change), origin }
+        let push = Push::new(&*replica.slot.view, change);
+        Forwarded { push: replica.key().into_iter().fold(push, Push::key), origin }
     }
 
     /// Makes a name that nothing else has.
@@ -193,9 +206,9 @@ impl<L: Ledger> Member<L> {
     }
 
     /// Hands answers of an owner to those who wait for them here.
-    pub(super) fn answer(&self, replies: Vec<Reply>) {
+    pub(super) fn answer(&self, replica: &Replica, replies: Vec<Reply>) {
         for Reply { to, outcome } in replies {
-            let Some(asked) = self.asked().remove(&to) else { continue };
+            let Some(asked) = self.asked().remove(&(to, Arc::clone(&replica.name))) else { continue };
             let outcome = match outcome {
                 Ok(applied) => match applied.at.parse() {
                     Ok(position) => {

@@ -112,13 +112,35 @@ impl Hub {
 
     /// Begins a push on all servers: what no single one of them owns is forwarded to the others.
     fn begin(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
-        let cluster = self.inner.cluster.get().filter(|_| self.is_everywhere(&push));
-        let Some(cluster) = cluster else { return self.begin_here(push, sender, origin) };
-        // Beyond the bound it reaches nobody, so that its sender can try again.
-        cluster.check_room(&push)?;
-        let mut started = self.begin_here(push.clone(), sender, origin)?;
-        started.elsewhere = Some(cluster.forward(&push, sender));
-        Ok(started)
+        let Some(cluster) = self.inner.cluster.get() else { return self.begin_here(push, sender, origin) };
+        if self.is_everywhere(&push) {
+            // Beyond the bound it reaches nobody, so that its sender can try again.
+            cluster.check_room(&push)?;
+            let mut started = self.begin_here(push.clone(), sender, origin)?;
+            started.elsewhere = Some(cluster.forward(&push, sender, Vec::new()));
+            Ok(started)
+        } else if let Some(slots) = self.all_of(&push, origin.as_ref()) {
+            cluster.check_room(&push)?;
+            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(Slot::ticket).unzip();
+            let mut started = Started::new(push.name(), false, tickets);
+            started.elsewhere = Some(cluster.forward(&push, sender, slots.into_iter().zip(answers).collect()));
+            Ok(started)
+        } else {
+            self.begin_here(push, sender, origin)
+        }
+    }
+
+    /// Returns the documents here that a push for all documents of a view with keys is for, if it is one: each owner applies it to its own. What a
+    /// handler pushes to its own view is for the documents that this server has.
+    fn all_of(&self, push: &Push, origin: Option<&Origin<'_>>) -> Option<Vec<Arc<Slot>>> {
+        let Content::Change { view, key: None, .. } = &push.content else { return None };
+        let is_own = origin.is_some_and(|origin| *origin.slot.view == **view);
+        match self.inner.views.get(view) {
+            Ok((_, Documents::Keyed(keyed))) if !keyed.is_private && !is_own && push.audience.is_everybody() => {
+                Some(keyed.of(&push.audience))
+            }
+            _ => None,
+        }
     }
 
     /// Whether every server applies a push for itself: it is a message, or for private documents, which belong to one server each.
@@ -404,7 +426,7 @@ impl Started {
     }
 
     fn add_elsewhere(&mut self, taken: Result<(), oneshot::error::RecvError>) {
-        self.is_queued = taken.is_err();
+        self.is_queued |= taken.is_err();
     }
 
     fn add(&mut self, outcome: Result<Answer, PushError>) {
@@ -415,6 +437,7 @@ impl Started {
                 self.receipt.reply = reply.filter(|_| self.is_single);
                 self.receipt.refused.extend(refused);
             }
+            Err(PushError::Queued { .. }) => self.is_queued = true,
             Err(error) => self.errors.push(error),
         }
     }

@@ -35,7 +35,7 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
         let bytes = random.bytes();
         let part = key(KEYS[random.below(KEYS.len())]);
         let mut command = Cmd::new();
-        match random.below(8) {
+        match random.below(9) {
             0 => command.arg("XADD").arg(key("log")).arg("*").arg("step").arg(bytes),
             1 => {
                 let id = format!("{}-{}", random.below(40), random.below(2));
@@ -49,6 +49,11 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
             4 => command.arg("HSET").arg(key("kept")).arg(FIELDS[random.below(FIELDS.len())]).arg(bytes),
             5 => command.arg("HSET").arg(key("subscribers")).arg(random.bytes()).arg(bytes),
             6 => command.arg("SET").arg(part).arg(bytes),
+            7 => {
+                // Numbers that are there, too, and places that nothing comes after.
+                let (id, n) = (["*", "18446744073709551615-1"][random.below(2)], random.below(9));
+                command.arg("XADD").arg("domcast:commits").arg(id).arg("document").arg("n").arg("n").arg(n)
+            }
             _ => command.arg("LPUSH").arg(part).arg(bytes),
         };
         write(&mut connection, &command).await;
@@ -111,6 +116,13 @@ async fn forge_step(connection: &mut MultiplexedConnection, server: &Server) {
     let at = format!("{}:{}", position.epoch, position.version + 1);
     let step = json!({"at": at, "patches": [[["t", 2, "99"]]]}).to_string();
     write_entry(connection, &key("log"), &format!("{}-0", n + 1), &["step".into(), step]).await;
+    tell(connection, n + 1).await;
+}
+
+/// Tells readers of a commit.
+async fn tell(connection: &mut MultiplexedConnection, n: u64) {
+    let fields = ["document", "n", "n", &n.to_string()].map(str::to_owned);
+    write_entry(connection, "domcast:commits", "*", &fields).await;
 }
 
 #[tokio::test]
@@ -171,6 +183,7 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     let text = &genuine[0].1[1];
     for (n, text) in [(n + 1, &**text), (n + 2, &text[..text.len() - 1]), (n + 3, "")] {
         write_entry(&mut connection, &key("log"), &format!("{n}-0"), &["step".into(), text.into()]).await;
+        tell(&mut connection, n).await;
     }
     // What is kept: another source, an older one, an older cursor, no seal.
     let kept = layer.load("n", "x").await.unwrap().unwrap();

@@ -3,7 +3,8 @@
 use crate::client::{Page, content};
 use domcast_push::template::Templates;
 use domcast_push::{
-    Call, ClusterOptions, DeclaredView, Edits, Empty, Handlers, Hub, Ledger, MailboxLimits, Options, Push, View, Work,
+    Call, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, Handlers, Hub, Ledger, MailboxLimits,
+    Options, Position, Push, View, Work,
 };
 use domcast_redis::{RedisLayer, join_with};
 use serde::{Deserialize, Serialize};
@@ -152,7 +153,10 @@ impl Server {
 
     /// A server over any ledger.
     pub(crate) fn start_on(ledger: &Arc<impl Ledger + 'static>) -> Server {
-        let hub = hub();
+        Server::start_on_with(ledger, hub())
+    }
+
+    pub(crate) fn start_on_with(ledger: &Arc<impl Ledger + 'static>, hub: Hub) -> Server {
         let spawn = |work| drop(tokio::spawn(work));
         let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), spawn, |_| {});
         Server::run(hub, cluster, 1)
@@ -223,8 +227,19 @@ impl Server {
         content.strip_prefix("<b>").unwrap().strip_suffix("</b>").unwrap().parse().unwrap()
     }
 
-    pub(crate) fn position(&self) -> domcast_push::Position {
+    pub(crate) fn position(&self) -> Position {
         self.hub.views().iter().find(|view| &*view.name == "n").unwrap().position.clone()
+    }
+
+    /// A page of an order.
+    pub(crate) fn order(&self, key: &str) -> Page {
+        Page::open(&self.hub, "order", Some(key), Client::default())
+    }
+
+    /// The keys of the orders that the server has, with their positions.
+    pub(crate) fn orders(&self) -> Vec<(String, Position)> {
+        let orders = self.hub.views().into_iter().filter(|view| &*view.name == "order");
+        orders.map(|order| (order.key.unwrap().to_string(), order.position)).collect()
     }
 }
 
@@ -260,8 +275,12 @@ impl View for Note {
 /// A hub with the view `n`, a number and a handler that adds to it, the same with a document for each key as `order`, and a private
 /// view `note`.
 pub(crate) fn hub() -> Hub {
+    hub_with(DocumentLimits::default())
+}
+
+pub(crate) fn hub_with(documents: DocumentLimits) -> Hub {
     let mailbox = MailboxLimits { n_frames: 16, ..MailboxLimits::default() };
-    let options = Options { mailbox, render_interval: None, ..Options::default() };
+    let options = Options { mailbox, documents, render_interval: None, ..Options::default() };
     let templates =
         [("n.html", "<b>{{ n }}</b>"), ("order.html", "<b>{{ key }}: {{ n }}</b>"), ("note.html", "<i>{{ text }}</i>")];
     let hub = Hub::with_options(Templates::from_sources(templates), options);
