@@ -35,9 +35,11 @@
 //!   not, and forwards it; each of the others applies it once. Its receipt comes when the ledger has it.
 //! - A document with a key is shared as one without is. It is dropped where nobody uses it for a while, and the ledger forgets it once no
 //!   server has it. A push to a key that no server has makes its document. Private views are not shared.
+//! - Who is here is known on all servers within a third of a lease, and gone within two thirds after a server died.
 //! - What waits is bounded; beyond the bound a push is refused as [`PushError::Unavailable`] and was not applied.
 
 mod alone; // without the ledger, and the way back
+mod attending; // who is at which server
 mod asking; // pushes to views of other servers, and their answers
 mod owner; // rendering for all servers
 mod reading; // pushes and steps
@@ -228,6 +230,8 @@ pub fn join<L: Ledger + 'static>(
         let renewer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { renewer.renew_leases().await }));
         (member.spawn)(Box::pin(Arc::clone(&member).send_beats(asked_beats)));
+        let attendant = Arc::clone(&member);
+        (member.spawn)(Box::pin(async move { attendant.attend().await }));
         let sweeper = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { sweeper.answer_late().await }));
         member.read_logs().await;

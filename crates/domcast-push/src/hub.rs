@@ -365,7 +365,7 @@ impl Hub {
         self.slots().iter().map(info).collect()
     }
 
-    /// Returns who is at a view, at its document of a key, or among those who get a topic's messages, on this process's connections.
+    /// Returns who is at a view, at its document of a key, or among those who get a topic's messages, on all servers of a [cluster](crate::join).
     ///
     /// A user counts once with however many tabs, and so does a session of a browser in which nobody is logged in.
     pub fn presence(&self, place: &Place) -> Present {

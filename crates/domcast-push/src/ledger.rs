@@ -61,6 +61,46 @@ pub trait Ledger: ChannelLayer {
     ///
     /// The list may be empty, or not be all. Entries of one log come in order, but need not begin with the next one.
     fn entries(&self, after: &[(Arc<str>, u64)]) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
+
+    /// Tells who is at a server, and hears who is at the others.
+    fn attend(
+        &self,
+        server: &str,
+        attendance: &Attendance,
+    ) -> impl Future<Output = Result<Attended, Self::Error>> + Send;
+}
+
+/// Who is at a server, as it tells the others.
+#[derive(Clone, Debug)]
+pub struct Attendance {
+    /// Tells what is told from what was told before.
+    pub n: u64,
+    /// Who is there; `None` if the ledger has that already.
+    pub text: Option<String>,
+    /// How long it counts without being told again.
+    pub lifetime: Duration,
+    /// What is known of other servers: by name, the number.
+    pub known: Vec<(String, u64)>,
+}
+
+/// Who is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attended {
+    /// Whether the ledger has what this server told last; if not, it is to be told anew.
+    pub is_kept: bool,
+    /// The other servers that are there.
+    pub others: Vec<Elsewhere>,
+}
+
+/// Who is at another server, unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its name.
+    pub server: String,
+    /// The number of what it told.
+    pub n: u64,
+    /// What it told; `None` if the number is known.
+    pub text: Option<String>,
 }
 
 /// A push on its way from a replica to the owner.

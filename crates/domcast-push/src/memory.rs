@@ -3,7 +3,9 @@
 //! It keeps to the letter what [`Ledger`] promises, and is the model that the suite of tests compares Redis with.
 
 use crate::channel::{ChannelLayer, Cursor, Message};
-use crate::ledger::{Beat, Commit, Commits, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
+use crate::ledger::{
+    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+};
 use crate::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::error::Error;
@@ -34,6 +36,8 @@ struct Memory {
     views: HashMap<String, View>,
     /// The last commits, by document and number.
     commits: VecDeque<(Arc<str>, u64)>,
+    /// By server: who is there, and until when that counts.
+    attendances: BTreeMap<String, (u64, String, Instant)>,
     n_commits: u64,
 }
 
@@ -191,6 +195,10 @@ impl Ledger for MemoryLayer {
         Ok(Committed::Done)
     }
 
+    async fn attend(&self, server: &str, attendance: &Attendance) -> Result<Attended, BadCursor> {
+        Ok(self.memory().attend(server, attendance))
+    }
+
     async fn load(&self, view: &str, owner: &str) -> Result<Option<Kept>, BadCursor> {
         let mut memory = self.memory();
         memory.forget(Instant::now());
@@ -225,6 +233,24 @@ impl Ledger for MemoryLayer {
 }
 
 impl Memory {
+    fn attend(&mut self, server: &str, attendance: &Attendance) -> Attended {
+        let now = Instant::now();
+        self.attendances.retain(|_, (_, _, ends)| *ends > now);
+        let ends = now + attendance.lifetime;
+        if let Some(text) = &attendance.text {
+            self.attendances.insert(server.into(), (attendance.n, text.clone(), ends));
+        }
+        let own = self.attendances.get_mut(server).filter(|(n, ..)| *n == attendance.n);
+        let is_kept = own.map(|(_, _, until)| *until = ends).is_some();
+        let is_known = |server: &String, n: u64| attendance.known.iter().any(|known| *known == (server.clone(), n));
+        let others = self.attendances.iter().filter(|(other, _)| *other != server);
+        let elsewhere = |(server, (n, text, _)): (&String, &(u64, String, Instant))| {
+            let text = (!is_known(server, *n)).then(|| text.clone());
+            Elsewhere { server: server.clone(), n: *n, text }
+        };
+        Attended { is_kept, others: others.map(elsewhere).collect() }
+    }
+
     fn beat(&mut self, name: &str, beat: &Beat) -> Standing {
         let now = Instant::now();
         self.forget(now);

@@ -10,6 +10,8 @@
 //! | `domcast:{view}:log` | the steps, a stream whose entries have the numbers of their commits |
 //! | `domcast:{view}:subscribers` | how many look on, by server, a hash |
 //! | `domcast:{view}:by:SERVER` | the last commit of a server |
+//! | `domcast:presence` | the servers that told who is there, by when that ends, a sorted set |
+//! | `domcast:presence:SERVER` | who is at a server, and its last sign of life, a hash that expires |
 //! | `domcast:request:ID` | a forwarded push that is in the stream |
 //!
 //! A document with a key has `{view key}` for `{view}`, and all of its keys expire once no server has it any more.
@@ -19,19 +21,27 @@
 
 use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
-use domcast_push::{Beat, Commit, Commits, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
+use domcast_push::{
+    Attendance, Attended, Beat, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger, Message,
+    Standing,
+};
 use redis::{Script, Value};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/commit.lua")));
+static ATTEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/attend.lua")));
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
 static FORWARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forward.lua")));
 
 /// The most entries of logs that are read at once.
 const MAX_ENTRIES: usize = 64;
+/// How long a reader leaves a stream alone that others wrote into.
+const PAUSE: Duration = Duration::from_millis(100);
 const ONE_DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// The most that one server tells of who is there.
+const MAX_PRESENCE_BYTES: usize = 16 << 20;
 /// The most pushes that are read at once when they are read again.
 const MAX_AGAIN: usize = 1000;
 
@@ -147,13 +157,36 @@ impl Ledger for RedisLayer {
         Ok(self.kept(view, &loaded))
     }
 
+    async fn attend(&self, server: &str, attendance: &Attendance) -> Result<Attended, RedisError> {
+        let mut call = ATTEND.prepare_invoke();
+        let servers = format!("{}:presence", self.prefix());
+        call.key(&servers).key(format!("{servers}:{server}"));
+        let Attendance { n, text, lifetime, known } = attendance;
+        let text = text.as_ref().map(|text| self.seal("presence", server, *n, text)).unwrap_or_default();
+        let alive = self.seal("alive", server, *n, &seal::now().to_string());
+        call.arg(server).arg(n).arg(text).arg(alive).arg(lifetime.as_millis() as u64);
+        for (server, n) in known {
+            call.arg(server).arg(n);
+        }
+        let attended: Value = self.run(&call).await?;
+        let [Value::Int(is_kept), others] = items(&attended) else {
+            return Ok(Attended { is_kept: false, others: Vec::new() });
+        };
+        let others = items(others).iter().filter_map(|other| self.elsewhere(other)).collect();
+        Ok(Attended { is_kept: *is_kept == 1, others })
+    }
+
     async fn commits(&self, after: Option<&Cursor>) -> Result<Commits, RedisError> {
         let stream = format!("{}:commits", self.prefix());
-        // Nobody of us wrote what comes from the future, and nothing would ever come after it.
-        let is_past = |after: &&Cursor| place(after).is_some_and(|(at, _)| at <= seal::now() + ONE_DAY_MS);
-        let Some(after) = after.filter(is_past) else {
+        let Some(after) = after else {
             return Ok(Commits { cursor: self.end_of(&stream).await?, numbers: Vec::new() });
         };
+        let is_future = place(after).is_none_or(|(at, _)| at > seal::now() + ONE_DAY_MS);
+        if is_future {
+            // Nobody of us wrote that, and nothing of us comes after it. The next commit removes it.
+            tokio::time::sleep(PAUSE).await;
+            return Ok(Commits { cursor: Cursor("0-0".into()), numbers: Vec::new() });
+        }
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MAX_AGAIN).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&stream).arg(&after.0);
@@ -204,6 +237,23 @@ impl RedisLayer {
             tracing::warn!(view, n, kind, "not sealed with the servers' key, or for something else");
         }
         opened
+    }
+
+    /// Reads who is at another server; `None` if that was not told by one, or too long ago.
+    fn elsewhere(&self, other: &Value) -> Option<Elsewhere> {
+        let [server, n, alive, told] = items(other) else { return None };
+        let (server, n) = (text(server)?, text(n)?.parse().ok()?);
+        let told = Some(told).filter(|told| **told != Value::BulkString(Vec::new()));
+        let told = match told {
+            Some(told) if matches!(told, Value::BulkString(bytes) if bytes.len() <= MAX_PRESENCE_BYTES) => {
+                Some(self.open_text("presence", &server, n, told)?)
+            }
+            Some(_) => return None,
+            None => None,
+        };
+        let at = self.open_text("alive", &server, n, alive)?.parse().ok()?;
+        let is_alive = !self.is_sealed() || seal::is_near(seal::now(), at);
+        is_alive.then_some(Elsewhere { server, n, text: told })
     }
 
     /// Reads the answer of `load.lua`; `None` for what cannot be one.

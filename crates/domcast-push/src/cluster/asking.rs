@@ -132,7 +132,8 @@ impl<L: Ledger> Member<L> {
         loop {
             let batch: Vec<Forwarded> =
                 self.outbox().waiting.iter().take(MAX_FORWARDED).map(|parcel| parcel.forwarded.clone()).collect();
-            if batch.is_empty() {
+            // What is forwarded before this server knows from where on it reads, it may not read itself.
+            if batch.is_empty() || self.start.get().is_none() {
                 self.outbox_filled.notified().await;
                 continue;
             }

@@ -36,6 +36,7 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn read_pushes(&self, mut readings: mpsc::UnboundedReceiver<Reading>) {
         let mut cursor = self.until_up(|| self.ledger.end()).await;
         _ = self.start.set(cursor.clone());
+        self.outbox_filled.notify_one();
         *self.read() = Some(cursor.clone());
         let mut owned: HashMap<Arc<str>, Term> = HashMap::new();
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));

@@ -3,8 +3,8 @@
 use crate::servers::{Redis, Server, hub, hub_with, options, patient, until};
 use domcast_push::template::Templates;
 use domcast_push::{
-    ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Handlers, Hub, Push,
-    Session, View,
+    ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Handlers, Hub, Place,
+    Push, Session, View,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -530,4 +530,25 @@ async fn a_page_of_a_key_shows_at_once_what_another_server_has() {
     let hub = servers[1].hub.clone();
     let html = std::thread::spawn(move || hub.html_keyed("order", "42").unwrap().to_string()).join().unwrap();
     assert!(html.contains("<b>42: 7</b>"), "{html}");
+}
+
+#[tokio::test]
+async fn who_is_elsewhere_stays_so_while_redis_says_nothing() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options()));
+    let session = |server: &Server, user: &str| {
+        let topics = ["news".to_owned()].into();
+        server.hub.connect_as(Client { user: Some(user.into()), topics, ..Client::default() })
+    };
+    let _here = [session(&servers[0], "ann"), session(&servers[1], "bob")];
+    let n_users = |server: &Server| server.hub.presence(&Place::topic("news")).users.len();
+    until("both are known", || servers.iter().all(|server| n_users(server) == 2)).await;
+    redis.pause().await;
+    let later = session(&servers[0], "cid");
+    sleep(2 * options().lease).await;
+    assert_eq!(servers.each_ref().map(n_users), [3, 2]);
+    redis.resume().await;
+    until("who came meanwhile is known", || n_users(&servers[1]) == 3).await;
+    drop(later);
+    until("and who went", || n_users(&servers[1]) == 2).await;
 }

@@ -1,10 +1,10 @@
 //! What every ledger promises: the same tests for the memory of one process and for Redis.
 
 use crate::client::Page;
-use crate::servers::{Redis, Server, hub_with, until};
+use crate::servers::{Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
-    Audience, Beat, Client, Commit, Committed, Cursor, DocumentLimits, Forwarded, Ledger, MemoryLayer, Origin,
-    Position, Push, Standing,
+    Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
+    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Standing,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -68,6 +68,9 @@ conformance! {
     a_document_that_no_server_uses_is_forgotten_and_made_anew
     a_document_goes_on_where_it_is_used_when_its_owner_drops_it
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
+    who_is_at_a_server_is_told_to_the_others_until_it_is_silent
+    who_is_here_is_known_on_all_servers_once_per_user
+    who_was_at_a_server_that_dies_is_gone_within_two_heartbeats
     hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
 }
 
@@ -557,7 +560,7 @@ async fn a_push_to_a_key_that_no_server_has_makes_its_document_once(ledger: &Arc
     shows(&mut servers[1].order("43"), "<b>43: 5</b>").await;
 }
 
-fn forgetful() -> domcast_push::Hub {
+fn forgetful() -> Hub {
     hub_with(DocumentLimits { idle: LEASE, ..DocumentLimits::default() })
 }
 
@@ -615,4 +618,121 @@ async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_docume
     pages[0].connect(&servers[1].hub);
     shows(&mut pages[0], "<i>-</i>").await;
     assert_eq!(pages[0].n_snapshots, 1);
+}
+
+async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Arc<impl Ledger>) {
+    let attendance = |n, text: Option<&str>, known: &[(&str, u64)]| Attendance {
+        n,
+        text: text.map(Into::into),
+        lifetime: LEASE,
+        known: known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect(),
+    };
+    let attend = async |server, n, text, known| ledger.attend(server, &attendance(n, text, known)).await.unwrap();
+    let is_kept = |attended: Attended| attended.is_kept;
+    let elsewhere =
+        |server: &str, n, text: Option<&str>| Elsewhere { server: server.into(), n, text: text.map(Into::into) };
+    assert!(!is_kept(attend("a", 1, None, &[]).await), "it was never told");
+    assert!(is_kept(attend("a", 1, Some("ann"), &[]).await));
+    assert_eq!(attend("b", 1, Some("bob"), &[]).await.others, [elsewhere("a", 1, Some("ann"))]);
+    assert_eq!(attend("b", 1, None, &[("a", 1)]).await.others, [elsewhere("a", 1, None)], "what is known is not told");
+    assert!(is_kept(attend("a", 2, Some("ann, cid"), &[]).await));
+    assert!(!is_kept(attend("a", 1, None, &[]).await), "it tells something else now");
+    assert_eq!(attend("b", 1, None, &[("a", 1)]).await.others, [elsewhere("a", 2, Some("ann, cid"))]);
+    for _ in 0..4 {
+        sleep(LEASE / 2).await;
+        assert!(is_kept(attend("a", 2, None, &[]).await));
+    }
+    assert_eq!(attend("c", 1, Some(""), &[]).await.others, [elsewhere("a", 2, Some("ann, cid"))], "b is silent");
+    sleep(2 * LEASE).await;
+    assert_eq!(attend("c", 1, Some(""), &[]).await.others, []);
+    assert!(!is_kept(attend("a", 2, None, &[]).await));
+}
+
+fn client(user: Option<&str>, session: &str) -> Client {
+    Client { user: user.map(Into::into), session: Some(session.into()), topics: ["news".to_owned()].into() }
+}
+
+/// The users and the number of others at a place, on each server.
+fn here(servers: &[Server; 2], place: &Place) -> [(Vec<String>, usize); 2] {
+    servers.each_ref().map(|server| {
+        let present = server.hub.presence(place);
+        (present.users.iter().map(ToString::to_string).collect(), present.n_anonymous)
+    })
+}
+
+async fn who_is_here_is_known_on_all_servers_once_per_user(ledger: &Arc<impl Ledger + 'static>) {
+    // Long enough that no server seems dead on a busy machine.
+    let options = ClusterOptions { lease: Duration::from_secs(6), ..options() };
+    let servers = [(); 2].map(|()| Server::start_on_as(ledger, hub(), options));
+    let mut events = servers.each_ref().map(|server| server.hub.presence_events());
+    let open = |server: usize, view, key, client| Page::open(&servers[server].hub, view, key, client);
+    let both = |users: &[&str], n| [(); 2].map(|()| (users.iter().map(ToString::to_string).collect::<Vec<_>>(), n));
+    // Ann on both servers; a browser with tabs on both in which nobody is logged in; Bob on the second, and at last Dora on the first: once both
+    // know of these, they know of all.
+    let mut pages = [
+        open(0, "order", Some("42"), client(Some("ann"), "a")),
+        open(1, "order", Some("42"), client(Some("ann"), "a")),
+        open(0, "note", None, client(None, "c")),
+        open(1, "note", None, client(None, "c")),
+        open(1, "n", None, client(Some("bob"), "b")),
+        open(0, "n", None, client(Some("dora"), "d")),
+    ];
+    let expected = [
+        (Place::view("order"), both(&["ann"], 0)),
+        (Place::keyed("order", "42"), both(&["ann"], 0)),
+        (Place::view("n"), both(&["bob", "dora"], 0)),
+        (Place::view("note"), both(&[], 1)),
+        (Place::topic("news"), both(&["ann", "bob", "dora"], 1)),
+    ];
+    until("all are everywhere", || expected.iter().all(|(place, expected)| here(&servers, place) == *expected)).await;
+    let headcounts = servers.each_ref().map(|server| json!(server.hub.headcounts("n")));
+    let counts = json!([
+        {"view": "n", "users": 2, "anonymous": 0},
+        {"view": "note", "users": 0, "anonymous": 1},
+        {"topic": "news", "users": 3, "anonymous": 1},
+    ]);
+    assert_eq!(headcounts, [(); 2].map(|()| counts.clone()));
+    // The first of Ann's tabs to leave is no news, on whichever server.
+    pages[0].disconnect();
+    pages[3].disconnect();
+    sleep(options.lease * 2 / 3).await;
+    assert!(expected.iter().all(|(place, expected)| here(&servers, place) == *expected));
+    pages[1].disconnect();
+    pages[2].disconnect();
+    let gone = [Place::view("order"), Place::keyed("order", "42"), Place::view("note")];
+    until("they are gone everywhere", || gone.iter().all(|place| here(&servers, place) == both(&[], 0))).await;
+    assert_eq!(here(&servers, &Place::topic("news")), both(&["bob", "dora"], 0));
+    for events in &mut events {
+        let mut told: Vec<String> = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            let (sign, place, user) = match event {
+                PresenceEvent::Joined { place, user } => ('+', place, user),
+                PresenceEvent::Left { place, user } => ('-', place, user),
+            };
+            told.push(format!("{sign}{} {}", user.as_deref().unwrap_or("?"), json!(place)));
+        }
+        let n_told = told.len();
+        told.sort();
+        told.dedup();
+        assert_eq!((told.len(), n_told), (14, 14), "each joined and left each place once, and two stay: {told:?}");
+    }
+}
+
+async fn who_was_at_a_server_that_dies_is_gone_within_two_heartbeats(ledger: &Arc<impl Ledger + 'static>) {
+    let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
+    let heartbeat = options.lease / 3;
+    let mut servers = [(); 2].map(|()| Server::start_on_as(ledger, hub(), options));
+    let _pages = [0, 1]
+        .map(|server: usize| Page::open(&servers[server].hub, "n", None, client(Some(["ann", "bob"][server]), "s")));
+    let users = |server: &Server| server.hub.presence(&Place::view("n")).users.len();
+    until("both are known", || servers.iter().all(|server| users(server) == 2)).await;
+    let mut events = servers[1].hub.presence_events();
+    servers[0].kill();
+    let died = tokio::time::Instant::now();
+    until("Ann is gone", || users(&servers[1]) == 1).await;
+    // The machine that runs this has other things to do, too.
+    assert!(died.elapsed() < 2 * heartbeat + Duration::from_millis(700), "{:?}", died.elapsed());
+    let left = |place| PresenceEvent::Left { place, user: Some("ann".into()) };
+    let told = [(); 2].map(|()| events.try_recv().unwrap());
+    assert!(told.contains(&left(Place::view("n"))) && told.contains(&left(Place::topic("news"))), "{told:?}");
 }

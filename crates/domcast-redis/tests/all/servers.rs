@@ -157,8 +157,12 @@ impl Server {
     }
 
     pub(crate) fn start_on_with(ledger: &Arc<impl Ledger + 'static>, hub: Hub) -> Server {
+        Server::start_on_as(ledger, hub, options())
+    }
+
+    pub(crate) fn start_on_as(ledger: &Arc<impl Ledger + 'static>, hub: Hub, options: ClusterOptions) -> Server {
         let spawn = |work| drop(tokio::spawn(work));
-        let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), spawn, |_| {});
+        let cluster = domcast_push::join(&hub, Arc::clone(ledger), options, spawn, |_| {});
         Server::run(hub, cluster, 1)
     }
 
