@@ -1,7 +1,9 @@
 //! A cluster: servers with the same views, each of which is rendered by one of them at a time.
 //!
-//! Every server runs the same tasks over a [`Ledger`]: one reads the pushes, one reads the logs of the views that it
-//! does not own, one sends what is pushed here to the owners, and one per view *keeps* it, as a follower or as the owner.
+//! Every server runs the same tasks over a [`Ledger`]: one reads the pushes, one reads the logs of the documents that it
+//! does not own, one sends what is pushed here to the owners, one sends the beats of all documents together, and one per document *keeps* it, as
+//! a follower or as the owner. (A lease per server instead of one per document was refused: it needs a list of what each server has, which would
+//! have to change with every document that comes or goes, and as safely as a commit.)
 //!
 //! ```text
 //! follower   beats; forwards its inputs; takes every step of the log
@@ -12,6 +14,10 @@
 //!    ▼                                                ▼
 //! follower                                         alone: shows without commits, in an epoch of its own
 //! ```
+//!
+//! A keeper of a document with a key ends when nobody used it here for a while ([`DocumentLimits`](crate::DocumentLimits)): an owner gives
+//! it up with a last commit, so that a follower who still has it takes over at once. With every beat and commit the ledger is told for how long to keep
+//! such a document, so it forgets it once nobody beats, and the next use makes it anew.
 //!
 //! One commit is under way per view. What arrives meanwhile is in the next turn together, so a slow ledger
 //! makes turns larger, not the queue longer. Nothing is shown and nobody is answered before the commit.
@@ -25,19 +31,26 @@
 //!   committed ones. When the ledger is back and nobody took the lease, its document is committed as a whole; else its
 //!   pushes are sent to the new owner, whose document it then shows. If it dies before, what it did alone is lost.
 //! - What a handler pushes on is begun after the commit; it is lost if the server dies in between.
-//! - Messages, documents with a key and private views are not shared: each server applies such a push of the ledger for itself.
+//! - A message, and a push to private documents, is for every server: the one that is pushed to applies it at once, whether the ledger is there or
+//!   not, and forwards it; each of the others applies it once. Its receipt comes when the ledger has it.
+//! - A document with a key is shared as one without is. It is dropped where nobody uses it for a while, and the ledger forgets it once no
+//!   server has it. A push to a key that no server has makes its document. Private views are not shared.
+//! - Who is here is known on all servers within a third of a lease, and gone within two thirds after a server died.
 //! - What waits is bounded; beyond the bound a push is refused as [`PushError::Unavailable`] and was not applied.
 
 mod alone; // without the ledger, and the way back
+mod attending; // who is at which server
 mod asking; // pushes to views of other servers, and their answers
 mod owner; // rendering for all servers
 mod reading; // pushes and steps
 
+use crate::call::Sender;
 use crate::channel::Cursor;
 use crate::error::PushError;
 use crate::hub::Hub;
-use crate::ledger::Ledger;
+use crate::ledger::{Beat, Ledger, Standing};
 use crate::position::Position;
+use crate::push::Push;
 use crate::replica::Replica;
 use crate::session::Work;
 use crate::slot::{AnswerSender, Slot, Waiting};
@@ -51,8 +64,8 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How a server takes part in a cluster. All servers of one use the same lease.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +154,9 @@ pub(crate) struct Arrival {
 
 /// The most pushes of a ledger that wait for their turns at once.
 const MAX_ARRIVALS: usize = 1024;
+/// The most beats that are sent at once, and for how long they gather.
+const MAX_BEATS: usize = 256;
+const GATHERING: Duration = Duration::from_millis(1);
 /// The most pushes that are forwarded at once.
 const MAX_FORWARDED: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -171,6 +187,7 @@ pub fn join<L: Ledger + 'static>(
 ) -> Work {
     let (takes, taken) = mpsc::unbounded_channel();
     let (kept_sender, mut kept) = mpsc::unbounded_channel();
+    let (beats, asked_beats) = mpsc::unbounded_channel();
     let member = Arc::new(Member {
         hub: hub.clone(),
         spawn: Box::new(spawn),
@@ -191,7 +208,8 @@ pub fn join<L: Ledger + 'static>(
         start: OnceLock::new(),
         read: Mutex::default(),
         busy: Mutex::default(),
-        roles_changed: Notify::new(),
+        beats,
+        began: Instant::now(),
     });
     hub.set_cluster(Arc::clone(&member) as Arc<dyn Cluster>);
     for slot in hub.slots() {
@@ -211,6 +229,9 @@ pub fn join<L: Ledger + 'static>(
         (member.spawn)(Box::pin(async move { sender.send_outbox().await }));
         let renewer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { renewer.renew_leases().await }));
+        (member.spawn)(Box::pin(Arc::clone(&member).send_beats(asked_beats)));
+        let attendant = Arc::clone(&member);
+        (member.spawn)(Box::pin(async move { attendant.attend().await }));
         let sweeper = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { sweeper.answer_late().await }));
         member.read_logs().await;
@@ -231,21 +252,25 @@ struct Member<L: Ledger> {
     is_leaving: watch::Sender<bool>,
     /// Shared by all who hold a lease or ask for one; whoever leaves waits until it is free.
     offices: RwLock<()>,
-    /// Who waits for the answer to a forwarded push.
-    asked: Mutex<HashMap<String, Asked>>,
+    /// Who waits for the answer to a forwarded push, by its request and the document.
+    asked: Mutex<HashMap<(String, Arc<str>), Asked>>,
     outbox: Mutex<Outbox>,
     outbox_filled: Notify,
     outbox_sent: Notify,
     n_requests: AtomicU64,
     reader: mpsc::UnboundedSender<Reading>,
+    beats: mpsc::UnboundedSender<AskedBeat>,
+    began: Instant,
     /// From where on pushes count for a view of which nothing is kept yet.
     start: OnceLock<Cursor>,
     /// Up to where pushes were read and put into the queues of the views owned here.
     read: Mutex<Option<Cursor>>,
     /// The views whose turns are under way, with their tokens.
     busy: Mutex<BTreeMap<Arc<str>, (Replica, String)>>,
-    roles_changed: Notify,
 }
+
+/// The beat of a document, and who waits for its answer: without one the ledger is away.
+type AskedBeat = (Arc<str>, Beat, oneshot::Sender<Standing>);
 
 /// What a hub asks of the cluster that it is in.
 pub(crate) trait Cluster: Send + Sync {
@@ -255,23 +280,48 @@ pub(crate) trait Cluster: Send + Sync {
     /// Takes care of a replica from now on.
     fn keep(&self, replica: Replica);
 
+    /// Whether a push may be [forwarded](Self::forward).
+    fn check_room(&self, push: &Push) -> Result<(), PushError>;
+
+    /// Forwards a push that is for more than one document or server; tells when the ledger has it, and drops the sender if that takes long. Of
+    /// the documents named, the owners answer.
+    fn forward(&self, push: &Push, sender: &Sender, documents: Vec<(Arc<Slot>, AnswerSender)>)
+    -> oneshot::Receiver<()>;
+
     /// Gives all leases back, and sends what waits.
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 impl<L: Ledger + 'static> Cluster for Member<L> {
     fn share(&self, slot: &Arc<Slot>) -> Option<Replica> {
-        let has_key = slot.shown().document.key().is_some();
-        if has_key {
+        if self.hub.is_private(&slot.view) {
             return None;
         }
-        Replica::share(&self.hub, Arc::clone(slot), self.options.queued_after)
+        // What was pushed to a key before anybody used it is no news for who uses it now.
+        let has_key = slot.shown().document.key().is_some();
+        let start = if has_key { self.read().clone() } else { None };
+        Replica::share(&self.hub, Arc::clone(slot), &self.name, start, self.options.queued_after)
     }
 
     fn keep(&self, replica: Replica) {
-        self.replicas().insert(Arc::clone(&replica.view), replica.clone());
+        self.replicas().insert(Arc::clone(&replica.name), replica.clone());
         _ = self.kept.send(replica);
-        self.roles_changed.notify_waiters();
+    }
+
+    fn check_room(&self, push: &Push) -> Result<(), PushError> {
+        match self.outbox().is_full(asking::n_bytes(push), &self.options) {
+            true => Err(PushError::Unavailable { view: push.name().into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn forward(
+        &self,
+        push: &Push,
+        sender: &Sender,
+        documents: Vec<(Arc<Slot>, AnswerSender)>,
+    ) -> oneshot::Receiver<()> {
+        self.forward_to_all(push, sender, documents)
     }
 
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -323,7 +373,7 @@ impl<L: Ledger> Member<L> {
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<(String, Arc<str>), Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -144,14 +144,15 @@ pub enum PushError {
         /// The view.
         view: String,
     },
-    /// The push waits for the server that owns the view, which cannot be reached now. It will be applied; when, is not known.
+    /// The push waits for the server that owns the view, which cannot be reached now. It will be applied; when, is not known. A message, and a push to
+    /// private documents, waits for all other servers: here it was applied.
     Queued {
-        /// The view.
+        /// The view, or the topic.
         view: String,
     },
     /// The server that owns the view cannot be reached, and too many pushes wait for it already. This one was not applied.
     Unavailable {
-        /// The view.
+        /// The view, or the topic.
         view: String,
     },
     /// The server that owns the view refused the push.
@@ -294,10 +295,10 @@ impl fmt::Display for PushError {
             }
             PushError::Lost { view } => write!(f, "the push to view `{view}` was lost in a panic of the engine"),
             PushError::Queued { view } => {
-                write!(f, "the push waits: the server that owns view `{view}` cannot be reached now")
+                write!(f, "the push to `{view}` waits: the server that owns the view, or others, cannot be reached now")
             }
             PushError::Unavailable { view } => {
-                write!(f, "the server that owns view `{view}` cannot be reached, and too many pushes wait for it")
+                write!(f, "other servers cannot be reached for a push to `{view}`, and too many pushes wait for them")
             }
             PushError::Elsewhere { message, .. } => f.write_str(message),
             PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),

@@ -25,6 +25,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -342,7 +343,9 @@ impl Hub {
             }
             (_, key) => key,
         };
-        Ok(self.visible(client, view, key)?.shown().document.container())
+        let slot = self.visible(client, view, key)?;
+        self.catch_up(&slot);
+        Ok(slot.shown().document.container())
     }
 
     /// Lists the documents by name and key.
@@ -362,7 +365,7 @@ impl Hub {
         self.slots().iter().map(info).collect()
     }
 
-    /// Returns who is at a view, at its document of a key, or among those who get a topic's messages, on this process's connections.
+    /// Returns who is at a view, at its document of a key, or among those who get a topic's messages, on all servers of a [cluster](crate::join).
     ///
     /// A user counts once with however many tabs, and so does a session of a browser in which nobody is logged in.
     pub fn presence(&self, place: &Place) -> Present {
@@ -497,7 +500,43 @@ impl Hub {
             slot = Some((keyed.make)(&key, client).and_then(|source| self.slot_of(name, source, keyed.memo.clone())));
         });
         let slot = slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))?;
-        keyed.insert(&view, key, slot, client.clone(), self.inner.options.documents)
+        // Shared before anybody can push to it: nothing may happen to it here alone.
+        let cluster = self.inner.cluster.get();
+        let replica = cluster.and_then(|cluster| cluster.share(&slot));
+        let inserted = keyed.insert(&view, key, Arc::clone(&slot), client.clone(), self.inner.options.documents)?;
+        if Arc::ptr_eq(&inserted, &slot) {
+            replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));
+        }
+        Ok(inserted)
+    }
+
+    /// Makes the document of a key that a push of another server is for.
+    pub(crate) fn make_shared(&self, view: &str, key: &str) -> Result<(), PushError> {
+        self.slot(view, Some(key), &Client::default()).map(drop)
+    }
+
+    /// Waits for what other servers know of a document that was made just now, where waiting holds up nobody, and not for long: it comes as an update
+    /// in any case.
+    fn catch_up(&self, slot: &Slot) {
+        const PATIENCE: Duration = Duration::from_millis(250);
+        let Some(link) = slot.link.get().filter(|link| !link.is_settled()) else { return };
+        let may_wait = match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::CurrentThread) => false,
+            Ok(_) => self.inner.turn_runner.get().is_some(),
+            Err(_) => true,
+        };
+        if may_wait && slot.shown().document.key().is_some() {
+            self.run(&slot.view, &mut || link.wait_until_settled(PATIENCE));
+        }
+    }
+
+    /// Drops a document with a key that is shared with other servers, if nobody uses it here.
+    pub(crate) fn release(&self, slot: &Arc<Slot>) -> bool {
+        let Some(key) = slot.shown().document.key().cloned() else { return false };
+        match self.inner.views.get(&slot.view) {
+            Ok((_, Documents::Keyed(keyed))) => keyed.release(&key, slot, self.inner.options.documents.idle),
+            _ => false,
+        }
     }
 
     pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
@@ -513,10 +552,19 @@ impl Hub {
         &self.inner.ticks_changed
     }
 
+    /// Whether a view has a document per key, which all servers share.
+    pub(crate) fn is_keyed(&self, view: &str) -> bool {
+        matches!(self.inner.views.get(view), Ok((_, Documents::Keyed(keyed))) if !keyed.is_private)
+    }
+
+    /// Whether a view has a document for each page.
+    pub(crate) fn is_private(&self, view: &str) -> bool {
+        matches!(self.inner.views.get(view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private)
+    }
+
     /// Where those are who look at a document: at its view, and at its key unless that is a secret.
     pub(crate) fn places(&self, slot: &Slot) -> impl Iterator<Item = Place> + use<> {
-        let is_private =
-            matches!(self.inner.views.get(&slot.view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private);
+        let is_private = self.is_private(&slot.view);
         let key = slot.shown().document.key().filter(|_| !is_private).cloned();
         let view = Arc::clone(&slot.view);
         let of_key = key.map(|key| Place::View { view: Arc::clone(&view), key: Some(key) });

@@ -1,6 +1,6 @@
 //! The ledger: what the servers of a cluster keep together, so that each document is rendered by one of them.
 //!
-//! Per view the ledger keeps a *lease* with a fencing token, the *kept state* (source, snapshot, and the cursor of the pushes that
+//! A *document* is named by its view, and by its key after a space if it has one. Per document the ledger keeps a *lease* with a fencing token, the *kept state* (source, snapshot, and the cursor of the pushes that
 //! are in it) and the *log* of commits, numbered 1, 2, 3 …. One [`commit`](Ledger::commit) changes all of them at once or nothing,
 //! and only for the holder of the lease: a deposed owner writes nothing, whatever it still believes. The cursor is part of the
 //! commit, so a push is in the state exactly once, whoever dies when.
@@ -34,8 +34,8 @@ pub trait Ledger: ChannelLayer {
     /// Whether `cursor` is a later place than `other`.
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool;
 
-    /// Says that a server is there: renews its lease, or takes one that nobody holds.
-    fn beat(&self, view: &str, beat: &Beat) -> impl Future<Output = Result<Standing, Self::Error>> + Send;
+    /// Says that a server is there, of many documents at once: renews its leases, or takes those that nobody holds. The answers come in the order of the beats.
+    fn beats(&self, beats: &[(Arc<str>, Beat)]) -> impl Future<Output = Result<Vec<Standing>, Self::Error>> + Send;
 
     /// Writes a commit, if `token` is the lease's present one and no later commit of this owner is written.
     ///
@@ -51,10 +51,56 @@ pub trait Ledger: ChannelLayer {
     /// Returns what is kept of a view; `None` if nothing is.
     fn load(&self, view: &str, owner: &str) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send;
 
-    /// Returns entries of the logs of these views after the commits named, and waits while there are none.
+    /// Returns which documents were committed to after a place, with the numbers of the commits, and the place up to there; waits while there are
+    /// none. Without a place, it is only told.
     ///
-    /// The list may be empty. Entries of one log come in order, but need not begin with the next one.
+    /// It says where to look, and no more: what it leaves out shows with the next beat, and it may name what is not there.
+    fn commits(&self, after: Option<&Cursor>) -> impl Future<Output = Result<Commits, Self::Error>> + Send;
+
+    /// Returns entries of the logs of these documents after the commits named.
+    ///
+    /// The list may be empty, or not be all. Entries of one log come in order, but need not begin with the next one.
     fn entries(&self, after: &[(Arc<str>, u64)]) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
+
+    /// Tells who is at a server, and hears who is at the others.
+    fn attend(
+        &self,
+        server: &str,
+        attendance: &Attendance,
+    ) -> impl Future<Output = Result<Attended, Self::Error>> + Send;
+}
+
+/// Who is at a server, as it tells the others.
+#[derive(Clone, Debug)]
+pub struct Attendance {
+    /// Tells what is told from what was told before.
+    pub n: u64,
+    /// Who is there; `None` if the ledger has that already.
+    pub text: Option<String>,
+    /// How long it counts without being told again.
+    pub lifetime: Duration,
+    /// What is known of other servers: by name, the number.
+    pub known: Vec<(String, u64)>,
+}
+
+/// Who is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attended {
+    /// Whether the ledger has what this server told last; if not, it is to be told anew.
+    pub is_kept: bool,
+    /// The other servers that are there.
+    pub others: Vec<Elsewhere>,
+}
+
+/// Who is at another server, unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its name.
+    pub server: String,
+    /// The number of what it told.
+    pub n: u64,
+    /// What it told; `None` if the number is known.
+    pub text: Option<String>,
 }
 
 /// A push on its way from a replica to the owner.
@@ -73,6 +119,8 @@ pub struct Origin {
     pub request: String,
     /// The browser that sent it, which may not call every handler: the name of its tab, and who it is.
     pub browser: Option<(String, Client)>,
+    /// Whether a handler pushed it: a handler that it calls cannot push on.
+    pub is_handler: bool,
 }
 
 /// What a server says about itself and a view.
@@ -88,6 +136,8 @@ pub struct Beat {
     pub lease: Duration,
     /// How many subscribers it has.
     pub n_subscribers: usize,
+    /// For how long the document is kept without another beat or commit; `None` is for ever.
+    pub lifetime: Option<Duration>,
     /// An owner with nothing under way: its last commit, and up to where it has read the pushes. It counts only if that is
     /// the last commit still, as a beat may come late.
     pub read: Option<(u64, Cursor)>,
@@ -100,6 +150,8 @@ pub struct Standing {
     pub token: Option<String>,
     /// The subscribers of all servers.
     pub n_subscribers: usize,
+    /// The number of the last commit that is kept; 0 if there is none.
+    pub n: u64,
     /// Whether log and kept state hold together; if not, the owner writes them anew.
     pub is_intact: bool,
 }
@@ -123,6 +175,17 @@ pub struct Commit {
     pub is_install: bool,
     /// Whether the lease ends with it: the owner's last word.
     pub is_last: bool,
+    /// For how long the document is kept without another beat or commit; `None` is for ever.
+    pub lifetime: Option<Duration>,
+}
+
+/// Which documents were committed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commits {
+    /// Up to where.
+    pub cursor: Cursor,
+    /// By name: the number of a commit.
+    pub numbers: Vec<(Arc<str>, u64)>,
 }
 
 /// What came of a commit.

@@ -78,7 +78,9 @@ pub use domcast_template as template;
 pub use error::{ErrorClass, PushError};
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
-pub use ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
+pub use ledger::{
+    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+};
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};
 pub use position::{BadPosition, Position};

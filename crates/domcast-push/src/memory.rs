@@ -3,7 +3,9 @@
 //! It keeps to the letter what [`Ledger`] promises, and is the model that the suite of tests compares Redis with.
 
 use crate::channel::{ChannelLayer, Cursor, Message};
-use crate::ledger::{Beat, Commit, Committed, Entry, Forwarded, Kept, Ledger, Origin, Standing};
+use crate::ledger::{
+    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+};
 use crate::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::error::Error;
@@ -32,6 +34,11 @@ struct Memory {
     /// The last requests that were forwarded.
     requests: VecDeque<String>,
     views: HashMap<String, View>,
+    /// The last commits, by document and number.
+    commits: VecDeque<(Arc<str>, u64)>,
+    /// By server: who is there, and until when that counts.
+    attendances: BTreeMap<String, (u64, String, Instant)>,
+    n_commits: u64,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +47,8 @@ struct View {
     n_tokens: u64,
     subscribers: BTreeMap<String, (usize, Instant)>,
     kept: Option<Kept>,
+    /// When all of this is forgotten.
+    ends: Option<Instant>,
     /// The last commit of each server: number and id.
     commits: HashMap<String, (u64, String)>,
 }
@@ -131,44 +140,21 @@ impl Ledger for MemoryLayer {
         number(cursor) > number(other)
     }
 
-    async fn beat(&self, view: &str, beat: &Beat) -> Result<Standing, BadCursor> {
-        let now = Instant::now();
+    async fn beats(&self, beats: &[(Arc<str>, Beat)]) -> Result<Vec<Standing>, BadCursor> {
         let mut memory = self.memory();
-        let view = memory.views.entry(view.into()).or_default();
-        view.subscribers.insert(beat.owner.clone(), (beat.n_subscribers, now + beat.lease));
-        view.subscribers.retain(|_, (_, ends)| *ends > now);
-        view.lease.take_if(|lease| lease.ends <= now);
-        let held = view.lease.as_ref().map(|lease| &lease.token);
-        let is_held = held.is_some() && held == beat.token.as_ref();
-        let is_ours = held.is_none_or(|token| token.starts_with(&format!("{} ", beat.owner)));
-        let token = if is_held {
-            beat.token.clone()
-        } else if is_ours && beat.may_claim {
-            view.n_tokens += 1;
-            Some(format!("{} {}", beat.owner, view.n_tokens))
-        } else {
-            None
-        };
-        if let Some(token) = &token {
-            view.lease = Some(Lease { token: token.clone(), ends: now + beat.lease });
-        }
-        if let (true, Some(kept), Some((n, cursor))) = (is_held, &mut view.kept, &beat.read)
-            && kept.n == *n
-        {
-            kept.cursor.clone_from(cursor);
-        }
-        let n_subscribers = view.subscribers.values().map(|(n_subscribers, _)| n_subscribers).sum();
-        Ok(Standing { token, n_subscribers, is_intact: view.kept.is_some() || !is_held })
+        Ok(beats.iter().map(|(name, beat)| memory.beat(name, beat)).collect())
     }
 
     async fn commit(&self, name: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, BadCursor> {
+        let now = Instant::now();
         let mut memory = self.memory();
+        memory.forget(now);
         let view = memory.views.entry(name.into()).or_default();
         if view.commits.get(owner).is_some_and(|(_, id)| *id == commit.id) {
             return Ok(Committed::Done);
         }
         let is_late = view.commits.get(owner).is_some_and(|(n, _)| *n >= commit.n);
-        let is_ours = view.lease.as_ref().is_some_and(|lease| lease.token == token && lease.ends > Instant::now());
+        let is_ours = view.lease.as_ref().is_some_and(|lease| lease.token == token && lease.ends > now);
         if is_late || !is_ours {
             return Ok(Committed::Deposed);
         }
@@ -198,13 +184,24 @@ impl Ledger for MemoryLayer {
         view.kept = Some(kept);
         view.lease.take_if(|_| commit.is_last);
         view.commits.insert(owner.into(), (commit.n, commit.id.clone()));
+        view.ends = commit.lifetime.map(|lifetime| now + lifetime);
+        memory.commits.push_back((name.into(), commit.n));
+        memory.n_commits += 1;
+        if memory.commits.len() > MAX_KEPT {
+            memory.commits.pop_front();
+        }
         drop(memory);
         self.shared.written.notify_waiters();
         Ok(Committed::Done)
     }
 
+    async fn attend(&self, server: &str, attendance: &Attendance) -> Result<Attended, BadCursor> {
+        Ok(self.memory().attend(server, attendance))
+    }
+
     async fn load(&self, view: &str, owner: &str) -> Result<Option<Kept>, BadCursor> {
-        let memory = self.memory();
+        let mut memory = self.memory();
+        memory.forget(Instant::now());
         let Some(view) = memory.views.get(view) else { return Ok(None) };
         let n_own = view.commits.get(owner).map_or(0, |(n, _)| *n);
         Ok(view.kept.clone().map(|mut kept| {
@@ -213,20 +210,84 @@ impl Ledger for MemoryLayer {
         }))
     }
 
-    async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, BadCursor> {
+    async fn commits(&self, after: Option<&Cursor>) -> Result<Commits, BadCursor> {
         let find = |memory: &Memory| {
-            let log = |(view, n): &(Arc<str>, u64)| {
-                let kept = memory.views.get(&**view)?.kept.as_ref()?;
-                Some(kept.log.iter().filter(|entry| entry.n > *n).cloned().collect::<Vec<_>>())
-            };
-            let entries: Vec<Entry> = after.iter().filter_map(log).flatten().collect();
-            (!entries.is_empty()).then_some(entries)
+            let n_seen = after.map_or(memory.n_commits, |after| after.0.parse().unwrap_or_default());
+            let n_new = usize::try_from(memory.n_commits.saturating_sub(n_seen)).unwrap_or(usize::MAX);
+            let first = memory.commits.len().saturating_sub(n_new);
+            let numbers: Vec<_> = memory.commits.range(first..).cloned().collect();
+            let is_news = after.is_none() || !numbers.is_empty();
+            is_news.then(|| Commits { cursor: Cursor(memory.n_commits.to_string()), numbers })
         };
         Ok(self.wait(find).await)
+    }
+
+    async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, BadCursor> {
+        let memory = self.memory();
+        let log = |(view, n): &(Arc<str>, u64)| {
+            let kept = memory.views.get(&**view)?.kept.as_ref()?;
+            Some(kept.log.iter().filter(|entry| entry.n > *n).cloned().collect::<Vec<_>>())
+        };
+        Ok(after.iter().filter_map(log).flatten().collect())
     }
 }
 
 impl Memory {
+    fn attend(&mut self, server: &str, attendance: &Attendance) -> Attended {
+        let now = Instant::now();
+        self.attendances.retain(|_, (_, _, ends)| *ends > now);
+        let ends = now + attendance.lifetime;
+        if let Some(text) = &attendance.text {
+            self.attendances.insert(server.into(), (attendance.n, text.clone(), ends));
+        }
+        let own = self.attendances.get_mut(server).filter(|(n, ..)| *n == attendance.n);
+        let is_kept = own.map(|(_, _, until)| *until = ends).is_some();
+        let is_known = |server: &String, n: u64| attendance.known.iter().any(|known| *known == (server.clone(), n));
+        let others = self.attendances.iter().filter(|(other, _)| *other != server);
+        let elsewhere = |(server, (n, text, _)): (&String, &(u64, String, Instant))| {
+            let text = (!is_known(server, *n)).then(|| text.clone());
+            Elsewhere { server: server.clone(), n: *n, text }
+        };
+        Attended { is_kept, others: others.map(elsewhere).collect() }
+    }
+
+    fn beat(&mut self, name: &str, beat: &Beat) -> Standing {
+        let now = Instant::now();
+        self.forget(now);
+        let view = self.views.entry(name.into()).or_default();
+        view.ends = beat.lifetime.map(|lifetime| now + lifetime);
+        view.subscribers.insert(beat.owner.clone(), (beat.n_subscribers, now + beat.lease));
+        view.subscribers.retain(|_, (_, ends)| *ends > now);
+        view.lease.take_if(|lease| lease.ends <= now);
+        let held = view.lease.as_ref().map(|lease| &lease.token);
+        let is_held = held.is_some() && held == beat.token.as_ref();
+        let is_ours = held.is_none_or(|token| token.starts_with(&format!("{} ", beat.owner)));
+        let token = if is_held {
+            beat.token.clone()
+        } else if is_ours && beat.may_claim {
+            view.n_tokens += 1;
+            Some(format!("{} {}", beat.owner, view.n_tokens))
+        } else {
+            None
+        };
+        if let Some(token) = &token {
+            view.lease = Some(Lease { token: token.clone(), ends: now + beat.lease });
+        }
+        if let (true, Some(kept), Some((n, cursor))) = (is_held, &mut view.kept, &beat.read)
+            && kept.n == *n
+        {
+            kept.cursor.clone_from(cursor);
+        }
+        let n_subscribers = view.subscribers.values().map(|(n_subscribers, _)| n_subscribers).sum();
+        let n = view.kept.as_ref().map_or(0, |kept| kept.n);
+        Standing { token, n_subscribers, n, is_intact: n > 0 || !is_held }
+    }
+
+    /// Forgets the documents whose time is over.
+    fn forget(&mut self, now: Instant) {
+        self.views.retain(|_, view| view.ends.is_none_or(|ends| ends > now));
+    }
+
     fn publish(&mut self, push: Push, origin: Option<Origin>) -> Cursor {
         self.n_published += 1;
         self.pushes.push_back((push, origin));

@@ -4,13 +4,15 @@
 //! not named: once per session of a browser, or per tab where the session is not known either. Somebody at the document of a key is
 //! at its view too. In a private view each page is at the view alone, as keys there are secrets.
 //!
-//! Presence is that of one process, and of its connections: a page counts from its `hello` until its connection is known to be gone.
+//! A page counts from its `hello` until its connection is known to be gone. In a [cluster](crate::cluster) presence is that of all servers: each
+//! tells the others who is there, and another server counts for a visitor as another tab does.
 //!
 //! Invariant: each place that a tab enters it leaves once, so a place without visitors is not kept. The lock is taken last of all.
 
 use crate::audience::Tab;
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -18,8 +20,11 @@ use tokio::sync::broadcast;
 /// How many joins and leaves a listener may be behind.
 const MAX_BEHIND: usize = 1024;
 
+/// The most visitors at places that a server tells another of.
+const MAX_TOLD: usize = 100_000;
+
 /// Where somebody may be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Place {
     /// At a view, or at its document of a key.
@@ -106,30 +111,64 @@ pub enum PresenceEvent {
 /// Who is where.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    places: Mutex<BTreeMap<Place, Here>>,
+    places: Mutex<Places>,
     /// Written to under the lock, so that events come in the order of what they tell.
     events: broadcast::Sender<PresenceEvent>,
 }
 
 #[derive(Debug, Default)]
+struct Places {
+    here: BTreeMap<Place, Here>,
+    /// Who is at which places elsewhere, by server.
+    elsewhere: HashMap<String, HashSet<(Place, Visitor)>>,
+    /// How often somebody came to this server or left it.
+    n_changes: u64,
+}
+
+#[derive(Debug, Default)]
 struct Here {
-    /// How often each visitor entered, and did not leave yet.
-    visitors: HashMap<Visitor, u32>,
+    visitors: HashMap<Visitor, Entered>,
     n_users: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Visitor {
+/// How often a visitor entered, and did not leave yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entered {
+    /// With tabs of this server.
+    n_tabs: u32,
+    /// On other servers, each of which counts once.
+    n_servers: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Visitor {
+    #[serde(rename = "u")]
     User(Arc<str>),
-    Session(Arc<str>),
+    /// What tells sessions of browsers apart, and is of no use to whoever sees it.
+    #[serde(rename = "s")]
+    Session(u64),
+    #[serde(rename = "t")]
     Tab(Arc<str>),
+}
+
+/// Who is where on one server, as others are told.
+pub(crate) type Roll = Vec<(Place, Vec<Visitor>)>;
+
+impl Entered {
+    fn is_there(self) -> bool {
+        self.n_tabs + self.n_servers > 0
+    }
 }
 
 impl Visitor {
     fn of(tab: &Tab) -> Visitor {
         match (&tab.client.user, &tab.client.session) {
             (Some(user), _) => Visitor::User(user.as_str().into()),
-            (None, Some(session)) => Visitor::Session(session.as_str().into()),
+            (None, Some(session)) => {
+                let mut hasher = DefaultHasher::new();
+                session.hash(&mut hasher);
+                Visitor::Session(hasher.finish())
+            }
             (None, None) => Visitor::Tab(Arc::clone(&tab.id)),
         }
     }
@@ -150,39 +189,90 @@ impl Default for Presence {
 
 impl Presence {
     pub(crate) fn enter(&self, tab: &Tab, place: Place) {
-        let visitor = Visitor::of(tab);
-        let user = visitor.user().cloned();
         let mut places = self.lock();
-        let here = places.entry(place.clone()).or_default();
-        here.n_users += usize::from(user.is_some() && !here.visitors.contains_key(&visitor));
-        let n_entered = here.visitors.entry(visitor).or_insert(0);
-        *n_entered += 1;
-        if *n_entered == 1 {
-            self.tell(PresenceEvent::Joined { place, user });
-        }
+        let entered = self.change(&mut places, place, Visitor::of(tab), |entered| entered.n_tabs += 1);
+        places.n_changes += u64::from(entered.n_tabs == 1);
     }
 
     pub(crate) fn leave(&self, tab: &Tab, place: Place) {
-        let visitor = Visitor::of(tab);
         let mut places = self.lock();
-        let here = places.get_mut(&place).expect("who leaves has entered");
-        let n_entered = here.visitors.get_mut(&visitor).expect("who leaves has entered");
-        *n_entered -= 1;
-        if *n_entered > 0 {
-            return;
-        }
-        here.visitors.remove(&visitor);
+        let entered = self.change(&mut places, place, Visitor::of(tab), |entered| entered.n_tabs -= 1);
+        places.n_changes += u64::from(entered.n_tabs == 0);
+    }
+
+    /// Changes how often a visitor is at a place, and tells if that is news.
+    fn change(
+        &self,
+        places: &mut Places,
+        place: Place,
+        visitor: Visitor,
+        change: impl FnOnce(&mut Entered),
+    ) -> Entered {
+        let here = places.here.entry(place.clone()).or_default();
+        let entered = here.visitors.entry(visitor.clone()).or_default();
+        let was_there = entered.is_there();
+        change(entered);
+        let entered = *entered;
         let user = visitor.user().cloned();
-        here.n_users -= usize::from(user.is_some());
-        if here.visitors.is_empty() {
-            places.remove(&place);
+        match (was_there, entered.is_there()) {
+            (false, true) => {
+                here.n_users += usize::from(user.is_some());
+                self.tell(PresenceEvent::Joined { place, user });
+            }
+            (true, false) => {
+                here.visitors.remove(&visitor);
+                here.n_users -= usize::from(user.is_some());
+                if here.visitors.is_empty() {
+                    places.here.remove(&place);
+                }
+                self.tell(PresenceEvent::Left { place, user });
+            }
+            _ => {}
         }
-        self.tell(PresenceEvent::Left { place, user });
+        entered
+    }
+
+    /// Returns who is on this server, with a number that grows with every change; `None` if that number is `known`.
+    pub(crate) fn roll(&self, known: u64) -> Option<(u64, Roll)> {
+        let places = self.lock();
+        let n = places.n_changes + 1;
+        if n == known {
+            return None;
+        }
+        let (mut roll, mut n_room) = (Vec::new(), MAX_TOLD);
+        for (place, here) in &places.here {
+            let visitors = here.visitors.iter().filter(|(_, entered)| entered.n_tabs > 0);
+            let visitors: Vec<Visitor> = visitors.map(|(visitor, _)| visitor.clone()).take(n_room).collect();
+            n_room -= visitors.len();
+            if !visitors.is_empty() {
+                roll.push((place.clone(), visitors));
+            }
+        }
+        Some((n, roll))
+    }
+
+    /// Takes who is on another server now.
+    pub(crate) fn set_elsewhere(&self, server: &str, roll: Roll) {
+        let each = |(place, visitors): (Place, Vec<Visitor>)| {
+            visitors.into_iter().map(move |visitor| (place.clone(), visitor))
+        };
+        let now: HashSet<(Place, Visitor)> = roll.into_iter().flat_map(each).take(MAX_TOLD).collect();
+        let mut places = self.lock();
+        let before = places.elsewhere.remove(server).unwrap_or_default();
+        for (place, visitor) in now.difference(&before) {
+            self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_servers += 1);
+        }
+        for (place, visitor) in before.difference(&now) {
+            self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_servers -= 1);
+        }
+        if !now.is_empty() {
+            places.elsewhere.insert(server.into(), now);
+        }
     }
 
     pub(crate) fn at(&self, place: &Place) -> Present {
         let places = self.lock();
-        let Some(here) = places.get(place) else { return Present::default() };
+        let Some(here) = places.here.get(place) else { return Present::default() };
         let users = here.visitors.keys().filter_map(|visitor| visitor.user().cloned()).collect();
         Present { users, n_anonymous: here.visitors.len() - here.n_users }
     }
@@ -194,6 +284,7 @@ impl Presence {
             let is_meant = move |(place, _): &(&Place, _)| place.name().starts_with(prefix);
             let is_same_kind = std::mem::discriminant(&first);
             places
+                .here
                 .range((Bound::Included(first), Bound::Unbounded))
                 .take_while(move |entry| std::mem::discriminant(entry.0) == is_same_kind && is_meant(entry))
         };
@@ -214,7 +305,7 @@ impl Presence {
         _ = self.events.send(event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Here>> {
+    fn lock(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

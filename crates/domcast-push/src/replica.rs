@@ -12,6 +12,7 @@
 //! Invariants: draft and shown document are at the same version, except for an owner's turn that is not committed yet;
 //! `n` is the number of the commit that made it.
 
+use crate::channel::Cursor;
 use crate::document::Name;
 use crate::document::{Document, Fault, HistoryLimits, Update};
 use crate::error::PushError;
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -44,6 +45,10 @@ pub(crate) struct Link {
     is_owner: AtomicBool,
     /// The subscribers of all servers, when last heard of.
     n_subscribers: AtomicUsize,
+    /// From where on pushes count if nothing is kept; that of the server if it is not set.
+    start: Option<Cursor>,
+    /// Whether it is known what the ledger keeps, or that it cannot be known now.
+    is_settled: (Mutex<bool>, Condvar),
 }
 
 struct Draft {
@@ -55,7 +60,10 @@ struct Draft {
 /// A shared view, as the cluster handles it. Clones are the same view.
 #[derive(Clone)]
 pub(crate) struct Replica {
-    pub(crate) view: Arc<str>,
+    /// What the ledger calls the document: its view, then its key if it has one.
+    pub(crate) name: Arc<str>,
+    /// What the ledger calls whoever owns the document here: another in every life of it.
+    pub(crate) owner: Arc<str>,
     pub(crate) hub: Hub,
     pub(crate) slot: Arc<Slot>,
     link: Arc<Link>,
@@ -149,15 +157,34 @@ impl Link {
         self.is_turning.load(Ordering::Acquire)
     }
 
+    fn settled(&self) -> MutexGuard<'_, bool> {
+        self.is_settled.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        *self.settled()
+    }
+
+    /// Blocks the thread until it is known what the ledger keeps, for `limit` at most.
+    pub(crate) fn wait_until_settled(&self, limit: Duration) {
+        _ = self.is_settled.1.wait_timeout_while(self.settled(), limit, |is_settled| !*is_settled);
+    }
+
     fn draft(&self) -> MutexGuard<'_, Draft> {
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Replica {
-    /// Shares a view, or returns `None` if it is shared already.
-    pub(crate) fn share(hub: &Hub, slot: Arc<Slot>, patience: Duration) -> Option<Replica> {
-        let (view, link) = {
+    /// Shares a document, or returns `None` if it is shared already. If nothing is kept of it, pushes after `start` count.
+    pub(crate) fn share(
+        hub: &Hub,
+        slot: Arc<Slot>,
+        server: &str,
+        start: Option<Cursor>,
+        patience: Duration,
+    ) -> Option<Replica> {
+        let (name, owner, link) = {
             let shown = slot.shown();
             let document = drafted(&shown.document);
             let link = Link {
@@ -168,11 +195,39 @@ impl Replica {
                 is_turning: AtomicBool::new(false),
                 is_owner: AtomicBool::new(false),
                 n_subscribers: AtomicUsize::new(0),
+                start,
+                is_settled: Default::default(),
             };
-            (Arc::clone(shown.document.view()), Arc::new(link))
+            let (key, number) = (shown.document.key(), shown.document.number());
+            let name = Replica::name(&slot.view, key.map(|key| &**key));
+            (name, format!("{server}.{number}").into(), Arc::new(link))
         };
         slot.link.set(Arc::clone(&link)).ok()?;
-        Some(Replica { view, hub: hub.clone(), slot, link })
+        Some(Replica { name, owner, hub: hub.clone(), slot, link })
+    }
+
+    /// Returns what the ledger calls a document. No view has a space in its name.
+    pub(crate) fn name(view: &str, key: Option<&str>) -> Arc<str> {
+        key.map_or_else(|| view.into(), |key| format!("{view} {key}").into())
+    }
+
+    pub(crate) fn key(&self) -> Option<&str> {
+        Some(self.name.split_once(' ')?.1)
+    }
+
+    /// For how long the ledger keeps the document when no server has it any more; `None` is for ever.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        self.key().map(|_| self.hub.options().documents.idle)
+    }
+
+    pub(crate) fn start(&self) -> Option<&Cursor> {
+        self.link.start.as_ref()
+    }
+
+    /// Says that it is known what the ledger keeps, or that it cannot be known now.
+    pub(crate) fn set_settled(&self) {
+        *self.link.settled() = true;
+        self.link.is_settled.1.notify_all();
     }
 
     /// The number of the last commit shown.
@@ -190,7 +245,7 @@ impl Replica {
 
     pub(crate) fn set_owner(&self, is_owner: bool) {
         self.link.is_owner.store(is_owner, Ordering::Release);
-        self.hub.ticks_changed().notify_waiters();
+        self.ticks_changed();
     }
 
     /// The subscribers here.
@@ -206,6 +261,13 @@ impl Replica {
     pub(crate) fn set_n_subscribers_everywhere(&self, n_subscribers: usize) {
         let before = self.link.n_subscribers.swap(n_subscribers, Ordering::AcqRel);
         if (before == 0) != (n_subscribers == 0) {
+            self.ticks_changed();
+        }
+    }
+
+    /// Has it looked at again whether the document ticks here. That looks at all documents, so it is left out where there are no ticks.
+    fn ticks_changed(&self) {
+        if self.slot.shown().tick_interval.is_some() {
             self.hub.ticks_changed().notify_waiters();
         }
     }
@@ -266,7 +328,7 @@ impl Replica {
             };
             let engine = self.hub.engine();
             self.link.is_turning.store(true, Ordering::Release);
-            self.hub.run(&self.view, &mut || outcomes = live.turn(inputs, engine, &at, &mut stage));
+            self.hub.run(&self.slot.view, &mut || outcomes = live.turn(inputs, engine, &at, &mut stage));
             self.link.is_turning.store(false, Ordering::Release);
             if let Some(interval) = self.hub.options().render_interval.filter(|_| is_rendered) {
                 self.slot.close_until(began_at + interval);

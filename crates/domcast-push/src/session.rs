@@ -292,12 +292,16 @@ impl Session {
                 self.mailbox.answer(frame::denied(&view));
                 continue;
             }
-            match self.hub.visible(&self.tab.client, &view, key.as_deref()) {
-                Ok(slot) => {
-                    let document = self.mount(&slot, position.as_ref());
+            loop {
+                let Ok(slot) = self.hub.visible(&self.tab.client, &view, key.as_deref()) else {
+                    self.mailbox.answer(frame::unknown(&view));
+                    break;
+                };
+                // What was dropped in between is there anew.
+                if let Some(document) = self.mount(&slot, position.as_ref()) {
                     mounted.insert(document, Mount::Live(slot, false));
+                    break;
                 }
-                Err(_) => self.mailbox.answer(frame::unknown(&view)),
             }
         }
         let documents: Vec<u32> = mounted.iter().map(|(document, _)| document).collect();
@@ -322,10 +326,13 @@ impl Session {
         }
     }
 
-    /// Subscribes, and queues what the client misses.
-    fn mount(&self, slot: &Slot, position: Option<&Position>) -> u32 {
+    /// Subscribes, and queues what the client misses. Returns the document's number; `None` if it was dropped.
+    fn mount(&self, slot: &Slot, position: Option<&Position>) -> Option<u32> {
         // One lock over reading the position and subscribing: nothing is lost or doubled between them.
         let mut shown = slot.shown();
+        if slot.is_dropped() {
+            return None;
+        }
         let document = &mut shown.document;
         let mounted = frame::mounted(document.view(), document.number(), document.position(), self.hub.spread());
         let (from, version) = (document.version_at(position), document.position().version);
@@ -339,13 +346,18 @@ impl Session {
         let number = document.number();
         if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
             shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
+            // All documents are looked at then, so not for those that neither tick nor are dropped by that.
+            let is_looked_at =
+                shown.tick_interval.is_some() || shown.document.key().is_some() && slot.link.get().is_none();
             drop(shown);
             for place in self.hub.places(slot) {
                 self.hub.tabs().presence.enter(&self.tab, place);
             }
-            self.hub.ticks_changed().notify_waiters();
+            if is_looked_at {
+                self.hub.ticks_changed().notify_waiters();
+            }
         }
-        number
+        Some(number)
     }
 
     fn document(&self, number: u32) -> Result<Mount, FrameError> {

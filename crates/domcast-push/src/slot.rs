@@ -68,6 +68,8 @@ struct Queue {
     next_id: u64,
     /// Before this no turn begins.
     closed_until: Option<Instant>,
+    /// Whether the document was dropped.
+    is_dropped: bool,
 }
 
 pub(crate) struct Waiting {
@@ -125,8 +127,19 @@ impl Slot {
         self.put(usize::MAX, input, oneshot::channel().0, Some(arrival));
     }
 
+    /// Makes a ticket for an input that is put elsewhere.
+    pub(crate) fn ticket(self: &Arc<Slot>) -> (Ticket, AnswerSender) {
+        let (sender, answer) = oneshot::channel();
+        (Ticket { slot: Arc::clone(self), id: u64::MAX, answer, is_answered: false, is_event: false }, sender)
+    }
+
     fn put(&self, idx: usize, input: Input, answer: AnswerSender, arrival: Option<Arrival>) -> u64 {
         let mut queue = self.queue();
+        if queue.is_dropped {
+            // Nobody takes it any more. Who tries again gets the next life of the document.
+            _ = answer.send(Err(PushError::Unavailable { view: self.view.to_string() }));
+            return u64::MAX;
+        }
         let id = queue.next_id;
         queue.next_id += 1;
         let idx = idx.min(queue.waiting.len());
@@ -134,6 +147,17 @@ impl Slot {
         drop(queue);
         self.link.get().inspect(|link| link.wake());
         id
+    }
+
+    /// Drops the document if nothing waits. From then on it takes neither inputs nor subscribers.
+    pub(crate) fn drop_if_empty(&self) -> bool {
+        let mut queue = self.queue();
+        queue.is_dropped |= queue.waiting.is_empty();
+        queue.is_dropped
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.queue().is_dropped
     }
 
     /// Takes all that waits.

@@ -1,7 +1,8 @@
 //! The views of a hub by name, and their documents: one for all, or one per key, made when it is first used.
 //!
 //! A document of a key is dropped once nobody has used it for a while and nobody holds it: no subscriber, no push under way.
-//! Whoever holds a slot got it under the lock of its view, so a slot that is held by its view alone stays so under it.
+//! Whoever holds a slot got it under the lock of its view, so a slot that is held by its view alone stays so under it. A slot that is shared
+//! with other servers is held by its keeper too, who [releases](Keyed::release) it.
 
 use crate::audience::{Audience, Client};
 use crate::error::PushError;
@@ -178,11 +179,26 @@ impl Keyed {
         meant.map(|owned| Arc::clone(&owned.slot)).collect()
     }
 
+    /// Drops a document that is shared with other servers, if nobody uses it here and nobody did for a while.
+    pub(crate) fn release(&self, key: &str, slot: &Arc<Slot>, idle: Duration) -> bool {
+        let mut slots = self.slots();
+        let is_dropped = {
+            let shown = slot.shown();
+            shown.subscribers.is_empty() && shown.used_at + idle <= Instant::now() && slot.drop_if_empty()
+        };
+        if is_dropped && slots.get(key).is_some_and(|owned| Arc::ptr_eq(&owned.slot, slot)) {
+            slots.remove(key);
+        }
+        is_dropped
+    }
+
     fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
         self.slots().retain(|_, owned| {
-            if Arc::strong_count(&owned.slot) > 1 {
+            // What is shared is released by whoever looks after it.
+            let is_shared = owned.slot.link.get().is_some();
+            if is_shared || Arc::strong_count(&owned.slot) > 1 {
                 return true;
             }
             let until = owned.slot.shown().used_at + idle;

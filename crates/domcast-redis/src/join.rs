@@ -27,6 +27,11 @@ pub fn join_with(hub: &Hub, layer: Arc<RedisLayer>, options: ClusterOptions) -> 
 
 fn log(news: News<RedisError>) {
     match news {
+        // Documents with keys come and go.
+        News::Owns { view, position } if view.contains(' ') => {
+            tracing::debug!(%view, %position, "renders for all servers");
+        }
+        News::Deposed { view } if view.contains(' ') => tracing::debug!(%view, "lets go"),
         News::Owns { view, position } => tracing::info!(%view, %position, "renders for all servers"),
         News::Deposed { view } => tracing::info!(%view, "another server renders"),
         News::Alone { view } => tracing::warn!(%view, "redis is away: goes on alone"),

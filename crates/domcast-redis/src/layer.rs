@@ -1,6 +1,6 @@
 //! A Redis stream as a channel layer: `XADD` publishes, `XREAD` with a cursor receives.
 //!
-//! Three connections are made when they are first needed: two that wait in `XREAD`, for pushes and for logs, and one for everything
+//! Three connections are made when they are first needed: two that wait in `XREAD`, for pushes and for commits, and one for everything
 //! else, which many calls share. A connection that fails is dropped, and the next call makes another; when to call again is
 //! the caller's decision.
 
@@ -36,7 +36,7 @@ pub struct RedisLayer {
     shared: Mutex<Option<MultiplexedConnection>>,
     // Held while they wait: one reader each.
     push_reader: Mutex<Option<MultiplexedConnection>>,
-    log_reader: Mutex<Option<MultiplexedConnection>>,
+    commit_reader: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl RedisLayer {
@@ -56,9 +56,9 @@ impl RedisLayer {
         let client = url.into_connection_info().and_then(Client::open).map_err(wrong)?;
         let stream = RedisLayer::STREAM.into();
         let max_entries = RedisLayer::MAX_ENTRIES;
-        let (shared, push_reader, log_reader) = Default::default();
+        let (shared, push_reader, commit_reader) = Default::default();
         let (seals, is_primed) = Default::default();
-        Ok(RedisLayer { client, stream, max_entries, seals, is_primed, shared, push_reader, log_reader })
+        Ok(RedisLayer { client, stream, max_entries, seals, is_primed, shared, push_reader, commit_reader })
     }
 
     /// Uses another stream, which keeps about `max_entries`. The other keys begin with its name, without `:pushes` at its end.
@@ -103,9 +103,9 @@ impl RedisLayer {
         self.share(async |mut connection| call.invoke_async(&mut connection).await).await
     }
 
-    /// Reads entries of logs, for one reader at a time.
-    pub(crate) async fn wait_for_entries(&self, command: &redis::Cmd) -> Result<Value, RedisError> {
-        self.wait(&self.log_reader, command).await
+    /// Reads the stream of commits, for one reader at a time.
+    pub(crate) async fn wait_for_commits(&self, command: &redis::Cmd) -> Result<Value, RedisError> {
+        self.wait(&self.commit_reader, command).await
     }
 
     /// Asks on the shared connection. Answers come in the order of the questions, and nobody waits for another's.
@@ -195,14 +195,7 @@ impl ChannelLayer for RedisLayer {
     }
 
     async fn end(&self) -> Result<Cursor, RedisError> {
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(&self.stream).arg("+").arg("-").arg("COUNT").arg(1);
-        let newest: Value = self.ask(&command).await?;
-        match items(&newest).first().map(items) {
-            Some([Value::BulkString(id), ..]) => Ok(Cursor(String::from_utf8_lossy(id).into_owned())),
-            // The stream is empty, or not there yet.
-            _ => Ok(Cursor("0-0".into())),
-        }
+        self.end_of(&self.stream).await
     }
 
     async fn receive(&self, cursor: &Cursor) -> Result<Vec<Message>, RedisError> {
@@ -220,6 +213,18 @@ impl ChannelLayer for RedisLayer {
 }
 
 impl RedisLayer {
+    /// Returns the place of the newest entry of a stream.
+    pub(crate) async fn end_of(&self, stream: &str) -> Result<Cursor, RedisError> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        let newest: Value = self.ask(&command).await?;
+        match items(&newest).first().map(items) {
+            Some([Value::BulkString(id), ..]) => Ok(Cursor(String::from_utf8_lossy(id).into_owned())),
+            // The stream is empty, or not there yet.
+            _ => Ok(Cursor("0-0".into())),
+        }
+    }
+
     /// Reads `[[id, [field, value, ...]], ...]`.
     ///
     /// The library's own types refuse the whole reply if one field is not UTF-8, and nobody would get past that entry.
@@ -283,15 +288,16 @@ fn push(fields: &[Value]) -> Result<Push, String> {
 
 fn origin(fields: &[Value]) -> Option<Origin> {
     let request = String::from_utf8(field(fields, b"request")?.to_vec()).ok()?;
-    let browser = match field(fields, b"sender")? {
-        b"server" => None,
+    let sender = field(fields, b"sender")?;
+    let browser = match sender {
+        b"server" | b"handler" => None,
         // Whoever cannot be read has the rights of a browser, and no name.
         sender => {
             let (tab, user, session) = serde_json::from_slice(sender).unwrap_or_default();
             Some((tab, domcast_push::Client { user, session, ..Default::default() }))
         }
     };
-    Some(Origin { request, browser })
+    Some(Origin { request, browser, is_handler: sender == b"handler" })
 }
 
 fn field<'a>(fields: &'a [Value], wanted: &[u8]) -> Option<&'a [u8]> {

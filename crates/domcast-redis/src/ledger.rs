@@ -3,30 +3,45 @@
 //! | key | holds |
 //! |---|---|
 //! | `domcast:pushes` | the pushes, a stream |
+//! | `domcast:commits` | which documents were committed to of late, a stream: where readers look |
 //! | `domcast:{view}:lease` | the token of the owner, a string that expires |
 //! | `domcast:{view}:tokens` | how many tokens were given out |
 //! | `domcast:{view}:kept` | number of the last commit, source, cursor, snapshot, a hash |
 //! | `domcast:{view}:log` | the steps, a stream whose entries have the numbers of their commits |
 //! | `domcast:{view}:subscribers` | how many look on, by server, a hash |
 //! | `domcast:{view}:by:SERVER` | the last commit of a server |
+//! | `domcast:presence` | the servers that told who is there, by when that ends, a sorted set |
+//! | `domcast:presence:SERVER` | who is at a server, and its last sign of life, a hash that expires |
 //! | `domcast:request:ID` | a forwarded push that is in the stream |
+//!
+//! A document with a key has `{view key}` for `{view}`, and all of its keys expire once no server has it any more.
 //!
 //! Redis is not trusted: a key of another kind is removed, a number that is none counts as missing, and text is
 //! handed on unread to who can judge it, once its [seal](crate::seal) is taken off. What an owner has in its memory replaces what was overwritten here.
 
 use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
-use domcast_push::{Beat, Commit, Committed, Cursor, Entry, Forwarded, Kept, Ledger, Message, Standing};
+use domcast_push::{
+    Attendance, Attended, Beat, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger, Message,
+    Standing,
+};
 use redis::{Script, Value};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/commit.lua")));
+static ATTEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/attend.lua")));
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
 static FORWARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forward.lua")));
 
 /// The most entries of logs that are read at once.
 const MAX_ENTRIES: usize = 64;
+/// How long a reader leaves a stream alone that others wrote into.
+const PAUSE: Duration = Duration::from_millis(100);
+const ONE_DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// The most that one server tells of who is there.
+const MAX_PRESENCE_BYTES: usize = 16 << 20;
 /// The most pushes that are read at once when they are read again.
 const MAX_AGAIN: usize = 1000;
 
@@ -50,6 +65,7 @@ impl Ledger for RedisLayer {
             call.key(format!("{}:request:{}", self.prefix(), origin.request));
             let sender = match &origin.browser {
                 Some((tab, client)) => serde_json::json!([tab, client.user, client.session]).to_string(),
+                None if origin.is_handler => "handler".into(),
                 None => "server".into(),
             };
             let push = serde_json::to_string(push).expect("a push is JSON");
@@ -87,33 +103,43 @@ impl Ledger for RedisLayer {
         place(cursor) > place(other)
     }
 
-    async fn beat(&self, view: &str, beat: &Beat) -> Result<Standing, RedisError> {
+    async fn beats(&self, beats: &[(Arc<str>, Beat)]) -> Result<Vec<Standing>, RedisError> {
         let mut call = BEAT.prepare_invoke();
-        for key in self.keys(view, ["lease", "tokens", "subscribers", "kept", "log"]) {
-            call.key(key);
+        for (document, beat) in beats {
+            for key in self.keys(document, ["lease", "tokens", "subscribers", "kept", "log"]) {
+                call.key(key);
+            }
+            call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
+            call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
+            let (n, cursor) = match &beat.read {
+                Some((n, cursor)) => (*n, self.seal("cursor", document, *n, &cursor.0)),
+                None => (0, String::new()),
+            };
+            call.arg(n).arg(cursor).arg(milliseconds(beat.lifetime));
         }
-        call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
-        call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
-        let (n, cursor) = match &beat.read {
-            Some((n, cursor)) => (*n, self.seal("cursor", view, *n, &cursor.0)),
-            None => (0, String::new()),
+        let standings: Vec<(String, usize, bool, String)> = self.run(&call).await?;
+        let standing = |(token, n_subscribers, is_intact, n): (String, usize, bool, String)| Standing {
+            token: Some(token).filter(|token| !token.is_empty()),
+            n_subscribers,
+            n: n.parse().unwrap_or_default(),
+            is_intact,
         };
-        call.arg(n).arg(cursor);
-        let (token, n_subscribers, is_intact): (String, usize, bool) = self.run(&call).await?;
-        Ok(Standing { token: Some(token).filter(|token| !token.is_empty()), n_subscribers, is_intact })
+        Ok(standings.into_iter().map(standing).collect())
     }
 
     async fn commit(&self, view: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, RedisError> {
         let mut call = COMMIT.prepare_invoke();
-        for key in self.keys(view, ["lease", "kept", "log", &format!("by:{owner}")]) {
+        for key in self.keys(view, ["lease", "kept", "log", &format!("by:{owner}"), "tokens"]) {
             call.key(key);
         }
+        call.key(format!("{}:commits", self.prefix()));
         call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
         let seal = |kind, text| self.seal(kind, view, commit.n, text);
         call.arg(u8::from(commit.is_install)).arg(seal("step", &commit.entry));
         call.arg(seal("source", &commit.source)).arg(seal("cursor", &commit.cursor.0));
         let snapshot = commit.snapshot.as_ref().map(|snapshot| seal("snapshot", snapshot));
         call.arg(snapshot.unwrap_or_default()).arg(u8::from(commit.is_last));
+        call.arg(milliseconds(commit.lifetime)).arg(view);
         let committed: String = self.run(&call).await?;
         Ok(match &*committed {
             "done" => Committed::Done,
@@ -131,16 +157,63 @@ impl Ledger for RedisLayer {
         Ok(self.kept(view, &loaded))
     }
 
+    async fn attend(&self, server: &str, attendance: &Attendance) -> Result<Attended, RedisError> {
+        let mut call = ATTEND.prepare_invoke();
+        let servers = format!("{}:presence", self.prefix());
+        call.key(&servers).key(format!("{servers}:{server}"));
+        let Attendance { n, text, lifetime, known } = attendance;
+        let text = text.as_ref().map(|text| self.seal("presence", server, *n, text)).unwrap_or_default();
+        let alive = self.seal("alive", server, *n, &seal::now().to_string());
+        call.arg(server).arg(n).arg(text).arg(alive).arg(lifetime.as_millis() as u64);
+        for (server, n) in known {
+            call.arg(server).arg(n);
+        }
+        let attended: Value = self.run(&call).await?;
+        let [Value::Int(is_kept), others] = items(&attended) else {
+            return Ok(Attended { is_kept: false, others: Vec::new() });
+        };
+        let others = items(others).iter().filter_map(|other| self.elsewhere(other)).collect();
+        Ok(Attended { is_kept: *is_kept == 1, others })
+    }
+
+    async fn commits(&self, after: Option<&Cursor>) -> Result<Commits, RedisError> {
+        let stream = format!("{}:commits", self.prefix());
+        let Some(after) = after else {
+            return Ok(Commits { cursor: self.end_of(&stream).await?, numbers: Vec::new() });
+        };
+        let is_future = place(after).is_none_or(|(at, _)| at > seal::now() + ONE_DAY_MS);
+        if is_future {
+            // Nobody of us wrote that, and nothing of us comes after it. The next commit removes it.
+            tokio::time::sleep(PAUSE).await;
+            return Ok(Commits { cursor: Cursor("0-0".into()), numbers: Vec::new() });
+        }
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(MAX_AGAIN).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        command.arg("STREAMS").arg(&stream).arg(&after.0);
+        let streams = self.wait_for_commits(&command).await?;
+        let mut commits = Commits { cursor: after.clone(), numbers: Vec::new() };
+        for entry in items(&streams).iter().flat_map(|stream| items(stream).get(1)).flat_map(items) {
+            let [id, fields] = items(entry) else { continue };
+            commits.cursor = text(id).map_or(commits.cursor, Cursor);
+            if let [_, document, _, n] = items(fields)
+                && let (Some(document), Some(n)) = (text(document), text(n).and_then(|n| n.parse().ok()))
+            {
+                commits.numbers.push((document.into(), n));
+            }
+        }
+        Ok(commits)
+    }
+
     async fn entries(&self, after: &[(Arc<str>, u64)]) -> Result<Vec<Entry>, RedisError> {
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
+        command.arg("COUNT").arg(MAX_ENTRIES).arg("STREAMS");
         for (view, _) in after {
             command.arg(self.key(view, "log"));
         }
         for (_, n) in after {
             command.arg(format!("{n}-0"));
         }
-        let streams = self.wait_for_entries(&command).await?;
+        let streams: Value = self.ask(&command).await?;
         let mut found = Vec::new();
         for stream in items(&streams) {
             let [Value::BulkString(key), entries] = items(stream) else { continue };
@@ -164,6 +237,23 @@ impl RedisLayer {
             tracing::warn!(view, n, kind, "not sealed with the servers' key, or for something else");
         }
         opened
+    }
+
+    /// Reads who is at another server; `None` if that was not told by one, or too long ago.
+    fn elsewhere(&self, other: &Value) -> Option<Elsewhere> {
+        let [server, n, alive, told] = items(other) else { return None };
+        let (server, n) = (text(server)?, text(n)?.parse().ok()?);
+        let told = Some(told).filter(|told| **told != Value::BulkString(Vec::new()));
+        let told = match told {
+            Some(told) if matches!(told, Value::BulkString(bytes) if bytes.len() <= MAX_PRESENCE_BYTES) => {
+                Some(self.open_text("presence", &server, n, told)?)
+            }
+            Some(_) => return None,
+            None => None,
+        };
+        let at = self.open_text("alive", &server, n, alive)?.parse().ok()?;
+        let is_alive = !self.is_sealed() || seal::is_near(seal::now(), at);
+        is_alive.then_some(Elsewhere { server, n, text: told })
     }
 
     /// Reads the answer of `load.lua`; `None` for what cannot be one.
@@ -192,6 +282,11 @@ impl RedisLayer {
         };
         Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
     }
+}
+
+/// As the scripts take it: nothing is for ever.
+fn milliseconds(lifetime: Option<Duration>) -> String {
+    lifetime.map(|lifetime| lifetime.as_millis().to_string()).unwrap_or_default()
 }
 
 fn text(value: &Value) -> Option<String> {

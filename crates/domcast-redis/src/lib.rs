@@ -16,8 +16,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Servers that [`join`] share their views: each view is rendered by one of them at a time, its *owner*, and the others relay the
-//! patches that it commits. What that guarantees, and how, is told in [`domcast_push::Ledger`] and its kin; here is what only Redis
+//! Servers that [`join`] share their views: each document, of a view or of a key, is rendered by one of them at a time, its *owner*, and the others
+//! relay the patches that it commits. What that guarantees, and how, is told in [`domcast_push::Ledger`] and its kin; here is what only Redis
 //! needs. Every process reads with a cursor of its own, so a server that was cut off goes on where it stopped, and Redis may
 //! restart. (Redis Pub/Sub was refused: what is published while a subscriber is away is gone.) The first server of a cluster
 //! begins at the end of the stream, and those after it at what is kept.

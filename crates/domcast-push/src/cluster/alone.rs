@@ -3,10 +3,11 @@
 //! What is pushed meanwhile is shown in an epoch of its own and noted, up to a bound. When the ledger is back, the document is committed as a
 //! whole if nobody else wrote; else what was noted is forwarded, like any push.
 
+use super::asking::Parcel;
 use super::owner::Owned;
 use super::{Batch, ClusterOptions, Member, News};
 use crate::error::PushError;
-use crate::ledger::{Commit, Committed, Forwarded, Ledger, Standing};
+use crate::ledger::{Commit, Committed, Ledger, Standing};
 use crate::replica::{Replica, Turn};
 use crate::slot::Waiting;
 use crate::turn::Input;
@@ -17,7 +18,7 @@ use tokio::time::sleep;
 /// What was done alone, to be done again if it must be.
 #[derive(Default)]
 pub(super) struct Uncommitted {
-    pub(super) pushes: Vec<(Forwarded, usize)>,
+    pub(super) pushes: Vec<Parcel>,
     pub(super) n_bytes: usize,
 }
 
@@ -33,7 +34,7 @@ enum Return {
 impl<L: Ledger> Member<L> {
     /// Goes on without the ledger until it is back. Returns whether this server is still the owner then.
     pub(super) async fn go_alone(&self, replica: &Replica, owned: &mut Owned, batch: Batch, turn: Turn) -> bool {
-        (self.report)(News::Alone { view: Arc::clone(&replica.view) });
+        (self.report)(News::Alone { view: Arc::clone(&replica.name) });
         let mut n_tried = owned.n + 1;
         let mut cursor = owned.cursor.clone();
         cursor =
@@ -59,7 +60,7 @@ impl<L: Ledger> Member<L> {
                 }
                 replica.open().await;
                 let (refused, mut taken) = uncommitted.divide(self.take(replica, owned.term), &self.options);
-                let unavailable = || PushError::Unavailable { view: replica.view.to_string() };
+                let unavailable = || PushError::Unavailable { view: replica.slot.view.to_string() };
                 taken.extend(refused.into_iter().filter_map(|waiting| waiting.refuse(unavailable())));
                 if taken.is_empty() {
                     continue;
@@ -88,8 +89,18 @@ impl<L: Ledger> Member<L> {
             n_tried += 1;
             let (n, entry) = (n_tried, replica.still(replies.clone()));
             let (source, cursor, snapshot) = (source.clone(), cursor.clone(), Some(replica.snapshot()));
-            let commit =
-                Commit { n, id: self.request(), entry, source, cursor, snapshot, is_install: true, is_last: false };
+            let lifetime = self.lifetime(replica);
+            let commit = Commit {
+                n,
+                id: self.request(),
+                entry,
+                source,
+                cursor,
+                snapshot,
+                is_install: true,
+                is_last: false,
+                lifetime,
+            };
             tried.push((n, uncommitted.pushes.len()));
             match self.come_back(replica, owned, token, &commit).await {
                 Some(Return::Owner) => return true,
@@ -112,7 +123,7 @@ impl<L: Ledger> Member<L> {
         commit: &Commit,
     ) -> Option<Return> {
         // Loaded after the beat: once the lease is another's, what was tried cannot be written any more.
-        let kept = self.try_once(self.ledger.load(&replica.view, &self.name)).await?;
+        let kept = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await?;
         let deposed = Return::Deposed { n_own: kept.as_ref().map_or(0, |kept| kept.n_own) };
         let Some(token) = token else { return Some(deposed) };
         let is_ours = kept.is_none_or(|kept| kept.n <= owned.n || kept.n_own == kept.n);
@@ -120,7 +131,7 @@ impl<L: Ledger> Member<L> {
             return Some(deposed);
         }
         owned.token = token;
-        match self.try_once(self.ledger.commit(&replica.view, &self.name, &owned.token, commit)).await? {
+        match self.try_once(self.ledger.commit(&replica.name, &replica.owner, &owned.token, commit)).await? {
             Committed::Done => {
                 owned.committed(commit);
                 replica.settle(commit.n);
@@ -134,20 +145,18 @@ impl<L: Ledger> Member<L> {
         for ((input, (_, arrival)), outcome) in batch.inputs.iter().zip(&batch.askers).zip(&turn.outcomes) {
             if let (Input::Change(change, sender), None, Ok(_)) = (input, arrival, outcome) {
                 let forwarded = self.forwarded(replica, (**change).clone(), sender);
-                let n_bytes = forwarded.n_bytes();
-                uncommitted.n_bytes += n_bytes;
-                uncommitted.pushes.push((forwarded, n_bytes));
+                let parcel = Parcel::new(forwarded);
+                uncommitted.n_bytes += parcel.n_bytes;
+                uncommitted.pushes.push(parcel);
             }
         }
     }
 
     /// Forwards what was done alone, but for the first `n_written` pushes.
     fn resubmit(&self, mut uncommitted: Uncommitted, n_written: usize) {
-        let written = uncommitted.pushes.drain(..n_written);
-        uncommitted.n_bytes -= written.map(|(_, n_bytes)| n_bytes).sum::<usize>();
+        uncommitted.pushes.drain(..n_written);
         let mut outbox = self.outbox();
-        outbox.n_bytes += uncommitted.n_bytes;
-        outbox.waiting.extend(uncommitted.pushes);
+        uncommitted.pushes.into_iter().for_each(|parcel| outbox.put(parcel));
         drop(outbox);
         self.outbox_filled.notify_one();
     }

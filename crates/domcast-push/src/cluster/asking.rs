@@ -2,18 +2,19 @@
 //!
 //! A push waits in the outbox until the ledger takes it, which it does once however often it is asked; the answer comes with the owner's step.
 
-use super::{Arrival, Batch, EVENT_PATIENCE, MAX_FORWARDED, Member, News};
+use super::{Arrival, Batch, ClusterOptions, EVENT_PATIENCE, MAX_FORWARDED, Member, News};
 use crate::call::Sender;
 use crate::error::PushError;
 use crate::ledger::{Forwarded, Ledger, Origin};
 use crate::position::Position;
 use crate::push::{Change, Push, Receipt};
 use crate::replica::{Applied, Refused, Replica, Reply, Turn};
-use crate::slot::{Answer, AnswerSender};
+use crate::slot::{Answer, AnswerSender, Slot};
 use crate::turn::{Done, Input};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 pub(super) struct Asked {
@@ -25,8 +26,17 @@ pub(super) struct Asked {
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    pub(super) waiting: VecDeque<(Forwarded, usize)>,
+    pub(super) waiting: VecDeque<Parcel>,
     pub(super) n_bytes: usize,
+}
+
+/// A push that waits until the ledger takes it.
+pub(super) struct Parcel {
+    pub(super) forwarded: Forwarded,
+    /// About what it takes to keep it.
+    pub(super) n_bytes: usize,
+    /// Who waits for that, and for how long.
+    taken: Option<(oneshot::Sender<()>, Instant)>,
 }
 
 impl<L: Ledger> Member<L> {
@@ -54,12 +64,11 @@ impl<L: Ledger> Member<L> {
 
     fn forward(&self, replica: &Replica, change: Change, sender: &Sender, answer: AnswerSender) {
         let forwarded = self.forwarded(replica, change, sender);
-        let n_bytes = forwarded.n_bytes();
+        let request = forwarded.origin.request.clone();
+        let parcel = Parcel::new(forwarded);
         let mut outbox = self.outbox();
-        let is_full = outbox.waiting.len() >= self.options.n_waiting
-            || outbox.n_bytes + n_bytes > self.options.n_waiting_bytes && !outbox.waiting.is_empty();
-        if is_full {
-            let is_refused = answer.send(Err(PushError::Unavailable { view: replica.view.to_string() })).is_ok();
+        if outbox.is_full(parcel.n_bytes, &self.options) {
+            let is_refused = answer.send(Err(PushError::Unavailable { view: replica.slot.view.to_string() })).is_ok();
             if is_refused {
                 return;
             }
@@ -68,13 +77,40 @@ impl<L: Ledger> Member<L> {
             // A page waits longer for the answer to its event: it has no use for half an answer.
             let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
             let late = Instant::now() + patience;
-            let asked = Asked { view: Arc::clone(&replica.view), answer, late };
-            self.asked().insert(forwarded.origin.request.clone(), asked);
+            let asked = Asked { view: Arc::clone(&replica.slot.view), answer, late };
+            self.asked().insert((request, Arc::clone(&replica.name)), asked);
         }
-        outbox.n_bytes += n_bytes;
-        outbox.waiting.push_back((forwarded, n_bytes));
+        outbox.put(parcel);
         drop(outbox);
         self.outbox_filled.notify_one();
+    }
+
+    /// Forwards what is for more than one document or server; tells when the ledger has it. The sender is dropped if that takes long. The owners of
+    /// documents that are here answer.
+    pub(super) fn forward_to_all(
+        &self,
+        push: &Push,
+        sender: &Sender,
+        documents: Vec<(Arc<Slot>, AnswerSender)>,
+    ) -> oneshot::Receiver<()> {
+        let (taken, is_taken) = oneshot::channel();
+        let late = Instant::now() + self.options.queued_after;
+        let origin = Origin { request: self.request(), browser: None, is_handler: *sender == Sender::Handler };
+        let mut parcel = Parcel::new(Forwarded { push: push.clone(), origin });
+        parcel.taken = Some((taken, late));
+        let request = &parcel.forwarded.origin.request;
+        for (slot, answer) in documents {
+            let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
+            self.asked().insert((request.clone(), name), Asked { view: Arc::clone(&slot.view), answer, late });
+        }
+        self.outbox().put(parcel);
+        self.outbox_filled.notify_one();
+        is_taken
+    }
+
+    /// Whether a push was forwarded by this server.
+    pub(super) fn is_own(&self, origin: &Origin) -> bool {
+        origin.request.strip_prefix(&*self.name).is_some_and(|rest| rest.starts_with('-'))
     }
 
     pub(super) fn forwarded(&self, replica: &Replica, change: Change, sender: &Sender) -> Forwarded {
@@ -82,8 +118,9 @@ impl<L: Ledger> Member<L> {
             Sender::Browser(tab) => Some((tab.id.to_string(), (*tab.client).clone())),
             Sender::Push | Sender::Handler => None,
         };
-        let origin = Origin { request: self.request(), browser };
-        Forwarded { push: Push::new(&*replica.view, change), origin }
+        let origin = Origin { request: self.request(), browser, is_handler: *sender == Sender::Handler };
+        let push = Push::new(&*replica.slot.view, change);
+        Forwarded { push: replica.key().into_iter().fold(push, Push::key), origin }
     }
 
     /// Makes a name that nothing else has.
@@ -94,16 +131,19 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn send_outbox(&self) {
         loop {
             let batch: Vec<Forwarded> =
-                self.outbox().waiting.iter().take(MAX_FORWARDED).map(|(forwarded, _)| forwarded.clone()).collect();
-            if batch.is_empty() {
+                self.outbox().waiting.iter().take(MAX_FORWARDED).map(|parcel| parcel.forwarded.clone()).collect();
+            // What is forwarded before this server knows from where on it reads, it may not read itself.
+            if batch.is_empty() || self.start.get().is_none() {
                 self.outbox_filled.notified().await;
                 continue;
             }
             self.until_up(|| self.ledger.forward(&batch)).await;
             let mut outbox = self.outbox();
-            let n_bytes: usize = outbox.waiting.drain(..batch.len()).map(|(_, n_bytes)| n_bytes).sum();
-            outbox.n_bytes -= n_bytes;
+            let sent: Vec<Parcel> = outbox.waiting.drain(..batch.len()).collect();
+            outbox.n_bytes -= sent.iter().map(|parcel| parcel.n_bytes).sum::<usize>();
             drop(outbox);
+            // Who went away meanwhile does not want to know.
+            sent.into_iter().filter_map(|parcel| parcel.taken).for_each(|(taken, _)| _ = taken.send(()));
             self.outbox_sent.notify_waiters();
         }
     }
@@ -167,9 +207,9 @@ impl<L: Ledger> Member<L> {
     }
 
     /// Hands answers of an owner to those who wait for them here.
-    pub(super) fn answer(&self, replies: Vec<Reply>) {
+    pub(super) fn answer(&self, replica: &Replica, replies: Vec<Reply>) {
         for Reply { to, outcome } in replies {
-            let Some(asked) = self.asked().remove(&to) else { continue };
+            let Some(asked) = self.asked().remove(&(to, Arc::clone(&replica.name))) else { continue };
             let outcome = match outcome {
                 Ok(applied) => match applied.at.parse() {
                     Ok(position) => {
@@ -199,13 +239,33 @@ impl<L: Ledger> Member<L> {
             for Asked { view, answer, .. } in late {
                 _ = answer.send(Err(PushError::Queued { view: view.to_string() }));
             }
+            for parcel in &mut self.outbox().waiting {
+                parcel.taken.take_if(|(_, late)| *late <= now);
+            }
         }
     }
 }
 
-impl Forwarded {
-    /// About what it takes to keep it.
-    pub(super) fn n_bytes(&self) -> usize {
-        serde_json::to_string(&self.push).map_or(0, |text| text.len())
+impl Outbox {
+    /// Whether there is no room for a push of `n_bytes`.
+    pub(super) fn is_full(&self, n_bytes: usize, options: &ClusterOptions) -> bool {
+        self.waiting.len() >= options.n_waiting
+            || self.n_bytes + n_bytes > options.n_waiting_bytes && !self.waiting.is_empty()
     }
+
+    pub(super) fn put(&mut self, parcel: Parcel) {
+        self.n_bytes += parcel.n_bytes;
+        self.waiting.push_back(parcel);
+    }
+}
+
+impl Parcel {
+    pub(super) fn new(forwarded: Forwarded) -> Parcel {
+        let n_bytes = n_bytes(&forwarded.push);
+        Parcel { forwarded, n_bytes, taken: None }
+    }
+}
+
+pub(super) fn n_bytes(push: &Push) -> usize {
+    serde_json::to_string(push).map_or(0, |text| text.len())
 }

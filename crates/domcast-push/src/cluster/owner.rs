@@ -4,7 +4,9 @@
 //! written, the view is another's, or the ledger is away and this server goes on [`alone`](super::alone).
 
 use super::reading::{Reading, Term};
-use super::{Batch, FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, MAX_LOG, MIN_LOG_BYTES, Member, News};
+use super::{
+    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES, Member, News,
+};
 use crate::channel::Cursor;
 use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Standing};
 use crate::replica::{self, Misfit, Replica};
@@ -15,8 +17,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{RwLockReadGuard, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{RwLockReadGuard, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// A view while this server owns it.
 pub(super) struct Owned {
@@ -24,6 +26,8 @@ pub(super) struct Owned {
     pub(super) token: String,
     pub(super) n: u64,
     pub(super) cursor: Cursor,
+    /// The cursor that the ledger was told last.
+    pub(super) told: Option<Cursor>,
     /// The source as it was last committed.
     pub(super) source: Option<String>,
     pub(super) is_install: bool,
@@ -51,7 +55,7 @@ pub(super) enum TakeOver {
 }
 
 impl<L: Ledger> Member<L> {
-    /// Follows a view, and owns it whenever it is free.
+    /// Follows a view, and owns it whenever it is free. Ends once a document with a key is not used here any more.
     pub(super) async fn keep_up(&self, replica: &Replica) {
         let mut last = None;
         let mut may_claim_at = Instant::now();
@@ -59,7 +63,7 @@ impl<L: Ledger> Member<L> {
         let mut patience = 3;
         loop {
             // Held until the lease is another's.
-            let (token, _office) = self.stand_by(replica, may_claim_at).await;
+            let Some((token, _office)) = self.stand_by(replica, may_claim_at).await else { break };
             let mut owned = match self.take_over(replica, token, &last, patience == 0).await {
                 TakeOver::Owned(owned) => owned,
                 TakeOver::Away => {
@@ -74,37 +78,74 @@ impl<L: Ledger> Member<L> {
             };
             patience = 3;
             replica.set_owner(true);
-            self.roles_changed.notify_waiters();
-            (self.report)(News::Owns { view: Arc::clone(&replica.view), position: replica.position() });
+            (self.report)(News::Owns { view: Arc::clone(&replica.name), position: replica.position() });
             self.own(replica, &mut owned).await;
             replica.set_owner(false);
             last = owned.source.take().map(|source| Last { n: owned.n, source, cursor: owned.cursor });
-            _ = self.reader.send(Reading::End(Arc::clone(&replica.view)));
-            self.roles_changed.notify_waiters();
-            (self.report)(News::Deposed { view: Arc::clone(&replica.view) });
+            _ = self.reader.send(Reading::End(Arc::clone(&replica.name), owned.term));
+            (self.report)(News::Deposed { view: Arc::clone(&replica.name) });
+            if replica.slot.is_dropped() {
+                break;
+            }
+        }
+        replica.set_settled();
+        let mut replicas = self.replicas();
+        // The next life of the document may be there already.
+        if replicas.get(&replica.name).is_some_and(|found| Arc::ptr_eq(&found.slot, &replica.slot)) {
+            replicas.remove(&replica.name);
         }
     }
 
-    /// Follows until a beat takes the lease, and returns its token.
-    async fn stand_by(&self, replica: &Replica, mut may_claim_at: Instant) -> (String, RwLockReadGuard<'_, ()>) {
-        let mut next_beat = Duration::ZERO;
+    /// Follows until a beat takes the lease, and returns its token; `None` once the document is dropped here.
+    async fn stand_by(
+        &self,
+        replica: &Replica,
+        mut may_claim_at: Instant,
+    ) -> Option<(String, RwLockReadGuard<'_, ()>)> {
+        let mut next_beat = Instant::now();
+        // The last commit at the last beat, if it was not here then.
+        let mut missing = (replica.n() == 0).then_some(0);
         loop {
-            let (pause, claim_at) = (next_beat, may_claim_at);
+            let (beat_at, claim_at) = (next_beat, may_claim_at);
             let beat = pin!(async move {
-                let is_given_up = timeout(pause, replica.given_up()).await.is_ok();
+                let is_given_up = timeout_at(beat_at, replica.given_up()).await.is_ok();
                 let may_claim = !*self.is_leaving.borrow() && (is_given_up || Instant::now() >= claim_at);
                 let office = if may_claim { Some(self.offices.read().await) } else { None };
-                (self.beat(replica, None, may_claim, None).await, office)
+                let standing = self.beat(replica, None, may_claim, None).await;
+                let is_behind = |standing: &&Standing| standing.n > replica.n();
+                let behind = standing.as_ref().filter(|standing| standing.token.is_none()).filter(is_behind);
+                // What was committed since the last beat is on its way.
+                if behind.is_some() && missing.is_some_and(|missing| replica.n() <= missing) {
+                    self.reload(replica).await;
+                }
+                (behind.map(|standing| standing.n), standing, office)
             });
-            let (standing, office) = self.meanwhile(replica, beat, || self.forward_waiting(replica)).await;
+            let (behind, standing, office) = self.meanwhile(replica, beat, || self.forward_waiting(replica)).await;
+            missing = behind;
             match standing.map(|standing| standing.token.zip(office)) {
-                Some(Some(held)) => return held,
+                Some(Some(held)) => return Some(held),
                 Some(None) => {}
                 // After an outage the owner before it goes first: it has the newest state.
                 None => may_claim_at = may_claim_at.max(Instant::now() + self.options.lease),
             }
-            next_beat = self.options.lease / 3;
+            replica.set_settled();
+            if self.hub.release(&replica.slot) {
+                return None;
+            }
+            next_beat = self.next_beat();
         }
+    }
+
+    /// Returns when to beat next. Beats of many documents fall together, so that the ledger is asked of them at once.
+    fn next_beat(&self) -> Instant {
+        let grid = self.options.lease / 24;
+        let n_past = (self.began.elapsed() + self.options.lease / 3).as_nanos() / grid.as_nanos().max(1);
+        self.began + grid * u32::try_from(n_past + 1).unwrap_or(u32::MAX)
+    }
+
+    /// For how long a document is kept that no server has.
+    pub(super) fn lifetime(&self, replica: &Replica) -> Option<Duration> {
+        Some(replica.idle()? + 2 * self.options.lease)
     }
 
     /// Awaits something, and takes care of inputs whenever there are some.
@@ -132,22 +173,49 @@ impl<L: Ledger> Member<L> {
         read: Option<(u64, Cursor)>,
     ) -> Option<Standing> {
         let beat = Beat {
-            owner: self.name.clone(),
+            owner: replica.owner.to_string(),
             token: token.map(Into::into),
             may_claim,
             lease: self.options.lease,
             n_subscribers: replica.n_subscribers(),
+            lifetime: self.lifetime(replica),
             read,
         };
-        let standing = self.try_once(self.ledger.beat(&replica.view, &beat)).await?;
+        let (answer, standing) = oneshot::channel();
+        _ = self.beats.send((Arc::clone(&replica.name), beat, answer));
+        let standing = standing.await.ok()?;
         replica.set_n_subscribers_everywhere(standing.n_subscribers);
         Some(standing)
     }
 
+    /// Sends the beats of all documents, those that fall together at once.
+    pub(super) async fn send_beats(self: Arc<Self>, mut asked: mpsc::UnboundedReceiver<AskedBeat>)
+    where
+        L: 'static,
+    {
+        let mut batch = Vec::new();
+        while asked.recv_many(&mut batch, MAX_BEATS).await > 0 {
+            sleep(GATHERING).await;
+            while batch.len() < MAX_BEATS
+                && let Ok(beat) = asked.try_recv()
+            {
+                batch.push(beat);
+            }
+            let (beats, answers): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|(name, beat, answer)| ((name, beat), answer)).unzip();
+            let sender = Arc::clone(&self);
+            (self.spawn)(Box::pin(async move {
+                let standings = sender.try_once(sender.ledger.beats(&beats)).await.unwrap_or_default();
+                // Those without an answer are told by its absence.
+                standings.into_iter().zip(answers).for_each(|(standing, answer)| _ = answer.send(standing));
+            }));
+        }
+    }
+
     /// Becomes what the ledger keeps.
     async fn take_over(&self, replica: &Replica, token: String, last: &Option<Last>, is_last_resort: bool) -> TakeOver {
-        let Some(start) = self.start.get() else { return TakeOver::Away };
-        let Some(kept) = self.try_once(self.ledger.load(&replica.view, &self.name)).await else {
+        let Some(start) = replica.start().or(self.start.get()) else { return TakeOver::Away };
+        let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else {
             return TakeOver::Away;
         };
         let n_shown = replica.n();
@@ -156,6 +224,7 @@ impl<L: Ledger> Member<L> {
             token,
             n: last.as_ref().map_or(0, |last| last.n).max(n_shown),
             cursor: start.clone(),
+            told: None,
             source: None,
             is_install: true,
             is_away: false,
@@ -185,7 +254,7 @@ impl<L: Ledger> Member<L> {
                     return TakeOver::Owned(owned);
                 }
                 Err(reason) => {
-                    (self.report)(News::Bad { place: format!("what is kept of view `{}`", replica.view), reason });
+                    (self.report)(News::Bad { place: format!("what is kept of view `{}`", replica.name), reason });
                 }
             }
         }
@@ -206,7 +275,7 @@ impl<L: Ledger> Member<L> {
             Misfit::Bad(reason) => reason,
         };
         replica.reset(kept).map_err(reason)?;
-        kept.log.iter().for_each(|entry| self.answer(replica::replies(&entry.text)));
+        kept.log.iter().for_each(|entry| self.answer(replica, replica::replies(&entry.text)));
         replica.restore(&kept.source).await.map_err(|error| error.to_string())
     }
 
@@ -221,13 +290,16 @@ impl<L: Ledger> Member<L> {
         if !self.run_turn(replica, owned, first).await {
             return;
         }
-        let mut beat_at = Instant::now() + self.options.lease / 3;
+        replica.set_settled();
+        let mut beat_at = self.next_beat();
         let mut is_leaving = self.is_leaving.subscribe();
         loop {
             tokio::select! {
                 () = replica.queued() => {}
                 _ = &mut has_begun, if !is_reading => is_reading = true,
-                () = async { drop(is_leaving.wait_for(|is_leaving| *is_leaving).await) } => return self.give_up(replica, owned).await,
+                () = async { drop(is_leaving.wait_for(|is_leaving| *is_leaving).await) } => {
+                    return self.give_up(replica, owned, self.lifetime(replica)).await;
+                }
                 () = sleep_until(beat_at) => {}
             }
             replica.open().await;
@@ -243,9 +315,14 @@ impl<L: Ledger> Member<L> {
                     read.filter(|read| self.ledger.is_after(read, &owned.cursor)).unwrap_or(owned.cursor.clone());
             }
             if Instant::now() >= beat_at {
-                let read = Some((owned.n, owned.cursor.clone()));
+                if self.hub.release(&replica.slot) {
+                    // Long enough for others to take it over, who have it too.
+                    return self.give_up(replica, owned, Some(2 * self.options.lease)).await;
+                }
+                let read = (owned.told.as_ref() != Some(&owned.cursor)).then(|| (owned.n, owned.cursor.clone()));
                 let standing = self.beat(replica, Some(&owned.token), false, read).await;
                 owned.is_away = standing.is_none();
+                owned.told = standing.is_some().then(|| owned.cursor.clone());
                 match standing {
                     Some(Standing { token: Some(token), is_intact, .. }) if token == owned.token => {
                         owned.is_install |= !is_intact;
@@ -258,19 +335,19 @@ impl<L: Ledger> Member<L> {
                     // What is away is waited for: the next turn finds out for how long.
                     _ => {}
                 }
-                beat_at = Instant::now() + self.options.lease / 3;
+                beat_at = self.next_beat();
             }
         }
     }
 
     /// Gives the view up with a last commit, which tells the others that it is free.
-    async fn give_up(&self, replica: &Replica, owned: &mut Owned) {
+    async fn give_up(&self, replica: &Replica, owned: &mut Owned, lifetime: Option<Duration>) {
         let (n, id, cursor) = (owned.n + 1, self.request(), owned.cursor.clone());
         let (entry, source, is_install) = (replica.farewell(), owned.source.clone(), owned.is_install);
         // Without a source nothing is committed yet, and the lease ends by itself.
         let Some(source) = source else { return };
         let snapshot = is_install.then(|| replica.snapshot());
-        let mut commit = Commit { n, id, entry, source, cursor, snapshot, is_install, is_last: true };
+        let mut commit = Commit { n, id, entry, source, cursor, snapshot, is_install, is_last: true, lifetime };
         if self.commit(replica, owned, &mut commit).await == Some(true) {
             replica.settle(n);
         }
@@ -286,9 +363,9 @@ impl<L: Ledger> Member<L> {
     /// Runs a turn, commits it, shows it and answers. Returns whether this server is still the owner.
     async fn run_turn(&self, replica: &Replica, owned: &mut Owned, batch: Batch) -> bool {
         let arrivals = || batch.askers.iter().filter_map(|(_, arrival)| arrival.as_ref());
-        self.busy().insert(Arc::clone(&replica.view), (replica.clone(), owned.token.clone()));
+        self.busy().insert(Arc::clone(&replica.name), (replica.clone(), owned.token.clone()));
         let turn = replica.turn(&batch.inputs).await;
-        self.busy().remove(&replica.view);
+        self.busy().remove(&replica.name);
         let mut turn = match turn {
             Ok(turn) => turn,
             Err(error) => {
@@ -315,13 +392,22 @@ impl<L: Ledger> Member<L> {
         let is_log_long = owned.log_n >= MAX_LOG || owned.log_bytes > MIN_LOG_BYTES.max(owned.snapshot_bytes);
         let is_install = owned.is_install;
         let snapshot = (is_install || turn.is_restart || is_log_long).then(|| replica.snapshot());
-        let source = turn.source.clone();
-        let mut commit =
-            Commit { n: owned.n + 1, id: self.request(), entry, source, cursor, snapshot, is_install, is_last: false };
+        let (source, lifetime) = (turn.source.clone(), self.lifetime(replica));
+        let mut commit = Commit {
+            n: owned.n + 1,
+            id: self.request(),
+            entry,
+            source,
+            cursor,
+            snapshot,
+            is_install,
+            is_last: false,
+            lifetime,
+        };
         match self.commit(replica, owned, &mut commit).await {
             Some(true) => {
                 replica.show_own(commit.n, &turn.step);
-                self.answer(std::mem::take(&mut turn.step.replies));
+                self.answer(replica, std::mem::take(&mut turn.step.replies));
                 self.answer_all(replica, batch, turn);
                 true
             }
@@ -352,7 +438,7 @@ impl<L: Ledger> Member<L> {
         let (mut began, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let deadline = began + patience;
-            let written = self.ledger.commit(&replica.view, &self.name, &owned.token, commit);
+            let written = self.ledger.commit(&replica.name, &replica.owner, &owned.token, commit);
             match tokio::time::timeout_at(deadline, written).await {
                 Ok(Ok(Committed::Done)) => {
                     owned.committed(commit);
@@ -389,7 +475,7 @@ impl<L: Ledger> Member<L> {
     async fn reclaim(&self, replica: &Replica, owned: &mut Owned, commit: Option<&Commit>) -> bool {
         let Some(standing) = self.beat(replica, Some(&owned.token), true, None).await else { return true };
         let Some(token) = standing.token else { return false };
-        let Some(kept) = self.try_once(self.ledger.load(&replica.view, &self.name)).await else { return true };
+        let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return true };
         let is_ours = match kept {
             Some(kept) if kept.n >= owned.n => {
                 kept.n == owned.n || commit.is_some_and(|commit| kept.n == commit.n && kept.n_own == commit.n)

@@ -25,6 +25,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 impl Hub {
@@ -57,6 +58,17 @@ impl Hub {
         Ok(async move { hub.settle(started).await })
     }
 
+    /// As [`submit`](Self::submit), for a push that another server forwarded, or that nobody forwards.
+    pub(crate) fn submit_here(
+        &self,
+        push: Push,
+        sender: &Sender,
+    ) -> Result<impl Future<Output = Result<Receipt, PushError>> + Send + use<>, PushError> {
+        let hub = self.clone();
+        let started = self.begin_here(push, sender, None)?;
+        Ok(async move { hub.settle(started).await })
+    }
+
     /// Applies a push and blocks the thread meanwhile.
     ///
     /// # Errors
@@ -80,6 +92,9 @@ impl Hub {
             }
             started.add(outcome);
         }
+        if let Some(taken) = started.elsewhere.take() {
+            started.add_elsewhere(taken.blocking_recv());
+        }
         started.finish()
     }
 
@@ -95,10 +110,51 @@ impl Hub {
         async move { hub.settle(started).await }
     }
 
+    /// Begins a push on all servers: what no single one of them owns is forwarded to the others.
+    fn begin(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
+        let Some(cluster) = self.inner.cluster.get() else { return self.begin_here(push, sender, origin) };
+        if self.is_everywhere(&push) {
+            // Beyond the bound it reaches nobody, so that its sender can try again.
+            cluster.check_room(&push)?;
+            let mut started = self.begin_here(push.clone(), sender, origin)?;
+            started.elsewhere = Some(cluster.forward(&push, sender, Vec::new()));
+            Ok(started)
+        } else if let Some(slots) = self.all_of(&push, origin.as_ref()) {
+            cluster.check_room(&push)?;
+            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(Slot::ticket).unzip();
+            let mut started = Started::new(push.name(), false, tickets);
+            started.elsewhere = Some(cluster.forward(&push, sender, slots.into_iter().zip(answers).collect()));
+            Ok(started)
+        } else {
+            self.begin_here(push, sender, origin)
+        }
+    }
+
+    /// Returns the documents here that a push for all documents of a view with keys is for, if it is one: each owner applies it to its own. What a
+    /// handler pushes to its own view is for the documents that this server has.
+    fn all_of(&self, push: &Push, origin: Option<&Origin<'_>>) -> Option<Vec<Arc<Slot>>> {
+        let Content::Change { view, key: None, .. } = &push.content else { return None };
+        let is_own = origin.is_some_and(|origin| *origin.slot.view == **view);
+        match self.inner.views.get(view) {
+            Ok((_, Documents::Keyed(keyed))) if !keyed.is_private && !is_own && push.audience.is_everybody() => {
+                Some(keyed.of(&push.audience))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether every server applies a push for itself: it is a message, or for private documents, which belong to one server each.
+    fn is_everywhere(&self, push: &Push) -> bool {
+        match &push.content {
+            Content::Message { .. } => true,
+            Content::Change { view, .. } => self.is_private(view),
+        }
+    }
+
     /// Sends a message, or enqueues a change for every document that it is for.
     ///
     /// `origin` is the document whose handler pushes: what is for itself comes next there.
-    fn begin(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
+    fn begin_here(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
         let Push { content, audience } = push;
         let (view, key, change) = match content {
             Content::Change { view, key, change } => (view, key, Arc::new(change)),
@@ -150,6 +206,9 @@ impl Hub {
                 }
             }
             started.add(outcome);
+        }
+        if let Some(taken) = started.elsewhere.take() {
+            started.add_elsewhere(taken.await);
         }
         started.finish()
     }
@@ -354,12 +413,20 @@ struct Started {
     is_single: bool,
     receipt: Receipt,
     errors: Vec<PushError>,
+    /// Tells when the ledger has the push for the other servers; an error if that takes long.
+    elsewhere: Option<oneshot::Receiver<()>>,
+    is_queued: bool,
 }
 
 impl Started {
     fn new(view: &str, is_single: bool, tickets: Vec<Ticket>) -> Started {
         let receipt = Receipt { n_documents: tickets.len(), ..Receipt::default() };
-        Started { view: view.into(), tickets, n_next: 0, is_single, receipt, errors: Vec::new() }
+        let (n_next, errors, elsewhere, is_queued) = (0, Vec::new(), None, false);
+        Started { view: view.into(), tickets, n_next, is_single, receipt, errors, elsewhere, is_queued }
+    }
+
+    fn add_elsewhere(&mut self, taken: Result<(), oneshot::error::RecvError>) {
+        self.is_queued |= taken.is_err();
     }
 
     fn add(&mut self, outcome: Result<Answer, PushError>) {
@@ -370,6 +437,7 @@ impl Started {
                 self.receipt.reply = reply.filter(|_| self.is_single);
                 self.receipt.refused.extend(refused);
             }
+            Err(PushError::Queued { .. }) => self.is_queued = true,
             Err(error) => self.errors.push(error),
         }
     }
@@ -377,6 +445,7 @@ impl Started {
     fn finish(mut self) -> Result<Receipt, PushError> {
         let (n_refused, n_documents) = (self.errors.len(), self.receipt.n_documents);
         match self.errors.drain(..).next() {
+            None if self.is_queued => Err(PushError::Queued { view: self.view.to_string() }),
             None => Ok(self.receipt),
             Some(error) if n_refused == n_documents => Err(error),
             Some(error) => {

@@ -1,6 +1,7 @@
 -- Writes a commit: everything or nothing, and only for the holder of the lease.
--- KEYS: lease, kept, log, the last commit of this owner
--- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or '', '1' if the lease ends with it
+-- KEYS: lease, kept, log, the last commit of this owner, tokens, the stream of all commits
+-- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or '', '1' if the lease ends with it,
+--       for how many milliseconds the document is kept or '', its name
 -- Returns: 'done', 'deposed' or 'astray'
 
 local kinds = { 'string', 'hash', 'stream', 'string' }
@@ -8,8 +9,8 @@ for idx, kind in ipairs(kinds) do
     local found = redis.call('TYPE', KEYS[idx]).ok
     if found ~= kind and found ~= 'none' then redis.call('DEL', KEYS[idx]) end
 end
-local lease, kept, log, own = unpack(KEYS)
-local token, n, n_before, id, install, entry, source, cursor, snapshot, last_word = unpack(ARGV)
+local lease, kept, log, own, tokens, commits = unpack(KEYS)
+local token, n, n_before, id, install, entry, source, cursor, snapshot, last_word, lifetime, name = unpack(ARGV)
 
 local commit = n .. ' ' .. id
 local last = redis.call('GET', own)
@@ -28,6 +29,19 @@ local added = redis.pcall('XADD', log, 'MAXLEN', '1024', n .. '-0', 'step', entr
 if type(added) == 'table' and added.err then return 'astray' end
 redis.call('HSET', kept, 'n', n, 'source', source, 'cursor', cursor)
 if snapshot ~= '' then redis.call('HSET', kept, 'snapshot', snapshot, 'snapshot_n', n) end
-redis.call('SET', own, commit, 'EX', 3600)
+if lifetime == '' then
+    redis.call('SET', own, commit, 'EX', 3600)
+else
+    redis.call('SET', own, commit, 'PX', lifetime)
+    for _, key in ipairs({ tokens, kept, log }) do redis.call('PEXPIRE', key, lifetime) end
+end
 if last_word == '1' then redis.call('DEL', lease) end
+-- Tells readers where to look. What somebody else wrote there, as from the future, must not keep it from being told.
+local told = redis.pcall('XADD', commits, 'MAXLEN', '~', '10000', '*', 'document', name, 'n', n)
+local now = redis.call('TIME')[1] * 1000
+local at = type(told) == 'string' and tonumber(string.match(told, '^%d+'))
+if not at or at > now + 86400000 then
+    redis.call('DEL', commits)
+    redis.call('XADD', commits, '*', 'document', name, 'n', n)
+end
 return 'done'

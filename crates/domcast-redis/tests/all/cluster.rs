@@ -1,12 +1,16 @@
 //! One server renders a view, the others relay its patches.
 
-use crate::servers::{Redis, Server, hub, options, patient, until};
+use crate::servers::{Redis, Server, hub, hub_with, options, patient, until};
 use domcast_push::template::Templates;
-use domcast_push::{ChannelLayer, ClusterOptions, DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
+use domcast_push::{
+    ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Handlers, Hub, Place,
+    Push, Session, View,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 fn add(by: i64) -> Push {
     Push::handler("n", "add", json!({"by": by}))
@@ -341,4 +345,210 @@ async fn a_handler_that_takes_longer_than_a_lease_runs_once() {
     assert_eq!(queued.class(), ErrorClass::Queued);
     until("both show what it did", || first.n() == 1 && second.n() == 1).await;
     assert_eq!(N_SLOW_CALLS.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn while_redis_says_nothing_messages_reach_those_here_at_once_and_the_others_later_once() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let options = ClusterOptions { n_waiting: 20, ..options() };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options));
+    servers[0].begin().await;
+    let sessions = servers.each_ref().map(|server| {
+        let topics = ["news".to_owned()].into();
+        server.hub.connect_as(Client { topics, ..Client::default() })
+    });
+    let heard = |session: &Session| std::iter::from_fn(|| crate::client::waiting(session)).collect::<Vec<_>>();
+    let message = |n: i64| Push::message("news", n);
+    until("the other server reads", || {
+        drop(crate::client::now(servers[0].hub.push(message(-1))));
+        !heard(&sessions[1]).is_empty()
+    })
+    .await;
+    servers[0].hub.push(message(0)).await.unwrap();
+    until("nothing is under way", || heard(&sessions[1]).last().is_some_and(|last| last[2] == 0)).await;
+    heard(&sessions[0]);
+    redis.pause().await;
+    let start = Instant::now();
+    let (mut queued, mut refused) = (Vec::new(), 0);
+    let answers = (1..=30).map(|n| {
+        let push = servers[0].hub.push(message(n));
+        async move { (n, push.await) }
+    });
+    for (n, answer) in futures_util::future::join_all(answers).await {
+        match answer.unwrap_err().class() {
+            ErrorClass::Queued => queued.push(json!(["message", "news", n])),
+            class => refused += usize::from(class == ErrorClass::Unavailable),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!((queued.len(), refused), (20, 10), "what waits is bounded");
+    assert_eq!(heard(&sessions[0]), queued, "what is refused reaches nobody");
+    redis.resume().await;
+    let mut elsewhere = Vec::new();
+    until("the other server's tab hears them", || {
+        elsewhere.extend(heard(&sessions[1]));
+        elsewhere.len() >= queued.len()
+    })
+    .await;
+    servers[0].hub.push(message(31)).await.unwrap();
+    until("the last message is heard", || {
+        elsewhere.extend(heard(&sessions[1]));
+        elsewhere.last().is_some_and(|last| last[2] == 31)
+    })
+    .await;
+    elsewhere.pop();
+    assert_eq!(elsewhere, queued);
+    assert_eq!(heard(&sessions[0]), [json!(["message", "news", 31])]);
+}
+
+fn add_to(key: &str, by: i64) -> Push {
+    Push::handler("order", "add", json!({"by": by})).key(key)
+}
+
+/// Pushes to an order until it has an owner that answers.
+async fn begin(server: &Server, key: &str) {
+    while server.hub.push(Push::state("order", [("n", 0)]).key(key)).await.is_err() {}
+}
+
+/// How many keys Redis has of orders.
+async fn n_redis_keys(redis: &Redis) -> usize {
+    let mut command = redis::cmd("KEYS");
+    let keys: Vec<String> = command.arg("*order *").query_async(&mut redis.connection().await).await.unwrap();
+    keys.len()
+}
+
+#[tokio::test]
+async fn however_many_keys_are_asked_for_memory_is_bounded_and_given_back() {
+    let Some(redis) = Redis::start().await else { return };
+    let limits = DocumentLimits { n_documents: 100, idle: Duration::from_secs(2) };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub_with(limits), options()));
+    servers[0].begin().await;
+    let refused = (0..1000).filter(|n| servers[n % 2].hub.html_keyed("order", &n.to_string()).is_err()).count();
+    assert!(refused >= 800, "{refused}");
+    assert!(servers.iter().all(|server| server.orders().len() <= 100));
+    let page = servers[0].order("0");
+    let mut most = 0;
+    while servers.iter().any(|server| server.orders().len() > usize::from(server.is(&servers[0]))) {
+        most = most.max(n_redis_keys(&redis).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!((200..=7 * 200).contains(&most), "{most} keys of 200 documents");
+    let start = Instant::now();
+    while n_redis_keys(&redis).await > 7 {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        sleep(Duration::from_millis(50)).await;
+    }
+    drop(page);
+    while n_redis_keys(&redis).await > 0 {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What Redis did since the last call: calls of scripts, and microseconds in them.
+async fn scripts(redis: &Redis) -> (u64, u64) {
+    let mut connection = redis.connection().await;
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+    let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut connection).await.unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:")).unwrap_or_default();
+    let number = |name: &str| line.split(',').find_map(|field| field.strip_prefix(name)?.parse().ok()).unwrap_or(0);
+    (number("calls="), number("usec="))
+}
+
+#[tokio::test]
+async fn documents_with_keys_beat_together() {
+    let Some(redis) = Redis::start().await else { return };
+    let n_documents: usize = std::env::var("DOMCAST_KEYS").map_or(500, |text| text.parse().unwrap());
+    let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
+    let server = Server::start_with(&redis, hub(), options);
+    server.begin().await;
+    let mut pages = Vec::new();
+    for n in 0..n_documents {
+        pages.push(server.order(&n.to_string()));
+        // Not all in one moment.
+        sleep(Duration::from_micros(500)).await;
+    }
+    let is_owned = |page: &mut crate::client::Page, n: i64| {
+        page.read(usize::MAX);
+        page.tree.to_html().ends_with(&format!(": {n}</b>"))
+    };
+    while server.hub.push(Push::state("order", [("n", 1)])).await.is_err() {}
+    until("all are owned", || pages.iter_mut().all(|page| is_owned(page, 1))).await;
+    sleep(options.lease).await;
+    scripts(&redis).await;
+    sleep(2 * options.lease).await;
+    let (n_scripts, microseconds) = scripts(&redis).await;
+    let seconds = 2 * options.lease.as_secs();
+    eprintln!(
+        "{n_documents} documents with keys that somebody looks at: {} scripts/s, {:.2} % of the time of Redis",
+        n_scripts / seconds,
+        microseconds as f64 / 10_000.0 / seconds as f64
+    );
+    // One for each point in time that beats fall together at, or for each 256 documents, and as many again for late ones.
+    let limit = (2 * 24 * 2 + 2 * 9 * n_documents / 256) as u64;
+    assert!(n_scripts <= limit, "{n_scripts} scripts, {limit} are allowed");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_key_goes_on_while_redis_says_nothing() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options()));
+    begin(&servers[0], "42").await;
+    let mut pages = [servers[0].order("42"), servers[1].order("42")];
+    until("both share the document", || servers[0].orders() == servers[1].orders()).await;
+    redis.pause().await;
+    let start = Instant::now();
+    servers[0].hub.push(add_to("42", 1)).await.unwrap();
+    let queued = servers[1].hub.push(add_to("42", 10)).await.unwrap_err();
+    assert_eq!(queued.class(), ErrorClass::Queued);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    pages[0].read(usize::MAX);
+    assert_eq!(pages[0].tree.to_html(), "<b>42: 1</b>");
+    // One that nobody had yet is shown as it is made, and what is pushed to it waits.
+    let mut late = servers[1].order("43");
+    assert_eq!(servers[1].hub.push(add_to("43", 5)).await.unwrap_err().class(), ErrorClass::Queued);
+    redis.resume().await;
+    for (page, html) in pages.iter_mut().map(|page| (page, "<b>42: 11</b>")).chain([(&mut late, "<b>43: 5</b>")]) {
+        until(html, || {
+            page.read(usize::MAX);
+            page.tree.to_html() == html
+        })
+        .await;
+    }
+    until("both show the same version", || servers[0].orders().iter().all(|order| servers[1].orders().contains(order)))
+        .await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_key_shows_at_once_what_another_server_has() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = [(); 2].map(|()| Server::start_with_threads(&redis, hub()));
+    begin(&servers[0], "42").await;
+    servers[0].hub.push(add_to("42", 7)).await.unwrap();
+    servers[1].begin().await;
+    // Where a thread may wait: an adapter says how.
+    let hub = servers[1].hub.clone();
+    let html = std::thread::spawn(move || hub.html_keyed("order", "42").unwrap().to_string()).join().unwrap();
+    assert!(html.contains("<b>42: 7</b>"), "{html}");
+}
+
+#[tokio::test]
+async fn who_is_elsewhere_stays_so_while_redis_says_nothing() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options()));
+    let session = |server: &Server, user: &str| {
+        let topics = ["news".to_owned()].into();
+        server.hub.connect_as(Client { user: Some(user.into()), topics, ..Client::default() })
+    };
+    let _here = [session(&servers[0], "ann"), session(&servers[1], "bob")];
+    let n_users = |server: &Server| server.hub.presence(&Place::topic("news")).users.len();
+    until("both are known", || servers.iter().all(|server| n_users(server) == 2)).await;
+    redis.pause().await;
+    let later = session(&servers[0], "cid");
+    sleep(2 * options().lease).await;
+    assert_eq!(servers.each_ref().map(n_users), [3, 2]);
+    redis.resume().await;
+    until("who came meanwhile is known", || n_users(&servers[1]) == 3).await;
+    drop(later);
+    until("and who went", || n_users(&servers[1]) == 2).await;
 }

@@ -1,10 +1,12 @@
 //! What every ledger promises: the same tests for the memory of one process and for Redis.
 
-use crate::servers::{Redis, Server, until};
+use crate::client::Page;
+use crate::servers::{Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
-    Beat, Client, Commit, Committed, Cursor, Forwarded, Ledger, MemoryLayer, Origin, Position, Push, Standing,
+    Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
+    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Standing,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -54,6 +56,21 @@ conformance! {
     an_install_replaces_what_is_kept
     an_idle_owner_moves_the_cursor_unless_it_committed_since
     the_subscribers_of_all_servers_are_counted_and_forgotten
+    a_message_reaches_each_tab_that_it_is_for_once_on_every_server
+    a_push_to_private_documents_reaches_each_once_on_every_server
+    a_handler_that_a_push_of_another_server_calls_does_not_push_on
+    beats_of_many_documents_are_answered_in_their_order
+    what_has_a_lifetime_is_forgotten_without_beats
+    servers_show_the_same_versions_of_a_document_with_a_key
+    a_document_with_a_key_goes_on_when_its_owner_dies
+    a_push_to_all_documents_of_a_view_reaches_each_once_wherever_it_is
+    a_push_to_a_key_that_no_server_has_makes_its_document_once
+    a_document_that_no_server_uses_is_forgotten_and_made_anew
+    a_document_goes_on_where_it_is_used_when_its_owner_drops_it
+    a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
+    who_is_at_a_server_is_told_to_the_others_until_it_is_silent
+    who_is_here_is_known_on_all_servers_once_per_user
+    who_was_at_a_server_that_dies_is_gone_within_two_heartbeats
     hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
 }
 
@@ -63,17 +80,21 @@ fn push(n: i64) -> Push {
 
 fn beat(owner: &str, token: Option<&str>) -> Beat {
     let (owner, token) = (owner.into(), token.map(Into::into));
-    Beat { owner, token, may_claim: true, lease: LEASE, n_subscribers: 0, read: None }
+    Beat { owner, token, may_claim: true, lease: LEASE, n_subscribers: 0, lifetime: None, read: None }
+}
+
+async fn one_beat(ledger: &Arc<impl Ledger>, document: &str, beat: &Beat) -> Standing {
+    ledger.beats(&[(document.into(), beat.clone())]).await.unwrap().remove(0)
 }
 
 async fn claim(ledger: &Arc<impl Ledger>, owner: &str) -> Option<String> {
-    ledger.beat("n", &beat(owner, None)).await.unwrap().token
+    one_beat(ledger, "n", &beat(owner, None)).await.token
 }
 
 fn commit(n: u64, snapshot: Option<&str>) -> Commit {
     let (entry, source) = (format!("step {n}"), format!("source {n}"));
     let (id, cursor, snapshot) = (format!("id {n}"), Cursor(format!("{n}-0")), snapshot.map(Into::into));
-    Commit { n, id, entry, source, cursor, snapshot, is_install: false, is_last: false }
+    Commit { n, id, entry, source, cursor, snapshot, is_install: false, is_last: false, lifetime: None }
 }
 
 fn install(n: u64) -> Commit {
@@ -100,7 +121,8 @@ async fn a_push_is_forwarded_once_however_often_it_is_tried(ledger: &Arc<impl Le
     let start = ledger.end().await.unwrap();
     let forwarded = |n: i64, is_browser: bool| {
         let client = Client { user: Some("ann".into()), ..Client::default() };
-        let origin = Origin { request: format!("r{n}"), browser: is_browser.then(|| ("tab".into(), client)) };
+        let browser = is_browser.then(|| ("tab".into(), client));
+        let origin = Origin { request: format!("r{n}"), browser, is_handler: n == 3 };
         Forwarded { push: push(n), origin }
     };
     ledger.forward(&[forwarded(1, false), forwarded(2, true)]).await.unwrap();
@@ -122,15 +144,15 @@ async fn pushes_are_read_again_between_two_places(ledger: &Arc<impl Ledger>) {
 async fn one_server_at_a_time_has_the_lease(ledger: &Arc<impl Ledger>) {
     let token = claim(ledger, "a").await.unwrap();
     assert_eq!(claim(ledger, "b").await, None);
-    let renewed = ledger.beat("n", &beat("a", Some(&token))).await.unwrap();
+    let renewed = one_beat(ledger, "n", &beat("a", Some(&token))).await;
     assert_eq!(renewed.token, Some(token));
-    assert!(ledger.beat("other", &beat("b", None)).await.unwrap().token.is_some());
+    assert!(one_beat(ledger, "other", &beat("b", None)).await.token.is_some());
 }
 
 async fn a_lease_ends_and_the_next_holder_has_another_token(ledger: &Arc<impl Ledger>) {
     let first = claim(ledger, "a").await.unwrap();
     sleep(LEASE / 2).await;
-    ledger.beat("n", &beat("a", Some(&first))).await.unwrap();
+    one_beat(ledger, "n", &beat("a", Some(&first))).await;
     sleep(LEASE * 3 / 4).await;
     assert_eq!(claim(ledger, "b").await, None, "it was renewed");
     sleep(LEASE).await;
@@ -138,7 +160,7 @@ async fn a_lease_ends_and_the_next_holder_has_another_token(ledger: &Arc<impl Le
     sleep(LEASE * 2).await;
     let third = claim(ledger, "a").await.unwrap();
     assert!(first != second && second != third && first != third);
-    assert!(ledger.beat("n", &beat("b", Some(&second))).await.unwrap().token.is_none());
+    assert!(one_beat(ledger, "n", &beat("b", Some(&second))).await.token.is_none());
 }
 
 async fn only_the_present_token_commits(ledger: &Arc<impl Ledger>) {
@@ -211,16 +233,17 @@ async fn what_is_kept_is_the_snapshot_and_the_log_after_it(ledger: &Arc<impl Led
 async fn readers_of_logs_wait_for_the_next_commit(ledger: &Arc<impl Ledger>) {
     let token = claim(ledger, "a").await.unwrap();
     ledger.commit("n", "a", &token, &install(1)).await.unwrap();
-    let views = |n| [(Arc::from("n"), n), (Arc::from("other"), 0)];
-    let (behind, next) = (views(0), views(1));
-    assert_eq!(ledger.entries(&behind).await.unwrap()[0].n, 1);
+    let next = ledger.commits(None).await.unwrap().cursor;
+    assert_eq!(ledger.entries(&[("n".into(), 0), ("other".into(), 0)]).await.unwrap()[0].n, 1);
+    assert!(ledger.entries(&[("n".into(), 1)]).await.unwrap().is_empty());
     let commit = commit(2, None);
     let commit = async {
         sleep(Duration::from_millis(20)).await;
         ledger.commit("n", "a", &token, &commit).await.unwrap();
     };
-    let (entries, ()) = tokio::join!(ledger.entries(&next), commit);
-    let entries = entries.unwrap();
+    let (commits, ()) = tokio::join!(ledger.commits(Some(&next)), commit);
+    assert_eq!(commits.unwrap().numbers, [("n".into(), 2)]);
+    let entries = ledger.entries(&[("n".into(), 1)]).await.unwrap();
     assert_eq!((&*entries[0].view, entries[0].n, &*entries[0].text), ("n", 2, "step 2"));
 }
 
@@ -237,21 +260,21 @@ async fn an_install_replaces_what_is_kept(ledger: &Arc<impl Ledger>) {
 
 async fn the_subscribers_of_all_servers_are_counted_and_forgotten(ledger: &Arc<impl Ledger>) {
     let with = |owner: &str, n_subscribers| Beat { n_subscribers, ..beat(owner, None) };
-    ledger.beat("n", &with("a", 3)).await.unwrap();
-    let Standing { n_subscribers, .. } = ledger.beat("n", &with("b", 4)).await.unwrap();
+    one_beat(ledger, "n", &with("a", 3)).await;
+    let Standing { n_subscribers, .. } = one_beat(ledger, "n", &with("b", 4)).await;
     assert_eq!(n_subscribers, 7);
     sleep(LEASE * 2).await;
-    assert_eq!(ledger.beat("n", &with("b", 5)).await.unwrap().n_subscribers, 5);
+    assert_eq!(one_beat(ledger, "n", &with("b", 5)).await.n_subscribers, 5);
 }
 
 async fn an_idle_owner_moves_the_cursor_unless_it_committed_since(ledger: &Arc<impl Ledger>) {
     let token = claim(ledger, "a").await.unwrap();
     ledger.commit("n", "a", &token, &install(1)).await.unwrap();
     let read = |cursor: &str| Beat { read: Some((1, Cursor(cursor.into()))), ..beat("a", Some(&token)) };
-    ledger.beat("n", &read("7-0")).await.unwrap();
+    one_beat(ledger, "n", &read("7-0")).await;
     assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().cursor, Cursor("7-0".into()));
     ledger.commit("n", "a", &token, &Commit { cursor: Cursor("9-0".into()), ..commit(2, None) }).await.unwrap();
-    ledger.beat("n", &read("8-0")).await.unwrap();
+    one_beat(ledger, "n", &read("8-0")).await;
     assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().cursor, Cursor("9-0".into()));
 }
 
@@ -286,4 +309,430 @@ async fn hubs_share_a_view_and_one_goes_on_when_the_other_is_gone(ledger: &Arc<i
     until("the other applies what is pushed", || second.n() == 3).await;
     let last = receipts[1].position.clone().unwrap();
     assert_eq!(second.position(), Position { version: last.version + 1, ..last });
+}
+
+/// Two servers, Ann with a tab on each, and Bob on the second; all get the messages of `news` and `end`.
+async fn three_tabs(ledger: &Arc<impl Ledger + 'static>) -> ([Server; 2], [Page; 3]) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    let page = |(server, user, session): (&Server, &str, &str)| {
+        let topics = ["news".to_owned(), "end".to_owned()].into();
+        Page::open(&server.hub, "note", None, Client { user: Some(user.into()), session: Some(session.into()), topics })
+    };
+    let mut pages = [(&servers[0], "ann", "a1"), (&servers[1], "ann", "a2"), (&servers[1], "bob", "b1")].map(page);
+    // What is pushed before a server reads is not for it.
+    for (server, elsewhere) in [(&servers[0], 1), (&servers[1], 0)] {
+        while !pages[elsewhere].read(usize::MAX).iter().any(|frame| frame[2] == server.hub.views().len()) {
+            _ = server.hub.push(Push::message("end", server.hub.views().len())).await;
+        }
+    }
+    heard(&servers, &mut pages).await;
+    (servers, pages)
+}
+
+/// Waits until all that was pushed is heard, and returns what that was.
+async fn heard(servers: &[Server; 2], pages: &mut [Page; 3]) -> [Vec<Value>; 3] {
+    // Messages of one server keep their order, so after these come no others.
+    let ends = ["a", "b"];
+    for (server, end) in servers.iter().zip(ends) {
+        server.hub.push(Push::message("end", end)).await.unwrap();
+    }
+    let mut heard: [Vec<Value>; 3] = Default::default();
+    until("the last messages of both servers are heard", || {
+        heard.iter_mut().zip(&mut *pages).for_each(|(heard, page)| heard.extend(page.read(usize::MAX)));
+        heard.iter().all(|heard| ends.iter().all(|end| heard.iter().any(|frame| frame[2] == *end)))
+    })
+    .await;
+    heard.map(|heard| heard.into_iter().filter(|frame| frame[1] != "end").collect())
+}
+
+/// For everybody, a user, a session, a tab, all but one, nobody: and which of the three tabs that is.
+fn audiences(pages: &[Page; 3]) -> [(Audience, [bool; 3]); 6] {
+    let tab = |page: &Page| Some(page.session.as_ref().unwrap().tab().to_owned());
+    let everybody = Audience::default;
+    [
+        (everybody(), [true; 3]),
+        (Audience { user: Some("ann".into()), ..everybody() }, [true, true, false]),
+        (Audience { session: Some("a2".into()), ..everybody() }, [false, true, false]),
+        (Audience { tab: tab(&pages[2]), ..everybody() }, [false, false, true]),
+        (Audience { except: tab(&pages[0]), ..everybody() }, [false, true, true]),
+        (Audience { user: Some("cid".into()), ..everybody() }, [false; 3]),
+    ]
+}
+
+async fn a_message_reaches_each_tab_that_it_is_for_once_on_every_server(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    for sender in [Some(&servers[0]), Some(&servers[1]), None] {
+        for (n, (audience, expected)) in audiences(&pages).into_iter().enumerate() {
+            let push = Push { audience: audience.clone(), ..Push::message("news", n) };
+            match sender {
+                Some(server) => {
+                    let n_here =
+                        expected.iter().zip([0, 1, 1]).filter(|(is_for, idx)| **is_for && servers[*idx].is(server));
+                    assert_eq!(
+                        server.hub.push(push).await.unwrap().subscribers,
+                        n_here.count(),
+                        "those of this server"
+                    );
+                }
+                None => _ = ledger.publish(&push).await.unwrap(),
+            }
+            let expected = expected.map(|is_for| if is_for { vec![json!(["message", "news", n])] } else { vec![] });
+            let mut heard = heard(&servers, &mut pages).await;
+            while sender.is_none() && heard.iter().map(Vec::len).sum::<usize>() < expected.iter().map(Vec::len).sum() {
+                let more = self::heard(&servers, &mut pages).await;
+                heard.iter_mut().zip(more).for_each(|(heard, more)| heard.extend(more));
+            }
+            assert_eq!(heard, expected, "{audience:?}");
+        }
+    }
+}
+
+async fn a_push_to_private_documents_reaches_each_once_on_every_server(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    let mut texts = [(); 3].map(|()| "-".to_owned());
+    for server in &servers {
+        for (audience, expected) in audiences(&pages) {
+            let push = Push { audience: audience.clone(), ..Push::handler("note", "add", json!({})) };
+            server.hub.push(push).await.unwrap();
+            texts.iter_mut().zip(expected).filter(|(_, is_for)| *is_for).for_each(|(text, _)| text.push('+'));
+            until(&format!("each of {audience:?} has it"), || {
+                pages.iter_mut().zip(&texts).all(|(page, text)| {
+                    page.read(usize::MAX);
+                    page.tree.to_html() == format!("<i>{text}</i>")
+                })
+            })
+            .await;
+        }
+    }
+    heard(&servers, &mut pages).await;
+    assert_eq!(pages.map(|page| page.tree.to_html()), texts.map(|text| format!("<i>{text}</i>")), "and no more");
+}
+
+async fn a_handler_that_a_push_of_another_server_calls_does_not_push_on(ledger: &Arc<impl Ledger + 'static>) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    servers[0].hub.push(Push::handler("note", "pass_on", json!({})).user("ann").session("a1")).await.unwrap();
+    // It passes it on to all others, who do not.
+    for _ in 0..3 {
+        heard(&servers, &mut pages).await;
+        sleep(LEASE / 4).await;
+    }
+    pages.iter_mut().for_each(|page| drop(page.read(usize::MAX)));
+    assert_eq!(pages.map(|page| page.tree.to_html()), [(); 3].map(|()| "<i>-.</i>"));
+}
+
+async fn beats_of_many_documents_are_answered_in_their_order(ledger: &Arc<impl Ledger>) {
+    ledger.beats(&[("taken".into(), beat("b", None))]).await.unwrap();
+    let name = |n: usize| if n == 100 { "taken".into() } else { format!("d {n}").into() };
+    let beats: Vec<_> = (0..256).map(|n| (name(n), Beat { n_subscribers: n, ..beat("a", None) })).collect();
+    let standings = ledger.beats(&beats).await.unwrap();
+    assert_eq!(
+        standings.iter().map(|standing| standing.n_subscribers).collect::<Vec<_>>(),
+        (0..256).collect::<Vec<_>>()
+    );
+    let without: Vec<usize> = (0..256).filter(|n| standings[*n].token.is_none()).collect();
+    assert_eq!(without, [100]);
+    assert!(ledger.beats(&[]).await.unwrap().is_empty());
+}
+
+async fn what_has_a_lifetime_is_forgotten_without_beats(ledger: &Arc<impl Ledger>) {
+    let lifetime = Some(2 * LEASE);
+    let beat = |token| Beat { lifetime, ..beat("a", token) };
+    let token = one_beat(ledger, "n", &beat(None)).await.token.unwrap();
+    ledger.commit("n", "a", &token, &Commit { lifetime, ..install(1) }).await.unwrap();
+    for _ in 0..6 {
+        sleep(LEASE / 2).await;
+        // Whoever beats keeps it.
+        assert_eq!(one_beat(ledger, "n", &Beat { owner: "b".into(), may_claim: false, ..beat(None) }).await.n, 1);
+    }
+    sleep(3 * LEASE).await;
+    assert!(ledger.load("n", "a").await.unwrap().is_none());
+    assert_eq!(one_beat(ledger, "n", &beat(None)).await.n, 0);
+}
+
+fn add(key: &str, by: i64) -> Push {
+    Push::handler("order", "add", json!({"by": by})).key(key)
+}
+
+/// Pushes until there is an owner to answer, and takes what waited meanwhile back.
+async fn begin(server: &Server, key: &str) {
+    while server.hub.push(Push::state("order", [("n", 0)]).key(key)).await.is_err() {}
+}
+
+/// Waits until a page shows this.
+async fn shows(page: &mut Page, html: &str) {
+    let at = page.view.clone();
+    until(&format!("the page of {at} shows {html}"), || {
+        page.read(usize::MAX);
+        page.tree.to_html() == html
+    })
+    .await;
+}
+
+async fn servers_show_the_same_versions_of_a_document_with_a_key(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    begin(&servers[0], "42").await;
+    let mut pages = [servers[0].order("42"), servers[1].order("42")];
+    let mut other = servers[1].order("7 {x}");
+    let is_same = || servers[1].orders().contains(&servers[0].orders()[0]);
+    until("both share the document", is_same).await;
+    let mut last = servers[0].orders().remove(0).1;
+    for n in 0..5 {
+        let receipt = servers[n % 2].hub.push(add("42", 1)).await.unwrap();
+        last.version += 1;
+        assert_eq!((receipt.position.as_ref(), receipt.n_documents), (Some(&last), 1));
+    }
+    ledger.publish(&add("42", 100)).await.unwrap();
+    for page in &mut pages {
+        shows(page, "<b>42: 105</b>").await;
+        assert!(page.n_snapshots <= 1, "what the page showed first");
+    }
+    last.version += 1;
+    assert_eq!(
+        servers.each_ref().map(|server| server.orders()[0].clone()),
+        [(); 2].map(|()| ("42".into(), last.clone()))
+    );
+    assert_eq!(pages.map(|page| page.position), [(); 2].map(|()| Some(last.to_string())));
+    // Another key is another document.
+    until("it has an owner", || !matches!(crate::client::now(servers[1].hub.push(add("7 {x}", 0))), Some(Err(_))))
+        .await;
+    shows(&mut other, "<b>7 {x}: 0</b>").await;
+    // An event of a page, as on one server.
+    let work = other.event(1, "add", json!({"by": 3})).unwrap();
+    work.await;
+    assert_eq!(other.read(usize::MAX), [json!(["ack", 1])]);
+    assert_eq!(other.tree.to_html(), "<b>7 {x}: 3</b>");
+}
+
+async fn a_document_with_a_key_goes_on_when_its_owner_dies(ledger: &Arc<impl Ledger + 'static>) {
+    let mut first = Server::start_on(ledger);
+    begin(&first, "42").await;
+    first.hub.push(add("42", 1)).await.unwrap();
+    let second = Server::start_on(ledger);
+    let mut page = second.order("42");
+    shows(&mut page, "<b>42: 1</b>").await;
+    let last = first.hub.push(add("42", 1)).await.unwrap().position.unwrap();
+    shows(&mut page, "<b>42: 2</b>").await;
+    first.kill();
+    // Nobody owns it now, so this waits. The connection of the dead server is gone with it.
+    while ledger.publish(&add("42", 10)).await.is_err() {}
+    _ = second.hub.push(add("42", 100)).await;
+    shows(&mut page, "<b>42: 112</b>").await;
+    let (_, position) = second.orders().remove(0);
+    assert_eq!(position.epoch, last.epoch);
+    assert!((last.version + 1..=last.version + 2).contains(&position.version), "{position}");
+    assert!(page.n_snapshots <= 1, "what the page showed first");
+}
+
+async fn a_push_to_all_documents_of_a_view_reaches_each_once_wherever_it_is(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    for (server, key) in [(0, "1"), (1, "2"), (0, "3")] {
+        begin(&servers[server], key).await;
+    }
+    let mut pages = [servers[0].order("1"), servers[1].order("2"), servers[0].order("3"), servers[1].order("3")];
+    shows(&mut pages[3], "<b>3: 0</b>").await;
+    until("both have the third", || servers[1].orders().last() == servers[0].orders().last()).await;
+    let to_all = |by: i64| Push::handler("order", "add", json!({"by": by}));
+    let receipt = servers[0].hub.push(to_all(1)).await.unwrap();
+    assert_eq!((receipt.position, receipt.n_documents), (None, 2), "those that this server has");
+    assert_eq!(servers[1].hub.push(to_all(10)).await.unwrap().n_documents, 2);
+    ledger.publish(&to_all(100)).await.unwrap();
+    for (page, key) in pages.iter_mut().zip([1, 2, 3, 3]) {
+        shows(page, &format!("<b>{key}: 111</b>")).await;
+    }
+    // What is refused is told, though by another server.
+    let error = servers[1].hub.push(Push::state("order", [("m", 1)])).await.unwrap_err();
+    assert_eq!(error.class(), domcast_push::ErrorClass::Unfit, "{error}");
+}
+
+async fn a_push_to_a_key_that_no_server_has_makes_its_document_once(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    for server in &servers {
+        // From here on it reads.
+        begin(server, "0").await;
+    }
+    ledger.publish(&add("42", 1)).await.unwrap();
+    ledger.publish(&add("42", 10)).await.unwrap();
+    until("both have it", || servers.iter().all(|server| server.orders().iter().any(|(key, _)| key == "42"))).await;
+    for server in &servers {
+        shows(&mut server.order("42"), "<b>42: 11</b>").await;
+    }
+    _ = servers[0].hub.push(add("43", 5)).await;
+    shows(&mut servers[1].order("43"), "<b>43: 5</b>").await;
+}
+
+fn forgetful() -> Hub {
+    hub_with(DocumentLimits { idle: LEASE, ..DocumentLimits::default() })
+}
+
+async fn a_document_that_no_server_uses_is_forgotten_and_made_anew(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on_with(ledger, forgetful()), Server::start_on_with(ledger, forgetful())];
+    let mut pages = [servers[0].order("42"), servers[1].order("42")];
+    begin(&servers[0], "42").await;
+    servers[1].hub.push(add("42", 7)).await.unwrap();
+    for page in &mut pages {
+        shows(page, "<b>42: 7</b>").await;
+    }
+    let before = servers[0].orders().remove(0).1;
+    pages.iter_mut().for_each(Page::disconnect);
+    until("no server has it", || servers.iter().all(|server| server.orders().is_empty())).await;
+    let start = tokio::time::Instant::now();
+    while ledger.load("order 42", "x").await.unwrap().is_some() {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        sleep(LEASE / 4).await;
+    }
+    // A page that comes back later gets the next life, as a snapshot.
+    pages[1].connect(&servers[1].hub);
+    shows(&mut pages[1], "<b>42: 0</b>").await;
+    begin(&servers[1], "42").await;
+    assert_ne!(servers[1].orders()[0].1.epoch, before.epoch);
+}
+
+async fn a_document_goes_on_where_it_is_used_when_its_owner_drops_it(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on_with(ledger, forgetful()), Server::start_on_with(ledger, forgetful())];
+    let first = servers[0].order("42");
+    begin(&servers[0], "42").await;
+    servers[0].hub.push(add("42", 7)).await.unwrap();
+    let mut page = servers[1].order("42");
+    shows(&mut page, "<b>42: 7</b>").await;
+    let before = servers[0].orders().remove(0).1;
+    drop(first);
+    until("its owner drops it", || servers[0].orders().is_empty()).await;
+    until("the other takes pushes", || {
+        crate::client::now(servers[1].hub.push(add("42", 0))).is_none_or(|pushed| pushed.is_ok())
+    })
+    .await;
+    while servers[1].hub.push(Push::state("order", [("n", 8)]).key("42")).await.is_err() {}
+    shows(&mut page, "<b>42: 8</b>").await;
+    assert_eq!(servers[1].orders()[0].1.epoch, before.epoch);
+    // And whoever uses it again has the same.
+    let mut again = servers[0].order("42");
+    shows(&mut again, "<b>42: 8</b>").await;
+}
+
+async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document(
+    ledger: &Arc<impl Ledger + 'static>,
+) {
+    let (servers, mut pages) = three_tabs(ledger).await;
+    servers[0].hub.push(Push::handler("note", "add", json!({})).session("a1")).await.unwrap();
+    shows(&mut pages[0], "<i>-+</i>").await;
+    pages[0].connect(&servers[1].hub);
+    shows(&mut pages[0], "<i>-</i>").await;
+    assert_eq!(pages[0].n_snapshots, 1);
+}
+
+async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Arc<impl Ledger>) {
+    let attendance = |n, text: Option<&str>, known: &[(&str, u64)]| Attendance {
+        n,
+        text: text.map(Into::into),
+        lifetime: LEASE,
+        known: known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect(),
+    };
+    let attend = async |server, n, text, known| ledger.attend(server, &attendance(n, text, known)).await.unwrap();
+    let is_kept = |attended: Attended| attended.is_kept;
+    let elsewhere =
+        |server: &str, n, text: Option<&str>| Elsewhere { server: server.into(), n, text: text.map(Into::into) };
+    assert!(!is_kept(attend("a", 1, None, &[]).await), "it was never told");
+    assert!(is_kept(attend("a", 1, Some("ann"), &[]).await));
+    assert_eq!(attend("b", 1, Some("bob"), &[]).await.others, [elsewhere("a", 1, Some("ann"))]);
+    assert_eq!(attend("b", 1, None, &[("a", 1)]).await.others, [elsewhere("a", 1, None)], "what is known is not told");
+    assert!(is_kept(attend("a", 2, Some("ann, cid"), &[]).await));
+    assert!(!is_kept(attend("a", 1, None, &[]).await), "it tells something else now");
+    assert_eq!(attend("b", 1, None, &[("a", 1)]).await.others, [elsewhere("a", 2, Some("ann, cid"))]);
+    for _ in 0..4 {
+        sleep(LEASE / 2).await;
+        assert!(is_kept(attend("a", 2, None, &[]).await));
+    }
+    assert_eq!(attend("c", 1, Some(""), &[]).await.others, [elsewhere("a", 2, Some("ann, cid"))], "b is silent");
+    sleep(2 * LEASE).await;
+    assert_eq!(attend("c", 1, Some(""), &[]).await.others, []);
+    assert!(!is_kept(attend("a", 2, None, &[]).await));
+}
+
+fn client(user: Option<&str>, session: &str) -> Client {
+    Client { user: user.map(Into::into), session: Some(session.into()), topics: ["news".to_owned()].into() }
+}
+
+/// The users and the number of others at a place, on each server.
+fn here(servers: &[Server; 2], place: &Place) -> [(Vec<String>, usize); 2] {
+    servers.each_ref().map(|server| {
+        let present = server.hub.presence(place);
+        (present.users.iter().map(ToString::to_string).collect(), present.n_anonymous)
+    })
+}
+
+async fn who_is_here_is_known_on_all_servers_once_per_user(ledger: &Arc<impl Ledger + 'static>) {
+    // Long enough that no server seems dead on a busy machine.
+    let options = ClusterOptions { lease: Duration::from_secs(6), ..options() };
+    let servers = [(); 2].map(|()| Server::start_on_as(ledger, hub(), options));
+    let mut events = servers.each_ref().map(|server| server.hub.presence_events());
+    let open = |server: usize, view, key, client| Page::open(&servers[server].hub, view, key, client);
+    let both = |users: &[&str], n| [(); 2].map(|()| (users.iter().map(ToString::to_string).collect::<Vec<_>>(), n));
+    // Ann on both servers; a browser with tabs on both in which nobody is logged in; Bob on the second, and at last Dora on the first: once both
+    // know of these, they know of all.
+    let mut pages = [
+        open(0, "order", Some("42"), client(Some("ann"), "a")),
+        open(1, "order", Some("42"), client(Some("ann"), "a")),
+        open(0, "note", None, client(None, "c")),
+        open(1, "note", None, client(None, "c")),
+        open(1, "n", None, client(Some("bob"), "b")),
+        open(0, "n", None, client(Some("dora"), "d")),
+    ];
+    let expected = [
+        (Place::view("order"), both(&["ann"], 0)),
+        (Place::keyed("order", "42"), both(&["ann"], 0)),
+        (Place::view("n"), both(&["bob", "dora"], 0)),
+        (Place::view("note"), both(&[], 1)),
+        (Place::topic("news"), both(&["ann", "bob", "dora"], 1)),
+    ];
+    until("all are everywhere", || expected.iter().all(|(place, expected)| here(&servers, place) == *expected)).await;
+    let headcounts = servers.each_ref().map(|server| json!(server.hub.headcounts("n")));
+    let counts = json!([
+        {"view": "n", "users": 2, "anonymous": 0},
+        {"view": "note", "users": 0, "anonymous": 1},
+        {"topic": "news", "users": 3, "anonymous": 1},
+    ]);
+    assert_eq!(headcounts, [(); 2].map(|()| counts.clone()));
+    // The first of Ann's tabs to leave is no news, on whichever server.
+    pages[0].disconnect();
+    pages[3].disconnect();
+    sleep(options.lease * 2 / 3).await;
+    assert!(expected.iter().all(|(place, expected)| here(&servers, place) == *expected));
+    pages[1].disconnect();
+    pages[2].disconnect();
+    let gone = [Place::view("order"), Place::keyed("order", "42"), Place::view("note")];
+    until("they are gone everywhere", || gone.iter().all(|place| here(&servers, place) == both(&[], 0))).await;
+    assert_eq!(here(&servers, &Place::topic("news")), both(&["bob", "dora"], 0));
+    for events in &mut events {
+        let mut told: Vec<String> = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            let (sign, place, user) = match event {
+                PresenceEvent::Joined { place, user } => ('+', place, user),
+                PresenceEvent::Left { place, user } => ('-', place, user),
+            };
+            told.push(format!("{sign}{} {}", user.as_deref().unwrap_or("?"), json!(place)));
+        }
+        let n_told = told.len();
+        told.sort();
+        told.dedup();
+        assert_eq!((told.len(), n_told), (14, 14), "each joined and left each place once, and two stay: {told:?}");
+    }
+}
+
+async fn who_was_at_a_server_that_dies_is_gone_within_two_heartbeats(ledger: &Arc<impl Ledger + 'static>) {
+    let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
+    let heartbeat = options.lease / 3;
+    let mut servers = [(); 2].map(|()| Server::start_on_as(ledger, hub(), options));
+    let _pages = [0, 1]
+        .map(|server: usize| Page::open(&servers[server].hub, "n", None, client(Some(["ann", "bob"][server]), "s")));
+    let users = |server: &Server| server.hub.presence(&Place::view("n")).users.len();
+    until("both are known", || servers.iter().all(|server| users(server) == 2)).await;
+    let mut events = servers[1].hub.presence_events();
+    servers[0].kill();
+    let died = tokio::time::Instant::now();
+    until("Ann is gone", || users(&servers[1]) == 1).await;
+    // The machine that runs this has other things to do, too.
+    assert!(died.elapsed() < 2 * heartbeat + Duration::from_millis(700), "{:?}", died.elapsed());
+    let left = |place| PresenceEvent::Left { place, user: Some("ann".into()) };
+    let told = [(); 2].map(|()| events.try_recv().unwrap());
+    assert!(told.contains(&left(Place::view("n"))) && told.contains(&left(Place::topic("news"))), "{told:?}");
 }

@@ -1,12 +1,14 @@
 //! What others write into Redis: it changes nothing, and the servers mend it.
 
+use crate::client::Page;
 use crate::servers::{Redis, Server, hub, patient, until};
-use domcast_push::{ChannelLayer, ClusterOptions, Cursor, Ledger, Message, Push};
+use domcast_push::{ChannelLayer, Client, ClusterOptions, Cursor, Ledger, Message, Place, Push};
 use domcast_redis::RedisLayer;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::sleep;
 
 const KEYS: [&str; 6] = ["lease", "tokens", "kept", "log", "subscribers", "by:somebody"];
 const FIELDS: [&str; 6] = ["n", "source", "cursor", "snapshot", "snapshot_n", "tokens"];
@@ -35,7 +37,7 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
         let bytes = random.bytes();
         let part = key(KEYS[random.below(KEYS.len())]);
         let mut command = Cmd::new();
-        match random.below(8) {
+        match random.below(9) {
             0 => command.arg("XADD").arg(key("log")).arg("*").arg("step").arg(bytes),
             1 => {
                 let id = format!("{}-{}", random.below(40), random.below(2));
@@ -49,6 +51,11 @@ async fn random_bytes_on_every_stream_and_key_change_nothing() {
             4 => command.arg("HSET").arg(key("kept")).arg(FIELDS[random.below(FIELDS.len())]).arg(bytes),
             5 => command.arg("HSET").arg(key("subscribers")).arg(random.bytes()).arg(bytes),
             6 => command.arg("SET").arg(part).arg(bytes),
+            7 => {
+                // Numbers that are there, too, and places that nothing comes after.
+                let (id, n) = (["*", "18446744073709551615-1"][random.below(2)], random.below(9));
+                command.arg("XADD").arg("domcast:commits").arg(id).arg("document").arg("n").arg("n").arg(n)
+            }
             _ => command.arg("LPUSH").arg(part).arg(bytes),
         };
         write(&mut connection, &command).await;
@@ -111,6 +118,13 @@ async fn forge_step(connection: &mut MultiplexedConnection, server: &Server) {
     let at = format!("{}:{}", position.epoch, position.version + 1);
     let step = json!({"at": at, "patches": [[["t", 2, "99"]]]}).to_string();
     write_entry(connection, &key("log"), &format!("{}-0", n + 1), &["step".into(), step]).await;
+    tell(connection, n + 1).await;
+}
+
+/// Tells readers of a commit.
+async fn tell(connection: &mut MultiplexedConnection, n: u64) {
+    let fields = ["document", "n", "n", &n.to_string()].map(str::to_owned);
+    write_entry(connection, "domcast:commits", "*", &fields).await;
 }
 
 #[tokio::test]
@@ -171,6 +185,7 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     let text = &genuine[0].1[1];
     for (n, text) in [(n + 1, &**text), (n + 2, &text[..text.len() - 1]), (n + 3, "")] {
         write_entry(&mut connection, &key("log"), &format!("{n}-0"), &["step".into(), text.into()]).await;
+        tell(&mut connection, n).await;
     }
     // What is kept: another source, an older one, an older cursor, no seal.
     let kept = layer.load("n", "x").await.unwrap().unwrap();
@@ -191,6 +206,133 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     until("both show it", || servers.iter().all(|server| server.n() == 118)).await;
     assert_eq!(servers[0].position().epoch, before.epoch);
     assert_eq!(servers[0].position().version, before.version + 1);
+}
+
+/// Writes who is at a server.
+async fn write_presence(connection: &mut MultiplexedConnection, server: &str, fields: &[String]) {
+    let mut command = Cmd::new();
+    write(connection, command.arg("HSET").arg(format!("domcast:presence:{server}")).arg(fields)).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let mut command = Cmd::new();
+    write(connection, command.arg("ZADD").arg("domcast:presence").arg(now + 60_000).arg(server)).await;
+}
+
+async fn presence_of(connection: &mut MultiplexedConnection, server: &str) -> Vec<String> {
+    Cmd::new().arg("HGETALL").arg(format!("domcast:presence:{server}")).query_async(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_is_here_cannot_be_forged_with_a_key() {
+    for seal in [None, Some("the key")] {
+        let Some(redis) = Redis::start().await else { return };
+        let layer = || seal.map_or_else(|| redis.layer(), |seal| redis.sealed(seal));
+        let servers = [(); 2].map(|()| Server::start_over(layer(), hub(), patient()));
+        let client = |user: &str| Client { user: Some(user.into()), ..Client::default() };
+        let _page = Page::open(&servers[0].hub, "n", None, client("ann"));
+        let users = || servers[1].hub.presence(&Place::view("n")).users;
+        until("the other server knows of Ann", || users().len() == 1).await;
+        let mut connection = redis.connection().await;
+        let mut command = Cmd::new();
+        command.arg("ZRANGE").arg("domcast:presence").arg(0).arg(-1);
+        let names: Vec<String> = command.query_async(&mut connection).await.unwrap();
+        // As another server, without a seal and with those of a genuine one; and over what that one told.
+        let forged = r#"[[{"view":"n"},[{"u":"eve"}]]]"#;
+        let fields = ["n", "77", "alive", "0", "text", forged].map(str::to_owned);
+        write_presence(&mut connection, "forger", &fields).await;
+        for name in &names {
+            let genuine = presence_of(&mut connection, name).await;
+            write_presence(&mut connection, &format!("not-{name}"), &genuine).await;
+        }
+        match seal {
+            None => until("who can write to Redis can say who is here", || users().contains("eve")).await,
+            Some(_) => {
+                sleep(2 * patient().lease).await;
+                assert!(users().iter().all(|user| **user == *"ann"), "{:?}", users());
+                for name in &names {
+                    write_presence(&mut connection, name, &["n".to_owned(), "78".into(), "text".into(), forged.into()])
+                        .await;
+                }
+                sleep(patient().lease).await;
+                assert!(!users().contains("eve"));
+                until("the server tells again who is there", || users().contains("ann")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_roll_of_a_server_changes_nothing() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), patient()));
+    let ann = Client { user: Some("ann".into()), ..Client::default() };
+    let _page = Page::open(&servers[0].hub, "n", None, ann);
+    let is_known = || servers[1].hub.presence(&Place::view("n")).users.len() == 1;
+    until("the other server knows of Ann", is_known).await;
+    let mut connection = redis.connection().await;
+    let mut random = Random(2);
+    for n in 0..2_000 {
+        let name = format!("s{}", random.below(300));
+        let key = ["domcast:presence", &format!("domcast:presence:{name}")][random.below(2)].to_owned();
+        let mut command = Cmd::new();
+        match random.below(4) {
+            0 => command
+                .arg("HSET")
+                .arg(key)
+                .arg("n")
+                .arg(random.bytes())
+                .arg("alive")
+                .arg(1)
+                .arg("text")
+                .arg(random.bytes()),
+            1 => command.arg("HSET").arg(key).arg("n").arg(n).arg("alive").arg(1).arg("text").arg(random.bytes()),
+            2 => command
+                .arg("ZADD")
+                .arg("domcast:presence")
+                .arg(["inf", "1e12", "4e12", "-1"][random.below(4)])
+                .arg(name),
+            _ => command.arg("SET").arg(key).arg(random.bytes()),
+        };
+        write(&mut connection, &command).await;
+    }
+    until("the other server knows of Ann, and of nobody else", is_known).await;
+    servers[0].hub.headcounts("").iter().for_each(|count| assert_eq!(count.n_users + count.n_anonymous, 1));
+}
+
+#[tokio::test]
+async fn a_document_with_a_key_takes_nothing_forged() {
+    let Some(redis) = Redis::start().await else { return };
+    let servers = [(); 2].map(|()| Server::start_over(redis.sealed("the key"), hub(), patient()));
+    let to = |key: &str, by: i64| Push::handler("order", "add", json!({"by": by})).key(key);
+    servers[0].hub.push(to("42", 7)).await.unwrap();
+    servers[0].hub.push(to("43", 1000)).await.unwrap();
+    let mut page = servers[1].order("42");
+    until("the other server shows it", || {
+        page.read(usize::MAX);
+        page.tree.to_html() == "<b>42: 7</b>"
+    })
+    .await;
+    let mut connection = redis.connection().await;
+    let key = |document: &str, part: &str| format!("domcast:{{order {document}}}:{part}");
+    // A genuine step of another document, and a made-up one, under the next number; genuine state of another document.
+    let (id, fields) = last(&mut connection, &key("43", "log")).await;
+    let (own_id, _) = last(&mut connection, &key("42", "log")).await;
+    let n: u64 = own_id.split('-').next().unwrap().parse().unwrap();
+    assert!(id.ends_with("-0"));
+    for (n, text) in [(n + 1, fields[1].clone()), (n + 2, r#"{"at":"x:1"}"#.into())] {
+        write_entry(&mut connection, &key("42", "log"), &format!("{n}-0"), &["step".into(), text]).await;
+        let fields = ["document", "order 42", "n", &n.to_string()].map(str::to_owned);
+        write_entry(&mut connection, "domcast:commits", "*", &fields).await;
+    }
+    let mut command = Cmd::new();
+    write(&mut connection, command.arg("COPY").arg(key("43", "kept")).arg(key("44", "kept"))).await;
+    let other = servers[1].order("44");
+    servers[1].hub.push(to("42", 1)).await.unwrap();
+    until("the next genuine push is all that is new", || {
+        page.read(usize::MAX);
+        page.tree.to_html() == "<b>42: 8</b>"
+    })
+    .await;
+    assert_eq!(other.tree.to_html(), "<b>44: 0</b>");
 }
 
 #[tokio::test]

@@ -2,8 +2,13 @@
 
 use crate::client::{Page, content};
 use domcast_push::template::Templates;
-use domcast_push::{ClusterOptions, DeclaredView, Edits, Hub, Ledger, MailboxLimits, Options, Push, Work};
+use domcast_push::{
+    Call, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, Handlers, Hub, Ledger, MailboxLimits,
+    Options, Position, Push, View, Work,
+};
 use domcast_redis::{RedisLayer, join_with};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -148,9 +153,16 @@ impl Server {
 
     /// A server over any ledger.
     pub(crate) fn start_on(ledger: &Arc<impl Ledger + 'static>) -> Server {
-        let hub = hub();
+        Server::start_on_with(ledger, hub())
+    }
+
+    pub(crate) fn start_on_with(ledger: &Arc<impl Ledger + 'static>, hub: Hub) -> Server {
+        Server::start_on_as(ledger, hub, options())
+    }
+
+    pub(crate) fn start_on_as(ledger: &Arc<impl Ledger + 'static>, hub: Hub, options: ClusterOptions) -> Server {
         let spawn = |work| drop(tokio::spawn(work));
-        let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), spawn, |_| {});
+        let cluster = domcast_push::join(&hub, Arc::clone(ledger), options, spawn, |_| {});
         Server::run(hub, cluster, 1)
     }
 
@@ -210,13 +222,28 @@ impl Server {
         page
     }
 
+    pub(crate) fn is(&self, other: &Server) -> bool {
+        std::ptr::eq(self, other)
+    }
+
     pub(crate) fn n(&self) -> i64 {
         let content = content(&self.hub, "n");
         content.strip_prefix("<b>").unwrap().strip_suffix("</b>").unwrap().parse().unwrap()
     }
 
-    pub(crate) fn position(&self) -> domcast_push::Position {
-        self.hub.views()[0].position.clone()
+    pub(crate) fn position(&self) -> Position {
+        self.hub.views().iter().find(|view| &*view.name == "n").unwrap().position.clone()
+    }
+
+    /// A page of an order.
+    pub(crate) fn order(&self, key: &str) -> Page {
+        Page::open(&self.hub, "order", Some(key), Client::default())
+    }
+
+    /// The keys of the orders that the server has, with their positions.
+    pub(crate) fn orders(&self) -> Vec<(String, Position)> {
+        let orders = self.hub.views().into_iter().filter(|view| &*view.name == "order");
+        orders.map(|order| (order.key.unwrap().to_string(), order.position)).collect()
     }
 }
 
@@ -226,13 +253,46 @@ impl Drop for Server {
     }
 }
 
-/// A hub with the view `n`: a number, and a handler that adds to it.
+/// What each page of the private view `note` shows.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Note {
+    text: String,
+}
+
+impl View for Note {
+    const TEMPLATE: &'static str = "note.html";
+
+    fn handlers(handlers: &mut Handlers<Note>) {
+        handlers.on("add", |view: &mut Note, _: Empty| {
+            view.text.push('+');
+            Ok(())
+        });
+        // Called by a push it would go on for ever, if handlers could push on and on.
+        handlers.on_call("pass_on", |view: &mut Note, _: Empty, call: &mut Call| {
+            view.text.push('.');
+            call.broadcast(Push::handler("note", "pass_on", json!({})));
+            Ok(())
+        });
+    }
+}
+
+/// A hub with the view `n`, a number and a handler that adds to it, the same with a document for each key as `order`, and a private
+/// view `note`.
 pub(crate) fn hub() -> Hub {
+    hub_with(DocumentLimits::default())
+}
+
+pub(crate) fn hub_with(documents: DocumentLimits) -> Hub {
     let mailbox = MailboxLimits { n_frames: 16, ..MailboxLimits::default() };
-    let options = Options { mailbox, render_interval: None, ..Options::default() };
-    let hub = Hub::with_options(Templates::from_sources([("n.html", "<b>{{ n }}</b>")]), options);
-    let view = DeclaredView::new("n.html").state("n", 0).handler("add", Edits::new().set("n", "n + payload.by"));
-    hub.register_declared("n", view).unwrap();
+    let options = Options { mailbox, documents, render_interval: None, ..Options::default() };
+    let templates =
+        [("n.html", "<b>{{ n }}</b>"), ("order.html", "<b>{{ key }}: {{ n }}</b>"), ("note.html", "<i>{{ text }}</i>")];
+    let hub = Hub::with_options(Templates::from_sources(templates), options);
+    let view =
+        |template| DeclaredView::new(template).state("n", 0).handler("add", Edits::new().set("n", "n + payload.by"));
+    hub.register_declared("n", view("n.html")).unwrap();
+    hub.register_declared_keyed("order", view("order.html")).unwrap();
+    hub.register_private("note", |_| Ok(Note { text: "-".into() })).unwrap();
     hub
 }
 
