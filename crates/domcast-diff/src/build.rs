@@ -14,12 +14,15 @@ pub struct Builder {
     n_source: usize,
 }
 
+/// An attribute: the namespace and the symbol of its name, and its value.
+type Attribute = (Namespace, Symbol, Text);
+
 /// A list of attributes that elements can share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct List(u32);
 
 impl Builder {
-    /// A tree that holds its root and `source`, with room for `n_nodes` nodes.
+    /// A tree that holds its root and `source`, with room for `n_nodes` nodes to begin with.
     ///
     /// # Panics
     ///
@@ -29,6 +32,20 @@ impl Builder {
         columns.slots.reserve(n_nodes);
         columns.pools.push_text(source);
         Builder { columns, n_source: source.len() }
+    }
+
+    /// Makes room for the tree of the whole source, as far as what `n_bytes` of it made tells, but for no more than about `limit` nodes or
+    /// sixteen times what is there. Returns for how many nodes there is room.
+    pub fn expect(&mut self, n_bytes: usize, limit: usize) -> usize {
+        let rest = self.n_source.saturating_sub(n_bytes) as f64 / n_bytes.max(1) as f64;
+        // An eighth more, because pages are not the same all over; and at least that, so that not all is moved again and again.
+        let share = (1.125 * rest).clamp(0.125, 15.0);
+        let more = |len: usize| (share * len as f64) as usize + 1;
+        let Columns { slots, pools, .. } = &mut self.columns;
+        slots.reserve_exact(more(slots.len()).min(limit.saturating_sub(slots.len()) + 2));
+        pools.attributes.reserve_exact(more(pools.attributes.len()));
+        pools.lists.reserve_exact(more(pools.lists.len()));
+        slots.capacity()
     }
 
     /// A tree that holds its root and no source, so that nodes have copies of its parts.
@@ -190,9 +207,19 @@ impl Builder {
     }
 
     /// Keeps a list of attributes, whose names differ.
-    pub fn list(&mut self, attributes: impl IntoIterator<Item = (Namespace, Symbol, Text)>) -> List {
+    pub fn list(&mut self, attributes: impl IntoIterator<Item = Attribute>) -> List {
         let slot = |(namespace, name, value)| AttributeSlot { namespace, name, value };
         List(self.columns.pools.push_list(attributes.into_iter().map(slot)))
+    }
+
+    /// Visits the attributes of a list.
+    pub fn attributes(&self, list: List) -> impl Iterator<Item = Attribute> {
+        self.columns.pools.list(list.0).iter().map(|slot| (slot.namespace, slot.name, slot.value))
+    }
+
+    /// Returns which part of the source a text is, if it is one.
+    pub fn place(&self, text: Text) -> Option<Range<usize>> {
+        Some(text.range()).filter(|range| self.holds(range))
     }
 
     /// Appends an element to `parent`.

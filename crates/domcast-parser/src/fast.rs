@@ -6,7 +6,8 @@
 //! and html5ever parses the whole text from the start: giving up is always right, going on must be.
 //!
 //! Why strict nesting is enough: then every active formatting element is an open element, so reconstructing them and the adoption
-//! agency have nothing to do, and scopes matter only for `p`, `a`, `button`, `select` and `form`, which are counted.
+//! agency have nothing to do, and scopes matter only for `p`, `a`, `button`, `select`, `form` and items of lists: each open element
+//! knows which tags it is in.
 //!
 //! A property and a fuzz target hold the result equal to html5ever's.
 //!
@@ -34,11 +35,11 @@ mod seen; // tags that stood in the text before
 mod text; // text, comments and raw text
 pub(crate) mod scan; // searching, eight bytes at a time
 
-use crate::names::{Cache, Tag};
+use crate::names::{Cache, Tag, Tags};
 use crate::{ParseError, Parser};
-use domcast_diff::{Builder as TreeBuilder, List, Name, Namespace, NodeId, Symbol, Text, Tree};
-use memchr::{memchr_iter, memchr2};
-use scan::word;
+use domcast_diff::{Builder as TreeBuilder, Name, Namespace, NodeId, Symbol, Text, Tree};
+use memchr::memchr2;
+use scan::near;
 use seen::SeenTags;
 use std::ops::Range;
 use tags::{AttributeName, Ending, StartTag};
@@ -122,8 +123,18 @@ pub(crate) struct Open {
     pub(crate) id: NodeId,
     pub(crate) tag: Tag,
     ending: Ending,
+    /// What is open from here up, as far as the rules ask.
+    within: Tags,
     /// Where its start tag begins; `None` for an element without a span.
     pub(crate) start: Option<usize>,
+}
+
+/// Where a node goes: the element that is open last, or the root.
+#[derive(Clone, Copy)]
+struct Top {
+    id: NodeId,
+    tag: Tag,
+    within: Tags,
 }
 
 pub(crate) struct Builder<'a> {
@@ -147,11 +158,6 @@ pub(crate) struct Builder<'a> {
     pub(crate) open: Vec<Open>,
     /// How many elements are on the standard's stack below `open`.
     n_below: usize,
-    n_open_p: usize,
-    n_open_a: usize,
-    n_open_button: usize,
-    n_open_select: usize,
-    has_form: bool,
     /// Whether a table may stand in a `p`.
     is_quirky: bool,
     /// The start tags of names, without attributes; none where a name inside `svg` is irregular.
@@ -161,14 +167,14 @@ pub(crate) struct Builder<'a> {
     svg_attributes: Cache<'a, AttributeName>,
     /// The attributes of the tag that is read, here to be reused.
     read: Vec<(Namespace, Symbol, Text)>,
-    seen_tags: SeenTags<'a>,
+    seen_tags: SeenTags,
+    /// So many nodes there is room for.
+    n_expected: usize,
 }
 
 impl<'a> Builder<'a> {
     fn new(parser: &'a Parser, html: &'a str) -> Builder<'a> {
-        // Between two tags there is a text or nothing, and every other tag makes an element.
-        let n_tags = memchr_iter(b'<', html.as_bytes()).count();
-        let tree = TreeBuilder::new(html, (n_tags + n_tags / 2 + 2).min(parser.limits.n_nodes));
+        let tree = TreeBuilder::new(html, html.len() / 256 + 16);
         // A short text is not worth large tables.
         let n_slots = (html.len() / 64).next_power_of_two().clamp(8, 256);
         Builder::with_tree(parser, html, tree, n_slots)
@@ -182,11 +188,8 @@ impl<'a> Builder<'a> {
     /// Opens the elements that are open in the content of a page.
     pub(crate) fn open_body(&mut self) {
         self.n_below = 0;
-        let mut parent = NodeId::ROOT;
         for (local, tag) in [("html", Tag::Html), ("body", Tag::Body)] {
-            let name = self.tree.symbol(local);
-            parent = self.tree.append_element(parent, Namespace::Html, name, List::default());
-            self.open.push(Open { id: parent, tag, ending: Ending::of(local), start: None });
+            self.imply_without_span(local, tag);
         }
     }
 
@@ -204,11 +207,6 @@ impl<'a> Builder<'a> {
             is_in_order: true,
             open: Vec::with_capacity(32),
             n_below: 1,
-            n_open_p: 0,
-            n_open_a: 0,
-            n_open_button: 0,
-            n_open_select: 0,
-            has_form: false,
             is_quirky: false,
             elements: Cache::new(n_slots.min(128)),
             svg_elements: Cache::new(n_slots.min(128)),
@@ -216,6 +214,7 @@ impl<'a> Builder<'a> {
             svg_attributes: Cache::new(n_slots.min(128)),
             read: Vec::new(),
             seen_tags: SeenTags::new(n_slots),
+            n_expected: 0,
         }
     }
 
@@ -232,8 +231,21 @@ impl<'a> Builder<'a> {
         self.bytes().get(self.at + ahead).copied()
     }
 
+    #[inline(always)]
+    fn top(&self) -> Top {
+        match &*self.open {
+            &[.., Open { id, tag, within, .. }] => Top { id, tag, within },
+            [] => Top { id: NodeId::ROOT, tag: Tag::Other, within: Tags::NONE },
+        }
+    }
+
     fn current(&self) -> Tag {
-        self.open.last().map_or(Tag::Other, |open| open.tag)
+        self.top().tag
+    }
+
+    /// What is open, as far as the rules ask.
+    fn within(&self) -> Tags {
+        self.top().within
     }
 
     /// Reads content until the end of the text, or until the end tag of `body`: then true.
@@ -242,9 +254,20 @@ impl<'a> Builder<'a> {
             if self.token()? {
                 return Ok(true);
             }
-            self.check_nodes()?;
+            if self.tree.n_nodes() >= self.n_expected {
+                self.expect_nodes()?;
+            }
         }
         Ok(false)
+    }
+
+    /// Makes room for the nodes that the rest of the text makes if it is like what was read.
+    #[cold]
+    fn expect_nodes(&mut self) -> Result<(), Stop> {
+        self.check_nodes()?;
+        let limit = self.parser.limits.n_nodes;
+        self.n_expected = self.tree.expect(self.at, limit).min(limit.saturating_add(1));
+        Ok(())
     }
 
     fn check_nodes(&self) -> Result<(), Stop> {
@@ -253,27 +276,33 @@ impl<'a> Builder<'a> {
     }
 
     /// Reads one token; true if it is the end tag of `body`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn token(&mut self) -> Result<bool, Stop> {
-        let [first, second, third, ..] = word(self.bytes(), self.at).to_le_bytes();
+        let near = near(self.bytes(), self.at);
+        let [first, second, third, ..] = near.to_le_bytes();
         match second {
             _ if first != b'<' => self.text()?,
-            b'/' if third.is_ascii_alphabetic() => return self.end_tag(),
+            b'/' if third.is_ascii_alphabetic() => return self.follow_end_tag((near >> 16) as u64),
+            _ if second.is_ascii_alphabetic() => self.follow_start_tag((near >> 8) as u64)?,
             b'!' => self.comment()?,
             b'/' | b'?' => return Err(Stop::Irregular),
-            _ if second.is_ascii_alphabetic() => self.start_tag()?,
             _ => self.text()?,
         }
         Ok(false)
     }
 
     /// Returns where an element or comment goes: into the open element, below the deepest level beside it.
-    #[inline]
     fn parent(&mut self) -> NodeId {
-        let current = self.open.last().map_or(NodeId::ROOT, |open| open.id);
-        if !self.is_too_deep() {
-            return current;
-        }
+        self.parent_at(self.top())
+    }
+
+    #[inline(always)]
+    fn parent_at(&mut self, top: Top) -> NodeId {
+        if self.is_too_deep() { self.flattened(top.id) } else { top.id }
+    }
+
+    #[cold]
+    fn flattened(&mut self, current: NodeId) -> NodeId {
         self.is_flattened = true;
         self.tree.parent(current).unwrap_or(current)
     }
@@ -291,17 +320,21 @@ impl<'a> Builder<'a> {
     }
 
     /// Opens an element. What follows `</body>` goes into it still, so it has no span.
-    #[inline]
     fn push(&mut self, start: StartTag) {
         let has_span = !matches!(start.tag, Tag::Html | Tag::Body);
         self.push_at(start, has_span.then_some(self.tag_start));
     }
 
-    #[inline]
     fn push_at(&mut self, tag: StartTag, start: Option<usize>) {
-        let parent = self.parent();
+        self.push_in(self.top(), tag, start);
+    }
+
+    #[inline(always)]
+    fn push_in(&mut self, top: Top, tag: StartTag, start: Option<usize>) {
+        let parent = self.parent_at(top);
         let id = self.tree.append_element(parent, tag.namespace, tag.name, tag.list);
-        self.open.push(Open { id, tag: tag.tag, ending: tag.ending, start });
+        let within = rules::within(top.within, tag.tag);
+        self.open.push(Open { id, tag: tag.tag, ending: tag.ending, within, start });
     }
 
     /// The name of the open element.
@@ -310,6 +343,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Closes the open element, which ends where `end` says: behind its end tag, or before the tag that implies its end.
+    #[inline]
     pub(crate) fn pop(&mut self, end: usize) {
         let Some(open) = self.open.pop() else { return };
         if let Some(start) = open.start {
@@ -317,14 +351,6 @@ impl<'a> Builder<'a> {
         }
         if self.open.len() < self.n_watched {
             self.ends.push(end);
-        }
-        match open.tag {
-            Tag::P => self.n_open_p -= 1,
-            Tag::A => self.n_open_a -= 1,
-            Tag::Button => self.n_open_button -= 1,
-            Tag::Select => self.n_open_select -= 1,
-            Tag::Form => self.has_form = false,
-            _ => {}
         }
     }
 }

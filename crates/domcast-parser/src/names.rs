@@ -7,8 +7,10 @@ use crate::fast::scan::first_bytes;
 pub(crate) enum Tag {
     /// Any element without a rule of its own; its end tag must close the open element.
     Other,
-    /// `div`, `section`, `ul` …: closes a `p`, and its end tag implies those of `p`, `li` …
+    /// `section`, `ul`, `details` …: closes a `p`, and its end tag implies those of `p`, `li` …
     Block,
+    /// `div` and its kin: a block in which `<li>` still ends the `li` around it, and so for `dd` and `dt`.
+    Division,
     /// `pre`, `listing`: a block that drops a newline at its start.
     Pre,
     /// `h1` to `h6`.
@@ -67,8 +69,9 @@ pub(crate) fn tag(name: &str) -> Tag {
         };
     }
     table! {
-        Block: "div" "ul" "ol" "section" "article" "header" "footer" "nav" "main" "aside" "figure" "figcaption" "address"
-            "blockquote" "center" "details" "dialog" "dir" "dl" "fieldset" "hgroup" "menu" "search" "summary";
+        Block: "ul" "ol" "section" "article" "header" "footer" "nav" "main" "aside" "figure" "figcaption" "blockquote" "center"
+            "details" "dir" "dl" "fieldset" "hgroup" "menu" "summary";
+        Division: "div" "address" "dialog" "search";
         Pre: "pre" "listing";
         Heading: "h1" "h2" "h3" "h4" "h5" "h6";
         P: "p";
@@ -105,6 +108,40 @@ pub(crate) fn tag(name: &str) -> Tag {
     }
 }
 
+/// A set of tags.
+#[derive(Clone, Copy)]
+pub(crate) struct Tags(u64);
+
+impl Tags {
+    pub(crate) const NONE: Tags = Tags(0);
+
+    pub(crate) const fn of(tags: &[Tag]) -> Tags {
+        let (mut bits, mut idx) = (0, 0);
+        while idx < tags.len() {
+            bits |= 1 << tags[idx] as u64;
+            idx += 1;
+        }
+        Tags(bits)
+    }
+
+    pub(crate) const fn and(self, others: Tags) -> Tags {
+        Tags(self.0 | others.0)
+    }
+
+    pub(crate) const fn without(self, others: Tags) -> Tags {
+        Tags(self.0 & !others.0)
+    }
+
+    pub(crate) const fn has(self, tag: Tag) -> bool {
+        self.0 >> tag as u64 & 1 != 0
+    }
+
+    /// Whether the sets share a tag.
+    pub(crate) const fn meets(self, others: Tags) -> bool {
+        self.0 & others.0 != 0
+    }
+}
+
 /// What is known of the names met so far; a slot holds the last name that fell into it, which on a page is nearly always the same.
 pub(crate) struct Cache<'a, T> {
     /// A power of two.
@@ -122,9 +159,9 @@ impl<'a, T: Copy> Cache<'a, T> {
 
     /// Returns what was found before for a name of up to eight bytes that `word` begins with.
     #[inline(always)]
-    pub(crate) fn short(&self, word: u64, len: usize) -> Option<T> {
+    pub(crate) fn short(&self, word: u64, len: usize) -> Option<&T> {
         match self.short.get(self.slot(first_bytes(word, len)))? {
-            Some((cached, found)) if *cached == first_bytes(word, len) => Some(*found),
+            Some((cached, found)) if *cached == first_bytes(word, len) => Some(found),
             _ => None,
         }
     }
@@ -135,7 +172,7 @@ impl<'a, T: Copy> Cache<'a, T> {
         if name.len() > 8 || name.is_empty() {
             return self.get_long(name, find);
         }
-        if let Some(found) = self.short(word, name.len()) {
+        if let Some(&found) = self.short(word, name.len()) {
             return found;
         }
         let found = find();

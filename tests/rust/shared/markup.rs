@@ -241,12 +241,42 @@ pub fn regular(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
             }
             7 => html.push_str(u.choose(&["\n  ", " ", "label 1", "a &lt; b", "&nbsp;", "&#39;", "x\ny"])?),
             8 if chance(u, 1, 4)? => html.push_str(&markup(u, 2)?),
+            8 if chance(u, 1, 3)? => html.push_str(&alike(u)?),
             _ => html.push_str("tea"),
         }
     }
     while let Some(tag) = open.pop() {
         html.extend(["</", tag, ">"]);
     }
+    Ok(html)
+}
+
+/// Makes elements whose start tags differ in their values, and now and then in something else.
+fn alike(u: &mut Unstructured<'_>) -> Result<String> {
+    const VALUES: [&str; 12] =
+        ["a", "", "r-1", "rgb(1, 2, 3)", "a&amp;c", "a&c", "x>y", "it's", "\"", "=", "/", "a longer value 😀"];
+    let tag = *u.choose(&["i", "span", "td", "g", "DIV", "custom-element"])?;
+    let attribute = |u: &mut Unstructured<'_>| {
+        Ok((
+            *u.choose(&["class", "id", "data-long-name", "CLASS", "xlink:href"])?,
+            *u.choose(&["=\"", "='", "=", " = \"", ""])?,
+        ))
+    };
+    let attributes: Vec<(&str, &str)> = (0..u.int_in_range(1..=4)?).map(|_| attribute(u)).collect::<Result<_>>()?;
+    let end = *u.choose(&[">", " >", "/>", "\n>"])?;
+    let (before, after) = *u.choose(&[("", ""), ("<svg>", "</svg>"), ("<div>", "</div>")])?;
+    let mut html = String::from(before);
+    for _ in 0..u.int_in_range(2..=8)? {
+        html.extend(["<", tag]);
+        for &(name, equals) in &attributes {
+            let quote = equals.trim_start_matches([' ', '=']);
+            let value = if equals.is_empty() { "" } else { *u.choose(&VALUES)? };
+            let slip = if chance(u, 1, 24)? { *u.choose(&[" ", "x", "\"", "<", "/"])? } else { "" };
+            html.extend([" ", name, equals, value, quote, slip]);
+        }
+        html.extend([end, "tea</", tag, ">"]);
+    }
+    html.push_str(after);
     Ok(html)
 }
 

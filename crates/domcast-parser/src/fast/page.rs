@@ -186,7 +186,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn imply_without_span(&mut self, local: &str, tag: Tag) {
+    pub(super) fn imply_without_span(&mut self, local: &str, tag: Tag) {
         let start = StartTag::implied(&mut self.tree, local, tag);
         self.push_at(start, None);
     }

@@ -1,19 +1,126 @@
 //! What tags do to the open elements: the "in body" and table modes of the standard, as far as markup is regular.
 
 use super::tags::StartTag;
-use super::{Builder, Stop, is_in_table};
-use crate::names::Tag;
+use super::{Builder, Open, Stop, Top, is_in_table};
+use crate::names::{Tag, Tags};
+
+const ITEMS: Tags = Tags::of(&[Tag::Li, Tag::Definition]);
+
+/// In these `<li>` and its kin look further up for the item that they end.
+const TRANSPARENT: Tags = Tags::of(&[
+    Tag::Other,
+    Tag::Formatting,
+    Tag::A,
+    Tag::SvgChild,
+    Tag::Svg,
+    Tag::P,
+    Tag::Division,
+    Tag::Option,
+    Tag::OptGroup,
+]);
+
+/// What is open in an element of this tag, if that is in what is `above`: all open tags, but of items only those that another may end.
+#[inline(always)]
+pub(super) fn within(above: Tags, tag: Tag) -> Tags {
+    let hidden = if TRANSPARENT.has(tag) { Tags::NONE } else { ITEMS };
+    above.without(hidden).and(Tags::of(&[tag]))
+}
+
+/// For each tag the start tags that do nothing but open an element directly in one of this tag, if none of their [`BARS`] is open.
+static CONTENT: Table = {
+    let usual = Tags::of(&[
+        Tag::Other,
+        Tag::Block,
+        Tag::Division,
+        Tag::Heading,
+        Tag::P,
+        Tag::Li,
+        Tag::Definition,
+        Tag::Form,
+        Tag::Button,
+        Tag::A,
+        Tag::Formatting,
+        Tag::Select,
+        Tag::Table,
+    ]);
+    Table::new(usual)
+        .with(&[Tag::Table], Tags::of(&[Tag::RowGroup, Tag::Caption, Tag::ColGroup]))
+        .with(&[Tag::RowGroup], Tags::of(&[Tag::Row]))
+        .with(&[Tag::Row], Tags::of(&[Tag::Cell]))
+        .with(&[Tag::ColGroup], Tags::NONE)
+        .with(&[Tag::Heading], usual.without(Tags::of(&[Tag::Heading])))
+};
+
+/// For each tag what makes its start tag mean something else if it is open.
+static BARS: Table = {
+    let p = Tags::of(&[Tag::P]);
+    Table::new(Tags::NONE)
+        .with(&[Tag::Block, Tag::Division, Tag::Heading, Tag::P, Tag::Table], p)
+        .with(&[Tag::Li], Tags::of(&[Tag::P, Tag::Li]))
+        .with(&[Tag::Definition], Tags::of(&[Tag::P, Tag::Definition]))
+        .with(&[Tag::Form], Tags::of(&[Tag::P, Tag::Form]))
+        .with(&[Tag::Button], Tags::of(&[Tag::Button]))
+        .with(&[Tag::A], Tags::of(&[Tag::A]))
+        .with(&[Tag::Select], Tags::of(&[Tag::Select]))
+};
+
+/// Tags for each tag.
+struct Table([Tags; 64]);
+
+impl Table {
+    const fn new(tags: Tags) -> Table {
+        Table([tags; 64])
+    }
+
+    const fn with(mut self, of: &[Tag], tags: Tags) -> Table {
+        let mut idx = 0;
+        while idx < of.len() {
+            self.0[of[idx] as usize] = tags;
+            idx += 1;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn of(&self, tag: Tag) -> Tags {
+        self.0[tag as usize % 64]
+    }
+}
 
 impl<'a> Builder<'a> {
-    /// Reads the start tag at the position and does what it does.
-    #[inline]
+    /// Reads the start tag at the position, behind whose `<` are these letters, and does what it does in the body.
+    #[inline(always)]
+    pub(super) fn follow_start_tag(&mut self, letters: u64) -> Result<(), Stop> {
+        let top = self.top();
+        self.tag_start = self.at;
+        let is_in_svg = matches!(top.tag, Tag::Svg | Tag::SvgChild);
+        match self.known_start_tag(letters, is_in_svg) {
+            Some(start) => self.follow_in(top, start),
+            None => self.other_start_tag(is_in_svg).and_then(|start| self.follow(start)),
+        }
+    }
+
+    /// The same for one that begins at the position.
     pub(crate) fn start_tag(&mut self) -> Result<(), Stop> {
-        let start = self.start_tag_here()?;
-        self.follow(start)
+        self.start_tag_here().and_then(|start| self.follow(start))
     }
 
     /// Does what a start tag does in the body.
     pub(super) fn follow(&mut self, start: StartTag) -> Result<(), Stop> {
+        self.follow_in(self.top(), start)
+    }
+
+    #[inline(always)]
+    fn follow_in(&mut self, top: Top, start: StartTag) -> Result<(), Stop> {
+        if CONTENT.of(top.tag).has(start.tag) && !top.within.meets(BARS.of(start.tag)) {
+            self.push_in(top, start, Some(self.tag_start));
+            return Ok(());
+        }
+        self.follow_rules(start)
+    }
+
+    #[inline(never)]
+    fn follow_rules(&mut self, start: StartTag) -> Result<(), Stop> {
         if is_in_table(self.current()) {
             return self.start_in_table(start);
         }
@@ -28,7 +135,7 @@ impl<'a> Builder<'a> {
         match start.tag {
             Tag::SvgChild | Tag::Svg if start.is_self_closing => self.insert(start),
             Tag::SvgChild | Tag::Svg | Tag::Other | Tag::Formatting => self.push(start),
-            Tag::Block => {
+            Tag::Block | Tag::Division => {
                 self.close_p()?;
                 self.push(start);
             }
@@ -40,7 +147,6 @@ impl<'a> Builder<'a> {
             Tag::P => {
                 self.close_p()?;
                 self.push(start);
-                self.n_open_p += 1;
             }
             Tag::Heading => {
                 self.close_p()?;
@@ -50,34 +156,26 @@ impl<'a> Builder<'a> {
                 self.push(start);
             }
             Tag::Li => {
-                self.close_item(|tag| tag == Tag::Li)?;
+                self.close_item(Tag::Li)?;
                 self.close_p()?;
                 self.push(start);
             }
             Tag::Definition => {
-                self.close_item(|tag| tag == Tag::Definition)?;
+                self.close_item(Tag::Definition)?;
                 self.close_p()?;
                 self.push(start);
             }
             Tag::Form => {
-                if self.has_form {
+                if self.within().has(Tag::Form) {
                     return Err(Stop::Irregular);
                 }
                 self.close_p()?;
                 self.push(start);
-                self.has_form = true;
             }
-            Tag::Button if self.n_open_button == 0 => {
-                self.push(start);
-                self.n_open_button += 1;
-            }
-            Tag::A if self.n_open_a == 0 => {
-                self.push(start);
-                self.n_open_a += 1;
-            }
+            Tag::Button | Tag::A | Tag::Select if !self.within().has(start.tag) => self.push(start),
             Tag::Void | Tag::Meta => self.insert(start),
-            Tag::Input if self.n_open_select == 0 => self.insert(start),
-            Tag::Hr if self.n_open_select == 0 => {
+            Tag::Input if !self.within().has(Tag::Select) => self.insert(start),
+            Tag::Hr if !self.within().has(Tag::Select) => {
                 self.close_p()?;
                 self.insert(start);
             }
@@ -87,12 +185,8 @@ impl<'a> Builder<'a> {
                 }
                 self.raw(start)?;
             }
-            Tag::Select if self.n_open_select == 0 => {
-                self.push(start);
-                self.n_open_select += 1;
-            }
             Tag::Option | Tag::OptGroup => self.start_option(start)?,
-            Tag::Table if !self.is_quirky || self.n_open_p == 0 => {
+            Tag::Table if !self.is_quirky || !self.within().has(Tag::P) => {
                 self.close_p()?;
                 self.push(start);
             }
@@ -103,7 +197,7 @@ impl<'a> Builder<'a> {
 
     /// Options are regular directly inside `select` and `optgroup`; an open option ends before the next.
     fn start_option(&mut self, start: StartTag) -> Result<(), Stop> {
-        if self.n_open_select == 0 {
+        if !self.within().has(Tag::Select) {
             return Err(Stop::Irregular);
         }
         if self.current() == Tag::Option {
@@ -121,42 +215,26 @@ impl<'a> Builder<'a> {
 
     /// A block ends an open `p`; regular is only the `p` that is open last.
     fn close_p(&mut self) -> Result<(), Stop> {
-        if self.n_open_p == 0 {
+        if !self.within().has(Tag::P) {
             return Ok(());
         }
         if self.current() != Tag::P {
             return Err(Stop::Irregular);
         }
         self.pop(self.tag_start);
-        if self.n_open_p == 0 { Ok(()) } else { Err(Stop::Irregular) }
+        if self.within().has(Tag::P) { Err(Stop::Irregular) } else { Ok(()) }
     }
 
     /// `<li>` ends an open `li` of the same list; a `p` in it ends too. `dd` and `dt` likewise.
-    fn close_item(&mut self, is_item: impl Fn(Tag) -> bool) -> Result<(), Stop> {
+    fn close_item(&mut self, item: Tag) -> Result<(), Stop> {
         if self.current() == Tag::P {
             self.close_p()?;
         }
-        if is_item(self.current()) {
+        if self.current() == item {
             self.pop(self.tag_start);
             return Ok(());
         }
-        // Above the nearest element that ends the search there may be no item.
-        for open in self.open.iter().rev() {
-            let local = || self.tree.name(open.id).map_or("", |name| name.local);
-            let is_passed = match open.tag {
-                Tag::Other | Tag::Formatting | Tag::A | Tag::SvgChild | Tag::Svg | Tag::P => true,
-                Tag::Block => matches!(local(), "div" | "address" | "dialog" | "search"),
-                Tag::Option | Tag::OptGroup => true,
-                _ => false,
-            };
-            if is_item(open.tag) {
-                return Err(Stop::Irregular);
-            }
-            if !is_passed {
-                return Ok(());
-            }
-        }
-        Ok(())
+        if self.within().has(item) { Err(Stop::Irregular) } else { Ok(()) }
     }
 
     fn start_in_table(&mut self, start: StartTag) -> Result<(), Stop> {
@@ -207,12 +285,22 @@ impl<'a> Builder<'a> {
         self.push_at(start, Some(self.tag_start));
     }
 
-    /// Closes what an end tag closes; true if it is that of `body`.
-    pub(super) fn end_tag(&mut self) -> Result<bool, Stop> {
+    /// Closes what the end tag at the position closes, behind whose `</` are these letters; true if it is that of `body`.
+    #[inline(always)]
+    pub(super) fn follow_end_tag(&mut self, letters: u64) -> Result<bool, Stop> {
         self.tag_start = self.at;
-        if self.is_end_of_current() {
-            return Ok(self.close_current());
+        match &*self.open {
+            &[.., Open { ending, tag, .. }] if ending.begins(letters) && tag != Tag::Body => {
+                self.at += 2 + ending.len();
+                self.pop(self.at);
+                Ok(false)
+            }
+            _ => self.other_end_tag(),
         }
+    }
+
+    #[inline(never)]
+    fn other_end_tag(&mut self) -> Result<bool, Stop> {
         let (name, tag) = self.read_end_tag()?;
         if matches!(self.current(), Tag::Svg | Tag::SvgChild) {
             if !self.current_local().eq_ignore_ascii_case(&name) {
@@ -222,8 +310,9 @@ impl<'a> Builder<'a> {
             return Ok(false);
         }
         match tag {
-            Tag::Block | Tag::Pre | Tag::Button | Tag::Select | Tag::Form => self.close_implied(&[])?,
-            Tag::Heading => self.close_implied(&[])?,
+            Tag::Block | Tag::Division | Tag::Pre | Tag::Heading | Tag::Button | Tag::Select | Tag::Form => {
+                self.close_implied(&[])?;
+            }
             Tag::Li | Tag::Definition => self.close_implied(&[tag])?,
             Tag::Table => self.close_cells(&[Tag::Cell, Tag::Row, Tag::RowGroup])?,
             Tag::RowGroup => self.close_cells(&[Tag::Cell, Tag::Row])?,
@@ -236,16 +325,12 @@ impl<'a> Builder<'a> {
         if self.current_local() != name {
             return Err(Stop::Irregular);
         }
-        Ok(self.close_current())
-    }
-
-    /// Closes the open element by its end tag; true if that is `body`, which stays open for what follows.
-    fn close_current(&mut self) -> bool {
-        if self.current() == Tag::Body {
-            return true;
+        // What follows the body goes into it still.
+        let is_body = self.current() == Tag::Body;
+        if !is_body {
+            self.pop(self.at);
         }
-        self.pop(self.at);
-        false
+        Ok(is_body)
     }
 
     /// Ends the elements whose end tags the standard lets be left out, down to one of `except`.

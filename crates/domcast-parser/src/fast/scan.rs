@@ -11,6 +11,15 @@ pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
+/// Returns the sixteen bytes at a position in the same way.
+#[inline]
+pub(super) fn near(bytes: &[u8], at: usize) -> u128 {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(chunk) => u128::from_le_bytes(*chunk),
+        None => u128::from(word(bytes, at)) | u128::from(word(bytes, at + 8)) << 64,
+    }
+}
+
 #[cold]
 fn last_word(bytes: &[u8], at: usize) -> u64 {
     let mut chunk = [0; 8];
@@ -34,7 +43,7 @@ pub(super) fn find_either(first: u8, second: u8, bytes: &[u8], at: usize) -> Opt
     };
     let marks = |chunk: &[u8; 8]| {
         let word = u64::from_le_bytes(*chunk);
-        zeros(word ^ repeated(first)) | zeros(word ^ repeated(second))
+        marks(word, first) | marks(word, second)
     };
     match (marks(low), marks(high)) {
         (0, 0) => memchr2(first, second, &bytes[at + 16..]).map(|offset| at + 16 + offset),
@@ -47,8 +56,10 @@ const fn repeated(byte: u8) -> u64 {
     0x0101_0101_0101_0101 * byte as u64
 }
 
-/// Marks the zero bytes of a word; those above the lowest one may be marked in error.
+/// Marks where a byte is in a word, in its highest bit; what is above the lowest mark may be marked in error.
 /// <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>
-fn zeros(word: u64) -> u64 {
+#[inline]
+pub(super) fn marks(word: u64, byte: u8) -> u64 {
+    let word = word ^ repeated(byte);
     word.wrapping_sub(repeated(1)) & !word & repeated(0x80)
 }

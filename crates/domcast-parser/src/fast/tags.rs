@@ -1,7 +1,7 @@
 //! Reading tags: names, attributes, and what was read of the same letters before.
 
-use super::scan::{find_either, word};
-use super::seen::Seen;
+use super::scan::{find_either, marks, word};
+use super::seen::{Letters, Seen};
 use super::{Builder, Stop, is_space};
 use crate::ParseError;
 use crate::names::{self, Tag};
@@ -47,14 +47,14 @@ impl Ending {
     }
 
     /// Whether these eight bytes, which are not all zero, begin with the end tag.
-    #[inline]
-    fn begins(self, word: u64) -> bool {
+    #[inline(always)]
+    pub(super) fn begins(self, word: u64) -> bool {
         let n_unused_bits = self.0.leading_zeros() & 0x38;
         word << n_unused_bits == self.0 << n_unused_bits
     }
 
-    #[inline]
-    fn len(self) -> usize {
+    #[inline(always)]
+    pub(super) fn len(self) -> usize {
         8 - self.0.leading_zeros() as usize / 8
     }
 }
@@ -182,44 +182,99 @@ impl<'a> Builder<'a> {
     }
 
     /// Reads the start tag that begins at the position.
-    #[inline]
     pub(super) fn start_tag_here(&mut self) -> Result<StartTag, Stop> {
         self.tag_start = self.at;
-        self.at += 1;
         let is_in_svg = matches!(self.current(), Tag::Svg | Tag::SvgChild);
-        let name = self.read_name(&ELEMENT)?;
-        if self.peek(0) == Some(b'>') {
-            self.at += 1;
-            let len = name.end - name.start;
-            if len <= 8
-                && !(name.has_capitals || is_in_svg)
-                && let Some(tag) = self.elements.short(word(self.bytes(), name.start), len)
-            {
-                return Ok(tag);
-            }
-            return self.start_tag_of(name, is_in_svg);
+        let letters = word(self.bytes(), self.at + 1);
+        match self.known_start_tag(letters, is_in_svg) {
+            Some(start) => Ok(start),
+            None => self.other_start_tag(is_in_svg),
         }
-        self.start_tag_with_attributes(name, is_in_svg)
     }
 
-    fn start_tag_with_attributes(&mut self, name: Written, is_in_svg: bool) -> Result<StartTag, Stop> {
-        let rest = &self.bytes()[name.start..];
-        if let Some(seen) = self.seen_tags.expected(rest, is_in_svg) {
-            self.at = name.start + seen.source.len();
+    /// Reads the start tag that begins at the position, with these letters, if it has no attributes or is the one that is expected.
+    #[inline(always)]
+    pub(super) fn known_start_tag(&mut self, letters: u64, is_in_svg: bool) -> Option<StartTag> {
+        let end = marks(letters, b'>');
+        if end != 0 && !is_in_svg {
+            let len = end.trailing_zeros() as usize / 8;
+            if let Some(&tag) = self.elements.short(letters, len) {
+                self.at += len + 2;
+                return Some(tag);
+            }
+        }
+        // What follows a tag does not tell it from others.
+        let expected = self.seen_tags.expected(letters & (end ^ end.wrapping_sub(1)), is_in_svg)?;
+        let bytes = self.html.as_bytes();
+        let source = &bytes[expected.start..expected.end];
+        if !bytes[self.at + 1..].starts_with(source) {
+            return None;
+        }
+        self.at += 1 + source.len();
+        Some(expected.tag)
+    }
+
+    /// Reads the start tag that begins at the position and is not known.
+    #[inline(never)]
+    pub(super) fn other_start_tag(&mut self, is_in_svg: bool) -> Result<StartTag, Stop> {
+        let start = self.at + 1;
+        let expected = self.seen_tags.last_expected(is_in_svg);
+        let bytes = self.bytes();
+        let alike = expected.and_then(|expected| Some((self.read_values(expected, start)?, Some(expected.tag))));
+        let (end, alike) = match alike {
+            Some(found) => found,
+            None => (memchr(b'>', &bytes[start..]).ok_or(Stop::Irregular)? + start + 1, None),
+        };
+        self.at = end;
+        let letters = Letters::new(bytes, start, end);
+        if let Some(seen) = self.seen_tags.known(bytes, &letters, is_in_svg) {
             return Ok(seen.tag);
         }
-        let end = memchr(b'>', &self.bytes()[self.at..]).ok_or(Stop::Irregular)? + self.at + 1;
-        let source = &self.bytes()[name.start..end];
-        if let Some(seen) = self.seen_tags.known(source, is_in_svg) {
-            self.at = end;
-            return Ok(seen.tag);
-        }
-        let mut tag = self.start_tag_of(name, is_in_svg)?;
-        (tag.list, tag.is_self_closing) = self.read_attributes(tag.namespace == Namespace::Svg)?;
+        let tag = match alike {
+            Some(tag) => StartTag { list: self.tree.list(self.read.iter().copied()), ..tag },
+            None => self.new_start_tag(start, is_in_svg)?,
+        };
         // A `>` in a value does not end a tag.
         if self.at == end {
-            self.seen_tags.note(Seen { source, tag });
+            self.seen_tags.note(&letters, tag);
         }
+        Ok(tag)
+    }
+
+    /// Reads the attributes of a tag at `start` that differs from a known one in nothing but quoted values. Returns its end.
+    fn read_values(&mut self, known: Seen, start: usize) -> Option<usize> {
+        let bytes = self.bytes();
+        // From here on the two are compared.
+        let (mut known_at, mut at) = (known.start, start);
+        self.read.clear();
+        for (namespace, name, known_value) in self.tree.attributes(known.tag.list) {
+            let place = self.tree.place(known_value).filter(|place| known_at < place.start && place.end < known.end);
+            let mut value = known_value;
+            // Others than values of its own in quotes have to be the same.
+            if let Some(place) = place
+                && let quote @ (b'"' | b'\'') = bytes[place.start - 1]
+            {
+                let before = &bytes[known_at..place.start];
+                if !bytes[at..].starts_with(before) {
+                    return None;
+                }
+                let value_start = at + before.len();
+                at = find_either(quote, b'&', bytes, value_start).filter(|&end| bytes[end] == quote)?;
+                value = self.tree.part(value_start..at);
+                known_at = place.end;
+            }
+            self.read.push((namespace, name, value));
+        }
+        let rest = &bytes[known_at..known.end];
+        bytes[at..].starts_with(rest).then_some(at + rest.len())
+    }
+
+    /// Reads a start tag as if there was none before.
+    fn new_start_tag(&mut self, start: usize, is_in_svg: bool) -> Result<StartTag, Stop> {
+        self.at = start;
+        let name = self.read_name(&ELEMENT)?;
+        let mut tag = self.start_tag_of(name, is_in_svg)?;
+        (tag.list, tag.is_self_closing) = self.read_attributes(tag.namespace == Namespace::Svg)?;
         Ok(tag)
     }
 
@@ -304,15 +359,6 @@ impl<'a> Builder<'a> {
     }
 
     // --- End tags --------------------------------------------------------------------------------------------------
-
-    /// Takes the end tag at the position if it is, letter by letter, that of the open element.
-    #[inline]
-    pub(super) fn is_end_of_current(&mut self) -> bool {
-        let Some(current) = self.open.last() else { return false };
-        let is_end = current.ending.begins(word(self.html.as_bytes(), self.at + 2));
-        self.at += if is_end { 2 + current.ending.len() } else { 0 };
-        is_end
-    }
 
     /// Reads an end tag; returns its name and what that means outside of `svg`.
     pub(super) fn read_end_tag(&mut self) -> Result<(Cow<'a, str>, Tag), Stop> {

@@ -11,14 +11,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Returns where a text ends that begins at `start`, and whether it may have character references.
-#[inline]
 pub(crate) fn text_end(html: &[u8], start: usize) -> (usize, bool) {
     let (mut end, mut has_references) = (start, false);
     while let Some(found) = find_either(b'<', b'&', html, end) {
         has_references |= html[found] == b'&';
-        // `a < b`: only a letter, `/`, `!` or `?` makes it markup.
-        let is_markup = matches!(html.get(found + 1), Some(b'a'..=b'z' | b'/' | b'A'..=b'Z' | b'!' | b'?'));
-        if html[found] == b'<' && is_markup {
+        if is_markup(html, found) {
             return (found, has_references);
         }
         end = found + 1;
@@ -26,30 +23,47 @@ pub(crate) fn text_end(html: &[u8], start: usize) -> (usize, bool) {
     (html.len(), has_references)
 }
 
+/// Whether a `<` begins markup, as it does only before a letter, `/`, `!` or `?`: not in `a < b`.
+#[inline(always)]
+fn is_markup(html: &[u8], at: usize) -> bool {
+    html[at] == b'<' && matches!(html.get(at + 1), Some(b'a'..=b'z' | b'/' | b'A'..=b'Z' | b'!' | b'?'))
+}
+
 impl<'a> Builder<'a> {
+    #[inline(always)]
     pub(super) fn text(&mut self) -> Result<(), Stop> {
         let (bytes, start) = (self.bytes(), self.at);
-        let (end, has_references) = text_end(bytes, start);
+        // Mostly what is found first is the tag that ends the text.
+        let (end, has_references) = match find_either(b'<', b'&', bytes, start) {
+            Some(found) if is_markup(bytes, found) => (found, false),
+            _ => text_end(bytes, start),
+        };
         self.at = end;
-        let (current, tag) = self.open.last().map_or((NodeId::ROOT, Tag::Other), |open| (open.id, open.tag));
+        let top = self.top();
         // No reference stands for nothing, and those for whitespace are left to html5ever.
-        if is_in_table(tag) && !bytes[start..end].iter().copied().all(is_space) {
+        if is_in_table(top.tag) && !bytes[start..end].iter().copied().all(is_space) {
             return Err(Stop::Irregular);
         }
         if !has_references && !self.is_too_deep() && self.tree.holds(&(start..end)) {
-            self.tree.append_part(current, start..end);
-            return Ok(());
+            self.tree.append_part(top.id, start..end);
+        } else {
+            self.odd_text(top.id, start..end);
         }
-        let text = self.decoded(start..end, false);
+        Ok(())
+    }
+
+    /// Appends a text that may hold character references, or stand too deep.
+    #[inline(never)]
+    fn odd_text(&mut self, current: NodeId, range: Range<usize>) {
+        let text = self.decoded(range.clone(), false);
         if self.is_too_deep() {
             // What was between two texts may have become a sibling of this element.
             (self.is_flattened, self.is_in_order) = (true, false);
             self.tree.join_text(current, text);
-            return Ok(());
+            return;
         }
         let id = self.tree.append_text(current, text);
-        self.tree.set_span(id, start..end);
-        Ok(())
+        self.tree.set_span(id, range);
     }
 
     pub(super) fn comment(&mut self) -> Result<(), Stop> {
