@@ -26,6 +26,31 @@ fn one_text_is_parsed_alone() {
 }
 
 #[test]
+fn one_text_deep_in_a_row_is_parsed_alone() {
+    let list = |texts: [&str; 2], end: &str| {
+        let items = texts.map(|text| format!("<li class=\"a > b\"><p><b>tea</b> with <i>{text}</i>{end}"));
+        format!("<ul>{}</ul>", items.concat())
+    };
+    for end in ["</p></li>", "</p>", ""] {
+        let texts =
+            [["milk", "sugar"], ["", "sugar"], ["a < b", "sugar &amp; salt"], ["milk<br>", "sugar"], ["x", "y"]];
+        let texts = texts.map(|texts| list(texts, end));
+        check(&texts.each_ref().map(String::as_str), 4);
+    }
+    // What follows the text ends another element, or has another name.
+    check(&["<ul><li><p>tea<li>b</ul>", "<ul><li><p>milk<li>b</ul>", "<ul><li><p>tea</ul>"], 2);
+    check(&["<div><p>tea<p>b</div>", "<div><p>milk<pre>b</pre></div>", "<div><p>milk<p>b</p></div>"], 2);
+    // Odd characters.
+    check(&["<p>a <b>tea</b></p>", "<p>a <b>te\ra</b></p>"], 0);
+    check(&["<p>a <b>tea</b></p>", "<p>a <b title='\r'>tea</b></p>"], 0);
+    // Text may not stand in a table.
+    check(
+        &["<table> <tbody><tr><td>a</td></tr></tbody></table>", "<table>x<tbody><tr><td>a</td></tr></tbody></table>"],
+        0,
+    );
+}
+
+#[test]
 fn rows_come_go_and_move() {
     let row = |id: u32, text: &str| format!("<tr id=\"r{id}\"><td>{id}</td><td>{text}</td></tr>\n");
     let table = |rows: &[(u32, &str)]| {

@@ -1,5 +1,6 @@
 //! Runs a patch list on a tree: the reference for every client.
 
+use crate::digest::Folding;
 use crate::name::NameBuf;
 use crate::node::{Element, VNode};
 use crate::patch::{Nodes, Patch, Patches, Splice};
@@ -114,7 +115,10 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if let Some(before) = before.filter(|before| nodes.contains(before)) {
                 return Err(Reason::Twice(before));
             }
-            place(tree, parent, *before, nodes);
+            for &id in nodes {
+                tree.detach(id);
+                tree.insert(parent, *before, id);
+            }
         }
         Patch::Permute { parent, order } => {
             check_parent(tree, *parent)?;
@@ -123,7 +127,7 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if order.len() != n_children || named.is_some_and(|named| named != *parent) {
                 return Err(Reason::Order { found: order.len(), n_children });
             }
-            place(tree, *parent, None, order);
+            tree.reorder(*parent, order);
         }
         Patch::SetText { node, text } => {
             text_of(tree, *node)?;
@@ -194,10 +198,12 @@ fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reaso
     check_same_parent(tree, nodes)
 }
 
-fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Reason> {
-    let mut named = HashSet::with_capacity(nodes.len());
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId, Folding>, Reason> {
+    let mut named = HashSet::with_capacity_and_hasher(nodes.len(), Folding::new());
     for &id in nodes {
-        tree.get(id).ok_or(Reason::NoNode(id))?;
+        if !tree.has(id) {
+            return Err(Reason::NoNode(id));
+        }
         if id == NodeId::ROOT {
             return Err(Reason::Root);
         }
@@ -219,13 +225,6 @@ fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Re
 /// Checks that the ids suffice.
 fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
     if tree.next_id().0 as usize + nodes.n_nodes() >= u32::MAX as usize { Err(Reason::Full) } else { Ok(()) }
-}
-
-fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeId]) {
-    for &id in nodes {
-        tree.detach(id);
-        tree.insert(parent, before, id);
-    }
 }
 
 fn text_of(tree: &Tree, id: NodeId) -> Result<&str, Reason> {

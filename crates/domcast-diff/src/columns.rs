@@ -364,7 +364,7 @@ impl Columns {
     }
 
     /// Lets `after_prev` follow `prev` and `before_next` precede `next`, among the children of `parent`.
-    fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
+    pub(crate) fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
         match self.slots.get_mut(prev as usize) {
             Some(prev) => prev.next = after_prev,
             None => self.slots[parent as usize].first_child = after_prev,

@@ -268,6 +268,18 @@ impl Tree {
         self.edit().detach(id.0);
     }
 
+    /// Puts the children of a node in an order, which names all of them once.
+    pub(crate) fn reorder(&mut self, parent: NodeId, order: &[NodeId]) {
+        let columns = self.edit();
+        let mut prev = NONE;
+        for &NodeId(id) in order {
+            columns.link(parent.0, prev, id, id, prev);
+            prev = id;
+        }
+        columns.link(parent.0, prev, NONE, NONE, prev);
+        columns.forget(parent.0);
+    }
+
     /// Removes a node and all below it; their ids are not used again.
     ///
     /// # Panics
@@ -428,8 +440,13 @@ impl Tree {
         }
     }
 
+    /// Whether there is such a node.
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.0.slot(id.0).is_some_and(|slot| !slot.is_hole())
+    }
+
     fn check(&self, id: NodeId) {
-        assert!(self.0.slot(id.0).is_some_and(|slot| !slot.is_hole()), "there is no node {id:?}");
+        assert!(self.has(id), "there is no node {id:?}");
     }
 }
 

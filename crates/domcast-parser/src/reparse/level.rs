@@ -139,12 +139,10 @@ impl<'a> Level<'a> {
         // The part begins where so much was used up to the next child.
         let mut old_at = self.old_at - self.len_before(old, first);
         for (old_idx, id) in std::iter::successors(first, |&id| old.next_sibling(id)).enumerate() {
-            if old.element(id).is_some() {
+            let source = &text.as_bytes()[old_at..];
+            if let [b'<', b'a'..=b'z' | b'A'..=b'Z', ..] = source {
                 let place = Place { id, old_at, old_idx, is_alone: true };
-                by_tag
-                    .entry(tag_of(&text.as_bytes()[old_at..]))
-                    .and_modify(|place| place.is_alone = false)
-                    .or_insert(place);
+                by_tag.entry(tag_of(source)).and_modify(|place| place.is_alone = false).or_insert(place);
             }
             old_at += old.source_len(id);
         }
