@@ -1,7 +1,7 @@
 //! Law 5 for text: parsing what changed gives the tree of a fresh parse, and patches that lead there.
 
 use arbitrary::Unstructured;
-use domcast_parser::Parser;
+use domcast_parser::{Parser, Source};
 use domcast_tests::data::{corpus, histories};
 use domcast_tests::edits::{self, LiveSource};
 use domcast_tests::{markup, oracle};
@@ -96,6 +96,18 @@ fn what_looks_alike_does_not_move() {
     for text in [&texts[1], &texts[0]] {
         live.update(text).unwrap_or_else(|reason| panic!("{reason}"));
     }
+}
+
+#[test]
+fn what_plays_stays_though_it_came_after_other_moves() {
+    let (a, b) = ("<li id=a>a</li>", "<li id=b>b</li>");
+    let with_video = "<li id=b>b<video></video></li>";
+    let mut source = Source::new(Parser::default(), [a, b].concat(), Some("ul")).expect("it is within the limits");
+    let mut update =
+        |items: [&str; 2]| source.update(items.concat()).expect("it is within the limits").patches.to_json();
+    assert_eq!(update([b, a]), r#"[["m",0,1]]"#);
+    update([with_video, a]);
+    assert_eq!(update([a, with_video]), r#"[["m",3,1]]"#);
 }
 
 #[test]

@@ -178,9 +178,9 @@ fn check_before(tree: &Tree, parent: NodeId, before: Option<NodeId>) -> Result<(
 
 /// Checks that the nodes exist, that none is named twice, and that none is inside another.
 fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
-    let named = check_distinct(tree, nodes)?;
+    let Named { ids: named, stranger, .. } = check_distinct(tree, nodes)?;
     // Siblings are the usual case and cannot contain one another.
-    if check_same_parent(tree, nodes).is_ok() {
+    if stranger.is_none() {
         return Ok(());
     }
     for &id in nodes {
@@ -194,12 +194,22 @@ fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
 
 /// Checks that the nodes exist once each and share a parent, which is returned; `None` for no nodes.
 fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
-    check_distinct(tree, nodes)?;
-    check_same_parent(tree, nodes)
+    let Named { parent, stranger, .. } = check_distinct(tree, nodes)?;
+    stranger.map_or(Ok(parent), |id| Err(Reason::NotSiblings(id)))
 }
 
-fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId, Folding>, Reason> {
-    let mut named = HashSet::with_capacity_and_hasher(nodes.len(), Folding::new());
+/// The nodes that a patch names.
+struct Named {
+    ids: HashSet<NodeId, Folding>,
+    /// The parent of the first, and the first one that has another parent.
+    parent: Option<NodeId>,
+    stranger: Option<NodeId>,
+}
+
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<Named, Reason> {
+    let mut ids = HashSet::with_capacity_and_hasher(nodes.len(), Folding::new());
+    let parent = nodes.first().and_then(|&id| tree.parent(id));
+    let mut stranger = None;
     for &id in nodes {
         if !tree.has(id) {
             return Err(Reason::NoNode(id));
@@ -207,19 +217,14 @@ fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId, Foldi
         if id == NodeId::ROOT {
             return Err(Reason::Root);
         }
-        if !named.insert(id) {
+        if !ids.insert(id) {
             return Err(Reason::Twice(id));
         }
+        if tree.parent(id) != parent {
+            stranger = stranger.or(Some(id));
+        }
     }
-    Ok(named)
-}
-
-fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
-    let parent = nodes.first().and_then(|&id| tree.parent(id));
-    match nodes.iter().find(|&&id| tree.parent(id) != parent) {
-        Some(&id) => Err(Reason::NotSiblings(id)),
-        None => Ok(parent),
-    }
+    Ok(Named { ids, parent, stranger })
 }
 
 /// Checks that the ids suffice.

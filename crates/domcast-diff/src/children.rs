@@ -452,10 +452,16 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// Whether anything in the tree may lose by moving. To look once is less than to look below each child.
+/// Whether anything in the tree may lose by moving. To look once is less than to look below each child, and what was looked at is not looked at
+/// again.
 fn may_lose(columns: &Columns) -> bool {
-    let may_stay = columns.pools.attributes.iter().any(|slot| slot.name == Symbol::DC_STAY);
-    may_stay || columns.slots.iter().any(|slot| loss_by_name(slot.content) > 0)
+    let (n_slots, n_attributes) = columns.harmless.get();
+    let may_stay = columns.pools.attributes[n_attributes..].iter().any(|slot| slot.name == Symbol::DC_STAY);
+    let may_lose = may_stay || columns.slots[n_slots..].iter().any(|slot| loss_by_name(slot.content) > 0);
+    if !may_lose {
+        columns.harmless.set(columns.slots.len(), columns.pools.attributes.len());
+    }
+    may_lose
 }
 
 fn loss_by_name(content: Content) -> u32 {

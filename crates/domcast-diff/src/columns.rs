@@ -19,6 +19,7 @@ use crate::name::{Name, Names, Namespace, Symbol};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -31,6 +32,27 @@ pub(crate) struct Columns {
     pub(crate) is_in_order: bool,
     /// How large the pools may become before they are written anew.
     limit: Sizes,
+    pub(crate) harmless: Harmless,
+}
+
+/// How many slots and attributes, the first ones, were found to hold nothing that may lose by moving. No slot becomes another element.
+pub(crate) struct Harmless(AtomicU64);
+
+impl Harmless {
+    pub(crate) fn get(&self) -> (usize, usize) {
+        let both = self.0.load(Relaxed);
+        ((both >> 32) as usize, both as u32 as usize)
+    }
+
+    pub(crate) fn set(&self, n_slots: usize, n_attributes: usize) {
+        self.0.store((n_slots as u64) << 32 | n_attributes as u64, Relaxed);
+    }
+}
+
+impl Clone for Harmless {
+    fn clone(&self) -> Harmless {
+        Harmless(AtomicU64::new(self.0.load(Relaxed)))
+    }
 }
 
 #[derive(Clone)]
@@ -251,6 +273,7 @@ impl Columns {
             n_holes: 0,
             is_in_order: true,
             limit: Sizes { text: 0, attributes: 0, lists: 0 },
+            harmless: Harmless(AtomicU64::new(0)),
         };
         columns.set_limit();
         columns
@@ -524,6 +547,7 @@ impl Columns {
 
     /// Writes the pools anew, without what no node uses.
     pub(crate) fn tidy(&mut self) {
+        self.harmless.set(0, 0);
         let from = std::mem::replace(&mut self.pools, Pools::new(0));
         let mut copies = Copies::new();
         let tops: Vec<u32> = (0..self.slots.len() as u32)
@@ -561,6 +585,7 @@ impl Columns {
             slot
         });
         self.slots = slots.collect();
+        self.harmless.set(0, 0);
         self.n_holes = 0;
     }
 

@@ -425,7 +425,7 @@ impl<'a> Walk<'a> {
         let level = self.levels.last().expect("the top stays open");
         let Some(next) = level.next else { return Step::Token };
         let (old_at, is_used) = (level.old_at, level.is_used(level.old_idx));
-        if !is_used && self.is_kept(next, old_at) {
+        if !is_used && self.is_kept(next, old_at, self.old.source_len(next)) {
             self.keep();
             return Step::Again;
         }
@@ -517,8 +517,7 @@ impl<'a> Walk<'a> {
             let is_found = n_over > 0
                 && !is_used
                 && (is_here
-                    || (n_over <= N_AHEAD
-                        && id.is_some_and(|id| self.looks_kept(id, old_at) && self.is_kept(id, old_at))));
+                    || (n_over <= N_AHEAD && id.is_some_and(|id| self.is_kept(id, old_at, self.old.source_len(id)))));
             if is_found {
                 let level = self.levels.last_mut().expect("the top stays open");
                 level.note_new(self.old, &self.builder, None);
@@ -589,18 +588,26 @@ impl<'a> Walk<'a> {
 
     /// Keeps the old children that are found by their start tags; whether there are any.
     fn keep_looked_up(&mut self) -> bool {
-        let mut is_any_kept = false;
+        let mut last = None;
         while let Some(place) = self.looked_up()
-            && self.is_kept(place.id, place.old_at)
+            && self.is_kept(place.id, place.old_at, place.len)
         {
             self.go_to(place);
-            self.keep();
-            is_any_kept = true;
+            let is_top = self.levels.len() == 1;
+            let level = self.levels.last_mut().expect("the top stays open");
+            level.note_old(self.old, &self.builder, None);
+            // Its own place in memory may be far from the one before, and is not needed.
+            level.pass(place.len);
+            self.is_last_kept |= is_top && self.old.last_child(level.old_id) == Some(place.id);
+            self.builder.at += place.len;
+            last = Some(place.id);
             if self.is_rest_equal() {
                 break;
             }
         }
-        is_any_kept
+        let level = self.levels.last_mut().expect("the top stays open");
+        level.next = last.map_or(level.next, |last| self.old.next_sibling(last));
+        last.is_some()
     }
 
     /// Returns the old child that alone has the start tag which stands here, if children are looked up and it was not found before.
@@ -616,9 +623,9 @@ impl<'a> Walk<'a> {
         (level.next, level.old_at, level.old_idx) = (Some(place.id), place.old_at, place.old_idx);
     }
 
-    /// Whether an old child, of which the source is at `old_at`, stands here.
-    fn is_kept(&mut self, id: NodeId, old_at: usize) -> bool {
-        let (at, len) = (self.builder.at, self.old.source_len(id));
+    /// Whether an old child, of which the source is so many bytes at `old_at`, stands here.
+    fn is_kept(&mut self, id: NodeId, old_at: usize, len: usize) -> bool {
+        let at = self.builder.at;
         // A text from behind the body alone has no source here.
         if len == 0 {
             return false;
@@ -626,7 +633,7 @@ impl<'a> Walk<'a> {
         let is_here = match self.run.is_in_step(old_at, at) {
             true => self.is_run(old_at, at, len),
             // Most likely it is not, and then the run may be of use still.
-            false => self.looks_kept(id, old_at),
+            false => self.looks_kept(old_at, len),
         };
         if !is_here {
             return false;
@@ -637,9 +644,9 @@ impl<'a> Walk<'a> {
         self.ends_alike(old_at + len, at + len) || self.ends_itself(id, old_at + len)
     }
 
-    /// Whether a child may be kept, without leaving the run.
-    fn looks_kept(&self, id: NodeId, old_at: usize) -> bool {
-        let (at, len) = (self.builder.at, self.old.source_len(id));
+    /// Whether so many bytes of the old text stand here, without leaving the run.
+    fn looks_kept(&self, old_at: usize, len: usize) -> bool {
+        let at = self.builder.at;
         self.text.new.as_bytes().get(at..at + len) == self.text.old.as_bytes().get(old_at..old_at + len)
     }
 
@@ -666,7 +673,12 @@ impl<'a> Walk<'a> {
         if self.run.is_in_step(old_at, at) && self.run.is_name_within(old_at) {
             return true;
         }
-        let (old, new) = (&self.text.old.as_bytes()[old_at..], &self.text.new.as_bytes()[at..]);
+        let (old, new) = (self.text.old.as_bytes(), self.text.new.as_bytes());
+        let next = fast::scan::word(new, at);
+        if next == fast::scan::word(old, old_at) && next.to_le_bytes().iter().any(|byte| matches!(byte, b' ' | b'>')) {
+            return true;
+        }
+        let (old, new) = (&old[old_at..], &new[at..]);
         let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'<' | b'/' | b'-');
         // With the byte that ends the name.
         let n_bytes = new.iter().take(MAX_NAME).take_while(is_name).count() + 1;
@@ -735,7 +747,7 @@ impl<'a> Walk<'a> {
         }
         if let Some((id, old_at)) = self.levels.last().and_then(|level| level.entered)
             && self.mistaken.len() < MAX_MISTAKES
-            && self.looks_kept(id, old_at)
+            && self.looks_kept(old_at, self.old.source_len(id))
         {
             // What was entered last follows as it was: it should have been left for this one.
             self.mistaken.push(id);
@@ -750,7 +762,8 @@ impl<'a> Walk<'a> {
             && old[level.old_at..].starts_with(tag)
             && !self.mistaken.contains(&id)
         {
-            let place = Place { id, old_at: level.old_at, old_idx: level.old_idx, is_alone: true };
+            let (old_at, len) = (level.old_at, self.old.source_len(id));
+            let place = Place { id, old_at, len, old_idx: level.old_idx, is_alone: true };
             return Ok(Some(place).filter(|_| self.has_content(id)));
         }
         let level = self.levels.last_mut().expect("the top stays open");
@@ -789,18 +802,17 @@ impl<'a> Walk<'a> {
     /// Keeps an old child whose start tag seems to stand here, or enters it.
     fn enter_place(&mut self, place: Place, new: &'a [u8]) -> bool {
         let is_next = self.levels.last().is_some_and(|level| level.next == Some(place.id));
-        let is_kept = !is_next && self.is_kept(place.id, place.old_at);
+        let is_kept = !is_next && self.is_kept(place.id, place.old_at, place.len);
         let Some(tag_len) = is_kept.then_some(0).or_else(|| self.same_start_tag(place, new)) else { return false };
         self.go_to(place);
         if is_kept {
             self.keep();
             return true;
         }
-        let len = self.old.source_len(place.id);
         let level = self.levels.last_mut().expect("the top stays open");
         level.note_old(self.old, &self.builder, None);
         level.entered = Some((place.id, place.old_at));
-        level.advance(self.old, place.id, len);
+        level.advance(self.old, place.id, place.len);
         let (n_lens, n_texts) = (self.lens.len(), self.texts.len());
         if self.change_text(place, tag_len).is_some() {
             return true;
@@ -809,7 +821,7 @@ impl<'a> Walk<'a> {
         self.texts.truncate(n_texts);
         let new_start = self.builder.at;
         self.builder.at += tag_len;
-        let old_content = place.old_at + tag_len..place.old_at + len;
+        let old_content = place.old_at + tag_len..place.old_at + place.len;
         self.levels.push(Level::new(self.old, place.id, old_content, new_start));
         true
     }
@@ -817,26 +829,26 @@ impl<'a> Walk<'a> {
     /// Goes on behind an old element, which begins here with its start tag, if it changed in one text only. That is what most often happens, and
     /// to find it by where the texts differ takes a part of what entering each element takes.
     fn change_text(&mut self, place: Place, tag_len: usize) -> Option<()> {
-        let (at, len) = (self.builder.at, self.old.source_len(place.id));
+        let at = self.builder.at;
         let new_at = |old_at: usize| at + old_at - place.old_at;
-        if self.is_run(place.old_at, at, len) {
+        if self.is_run(place.old_at, at, place.len) {
             return None;
         }
         let differs_at = self.run.old_start + self.run.len;
         let n_lens = self.lens.len();
         let (mut above, mut tag_len) = (place, tag_len);
         let text = loop {
-            self.lens.push((above.id, self.old.source_len(above.id)));
-            let mut child = Place { id: self.old.first_child(above.id)?, old_at: above.old_at + tag_len, ..above };
+            self.lens.push((above.id, above.len));
+            let child_at = |id: NodeId, old_at| Place { id, old_at, len: self.old.source_len(id), ..above };
+            let mut child = child_at(self.old.first_child(above.id)?, above.old_at + tag_len);
             loop {
-                let len = self.old.source_len(child.id);
-                let end = child.old_at + len;
+                let end = child.old_at + child.len;
                 let is_equal =
                     end <= differs_at && (self.ends_alike(end, new_at(end)) || self.ends_itself(child.id, end));
-                if len == 0 || !is_equal {
+                if child.len == 0 || !is_equal {
                     break;
                 }
-                child = Place { id: self.old.next_sibling(child.id)?, old_at: end, ..child };
+                child = child_at(self.old.next_sibling(child.id)?, end);
             }
             let new = self.text.new.as_bytes().get(new_at(child.old_at)..)?;
             if matches!(self.old.get(child.id), Some(VNode::Text(_))) {
@@ -845,9 +857,9 @@ impl<'a> Walk<'a> {
             tag_len = self.same_start_tag(child, new).filter(|_| self.has_content(child.id))?;
             above = child;
         };
-        let old_end = text.old_at + self.old.source_len(text.id);
+        let old_end = text.old_at + text.len;
         let end = self.text_here(above.id, new_at(text.old_at))?;
-        let rest = place.old_at + len - old_end;
+        let rest = place.old_at + place.len - old_end;
         let is_rest_here = self.is_run(old_end, end, rest)
             && (self.ends_alike(old_end + rest, end + rest) || self.ends_itself(place.id, old_end + rest));
         if !is_rest_here {
@@ -856,7 +868,7 @@ impl<'a> Walk<'a> {
         let text_start = new_at(text.old_at);
         self.texts.push((text.id, decode(&self.text.new[text_start..end], false)));
         for (_, len) in &mut self.lens[n_lens..] {
-            *len = *len + (end - text_start) - (old_end - text.old_at);
+            *len = *len + (end - text_start) - text.len;
         }
         self.lens.push((text.id, end - text_start));
         self.builder.at = end + rest;
@@ -867,7 +879,7 @@ impl<'a> Walk<'a> {
     fn same_start_tag(&self, place: Place, new: &[u8]) -> Option<usize> {
         let tag = &new[..start_tag_len(new)?];
         let element = self.old.element(place.id)?;
-        let source = self.text.old.as_bytes().get(place.old_at..place.old_at + self.old.source_len(place.id))?;
+        let source = self.text.old.as_bytes().get(place.old_at..place.old_at + place.len)?;
         let has_content = element.name.namespace == Namespace::Html || !tag.ends_with(b"/>");
         (has_content && source.starts_with(tag) && is_tag_of(tag, element.name.local)).then_some(tag.len())
     }
