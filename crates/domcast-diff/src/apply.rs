@@ -7,6 +7,7 @@ use crate::patch::{Nodes, Patch, Patches, Splice};
 use crate::tree::{NodeId, Tree};
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 /// Runs `patches` on `tree`.
 ///
@@ -134,8 +135,8 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             tree.set_text(*node, text);
         }
         Patch::SpliceText { node, splice } => {
-            let text = spliced(text_of(tree, *node)?, splice)?;
-            tree.set_text(*node, &text);
+            let range = spliced_range(text_of(tree, *node)?, splice)?;
+            tree.splice_text(*node, range, &splice.insert);
         }
         Patch::SetAttribute { node, name, value } => {
             element(tree, *node)?;
@@ -143,7 +144,9 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
         }
         Patch::SpliceAttribute { node, name, splice } => {
             let value = element(tree, *node)?.attributes.get(name.as_name());
-            let value = spliced(value.ok_or_else(|| Reason::NoAttribute(name.clone()))?, splice)?;
+            let value = value.ok_or_else(|| Reason::NoAttribute(name.clone()))?;
+            let range = spliced_range(value, splice)?;
+            let value = [&value[..range.start], &splice.insert, &value[range.end..]].concat();
             tree.set_attribute(*node, name.as_name(), &value);
         }
         Patch::RemoveAttribute { node, name } => {
@@ -246,13 +249,13 @@ fn element(tree: &Tree, id: NodeId) -> Result<Element<'_>, Reason> {
     }
 }
 
-/// Returns `text` after `splice`, whose positions count UTF-16 units.
-fn spliced(text: &str, splice: &Splice) -> Result<String, Reason> {
+/// Returns the bytes of `text` that a splice replaces, whose positions count UTF-16 units.
+fn spliced_range(text: &str, splice: &Splice) -> Result<Range<usize>, Reason> {
     let outside = || Reason::Outside { at: splice.at, remove: splice.remove, length: text.encode_utf16().count() };
     let end = splice.at.checked_add(splice.remove).ok_or_else(outside)?;
     let (from, rest) = (byte_offset(text, splice.at), byte_offset(text, end));
     let (from, rest) = from.zip(rest).ok_or_else(outside)?;
-    Ok([&text[..from], &splice.insert, &text[rest..]].concat())
+    Ok(from..rest)
 }
 
 /// Returns the byte offset of a UTF-16 offset; `None` beyond the end or inside a surrogate pair.

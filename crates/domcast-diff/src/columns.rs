@@ -179,6 +179,15 @@ impl Pools {
         self.text_from(start)
     }
 
+    /// Appends a text that is here, with another one in place of some of its bytes.
+    pub(crate) fn push_spliced(&mut self, text: Text, range: Range<usize>, insert: &str) -> Text {
+        let (start, Range { start: old_start, end: old_end }) = (self.text.len(), text.range());
+        self.text.extend_from_within(old_start..old_start + range.start);
+        self.text.push_str(insert);
+        self.text.extend_from_within(old_start + range.end..old_end);
+        self.text_from(start)
+    }
+
     /// The text from `start` to the end.
     pub(crate) fn text_from(&self, start: usize) -> Text {
         let is_addressable = self.text.len() < NONE as usize;
@@ -409,6 +418,14 @@ impl Columns {
             slot.span.start = NONE;
             slot.digest.forget();
             at = slot.parent;
+        }
+    }
+
+    /// Notes how many bytes of its source a node is made of now.
+    pub(crate) fn set_source_len(&mut self, id: u32, len: u32) {
+        if self.slots[id as usize].span.len != len {
+            self.forget(id);
+            self.slots[id as usize].span.len = len;
         }
     }
 

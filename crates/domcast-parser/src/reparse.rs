@@ -43,7 +43,7 @@ use crate::fast::{self, Builder, Layout, Stop};
 use crate::names::{self, Tag};
 use crate::references::decode;
 use bytes::{common_suffix, start_tag_len};
-use domcast_diff::{Element, Namespace, NodeId, Part, PartChild, Tree, VNode, common_prefix};
+use domcast_diff::{Name, Namespace, NodeId, Part, PartChild, Tree, VNode, common_prefix};
 use level::{Level, Place, tag_of};
 use std::borrow::Cow;
 
@@ -460,10 +460,10 @@ impl<'a> Walk<'a> {
     /// Returns where a text ends that stands here in an old element, if one does that may take the place of another.
     fn text_here(&self, parent: NodeId, at: usize) -> Option<usize> {
         let new = self.text.new.as_bytes();
-        let is_table = |element: Element<'_>| fast::is_in_table(names::tag(element.name.local));
+        let is_table = |name: Name<'_>| fast::is_in_table(names::tag(name.local));
         let (end, _) = fast::text_end(new, at);
         let is_text = end > at && fast::has_plain_characters(&new[at..end]);
-        (is_text && !self.old.element(parent).is_some_and(is_table)).then_some(end)
+        (is_text && !self.old.name(parent).is_some_and(is_table)).then_some(end)
     }
 
     /// Leaves the element that is open if the rest of it is as it was.
@@ -576,12 +576,16 @@ impl<'a> Walk<'a> {
         if level.lookup.is_some() || !run.is_in_step(level.old_at, at) || !is_within(level, len) {
             return false;
         }
+        level.note_new(self.old, &self.builder, None);
+        let old_start = level.old_at;
         while let Some(id) = level.next.filter(|_| is_within(level, len)) {
-            level.note_old(self.old, &self.builder, None);
+            if let Some(part) = &mut level.part {
+                part.children.push(PartChild::Old(level.old_idx));
+            }
             level.advance(self.old, id, len);
-            self.builder.at += len;
             len = len_of_next(level);
         }
+        self.builder.at += level.old_at - old_start;
         self.is_last_kept |= n_levels == 1 && level.next.is_none();
         true
     }
@@ -781,7 +785,7 @@ impl<'a> Walk<'a> {
 
     /// Whether an element's content is tokens that begin right behind its start tag.
     fn has_content(&self, id: NodeId) -> bool {
-        let tag = self.old.element(id).map(|element| names::tag(element.name.local));
+        let tag = self.old.name(id).map(|name| names::tag(name.local));
         !matches!(
             tag,
             None | Some(
@@ -878,10 +882,10 @@ impl<'a> Walk<'a> {
     /// Returns the length of the start tag that stands here if an old element, which has content, begins with the same.
     fn same_start_tag(&self, place: Place, new: &[u8]) -> Option<usize> {
         let tag = &new[..start_tag_len(new)?];
-        let element = self.old.element(place.id)?;
+        let name = self.old.name(place.id)?;
         let source = self.text.old.as_bytes().get(place.old_at..place.old_at + place.len)?;
-        let has_content = element.name.namespace == Namespace::Html || !tag.ends_with(b"/>");
-        (has_content && source.starts_with(tag) && is_tag_of(tag, element.name.local)).then_some(tag.len())
+        let has_content = name.namespace == Namespace::Html || !tag.ends_with(b"/>");
+        (has_content && source.starts_with(tag) && is_tag_of(tag, name.local)).then_some(tag.len())
     }
 
     /// Enters the next old child where its start tag has other attributes, if it seems to go on alike.

@@ -147,7 +147,7 @@ impl Source {
             }
         }
         self.apply(&patches);
-        lens.iter().for_each(|&(id, len)| self.tree.set_source_len(id, len));
+        self.tree.set_source_lens(&lens);
         let with_new = |part: &&Part| part.children.iter().any(|child| matches!(child, PartChild::New(_)));
         for part in parts.iter().filter(with_new) {
             let mut at = match part.before {
