@@ -8,7 +8,7 @@ use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
@@ -20,6 +20,8 @@ pub(crate) const NAMES: [&str; 11] = [
     "document, append 1,000, rows shared",
     "document, clear",
     "posted, one label",
+    "posted, every 10th label",
+    "posted, shuffle",
 ];
 
 /// Prepares an operation and runs it `n_runs` times.
@@ -69,19 +71,9 @@ pub(crate) fn run(name: &str, n_runs: u64) {
         }
         "document, append 1,000, rows shared" => change_first(Change::Append, n_runs),
         "document, clear" => change_first(Change::Clear, n_runs),
-        "posted, one label" => {
-            // There and back: each run is an update.
-            let (old, new) = table(Change::One);
-            let mut source =
-                Source::new(Parser::default(), old.to_html(), Some("div")).expect("it is within the limits");
-            let (mut there, mut back): (Vec<String>, Vec<String>) =
-                (0..crate::MANY).map(|_| (new.to_html(), old.to_html())).unzip();
-            for run in 0..n_runs {
-                let next = if run % 2 == 0 { there.pop() } else { back.pop() };
-                let update = source.update(next.expect("there are as many as runs")).expect("it is within the limits");
-                assert!(black_box(update).is_local(), "one label is parsed alone");
-            }
-        }
+        "posted, one label" => post(Change::One, n_runs),
+        "posted, every 10th label" => post(Change::EveryTenth, n_runs),
+        "posted, shuffle" => post(Change::Shuffle, n_runs),
         other => panic!("no operation `{other}`"),
     }
 }
@@ -104,6 +96,19 @@ fn change_first(change: Change, n_runs: u64) {
     runs.for_each(|(document, state)| {
         drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")));
     });
+}
+
+/// Updates there and back: each run is one.
+fn post(change: Change, n_runs: u64) {
+    let (old, new) = table(change);
+    let mut source = Source::new(Parser::default(), old.to_html(), Some("div")).expect("it is within the limits");
+    let (mut there, mut back): (Vec<String>, Vec<String>) =
+        (0..crate::MANY).map(|_| (new.to_html(), old.to_html())).unzip();
+    for run in 0..n_runs {
+        let next = if run % 2 == 0 { there.pop() } else { back.pop() };
+        let update = source.update(next.expect("there are as many as runs")).expect("it is within the limits");
+        assert!(black_box(update).is_local(), "only what changed is parsed");
+    }
 }
 
 fn diff_first(change: Change, n_runs: u64) {

@@ -1,7 +1,7 @@
 //! Law 5 for text: parsing what changed gives the tree of a fresh parse, and patches that lead there.
 
 use arbitrary::Unstructured;
-use domcast_parser::Parser;
+use domcast_parser::{Parser, Source};
 use domcast_tests::data::{corpus, histories};
 use domcast_tests::edits::{self, LiveSource};
 use domcast_tests::{markup, oracle};
@@ -23,6 +23,31 @@ fn check(versions: &[&str], n_local: usize) {
 fn one_text_is_parsed_alone() {
     check(&["<ul><li>tea</li><li>milk</li></ul>", "<ul><li>tea</li><li>oat milk</li></ul>"], 1);
     check(&["<p>a</p>", "<p>a</p>", "<p></p>", "<p>b</p>"], 3);
+}
+
+#[test]
+fn one_text_deep_in_a_row_is_parsed_alone() {
+    let list = |texts: [&str; 2], end: &str| {
+        let items = texts.map(|text| format!("<li class=\"a > b\"><p><b>tea</b> with <i>{text}</i>{end}"));
+        format!("<ul>{}</ul>", items.concat())
+    };
+    for end in ["</p></li>", "</p>", ""] {
+        let texts =
+            [["milk", "sugar"], ["", "sugar"], ["a < b", "sugar &amp; salt"], ["milk<br>", "sugar"], ["x", "y"]];
+        let texts = texts.map(|texts| list(texts, end));
+        check(&texts.each_ref().map(String::as_str), 4);
+    }
+    // What follows the text ends another element, or has another name.
+    check(&["<ul><li><p>tea<li>b</ul>", "<ul><li><p>milk<li>b</ul>", "<ul><li><p>tea</ul>"], 2);
+    check(&["<div><p>tea<p>b</div>", "<div><p>milk<pre>b</pre></div>", "<div><p>milk<p>b</p></div>"], 2);
+    // Odd characters.
+    check(&["<p>a <b>tea</b></p>", "<p>a <b>te\ra</b></p>"], 0);
+    check(&["<p>a <b>tea</b></p>", "<p>a <b title='\r'>tea</b></p>"], 0);
+    // Text may not stand in a table.
+    check(
+        &["<table> <tbody><tr><td>a</td></tr></tbody></table>", "<table>x<tbody><tr><td>a</td></tr></tbody></table>"],
+        0,
+    );
 }
 
 #[test]
@@ -71,6 +96,18 @@ fn what_looks_alike_does_not_move() {
     for text in [&texts[1], &texts[0]] {
         live.update(text).unwrap_or_else(|reason| panic!("{reason}"));
     }
+}
+
+#[test]
+fn what_plays_stays_though_it_came_after_other_moves() {
+    let (a, b) = ("<li id=a>a</li>", "<li id=b>b</li>");
+    let with_video = "<li id=b>b<video></video></li>";
+    let mut source = Source::new(Parser::default(), [a, b].concat(), Some("ul")).expect("it is within the limits");
+    let mut update =
+        |items: [&str; 2]| source.update(items.concat()).expect("it is within the limits").patches.to_json();
+    assert_eq!(update([b, a]), r#"[["m",0,1]]"#);
+    update([with_video, a]);
+    assert_eq!(update([a, with_video]), r#"[["m",3,1]]"#);
 }
 
 #[test]

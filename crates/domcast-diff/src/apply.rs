@@ -1,11 +1,13 @@
 //! Runs a patch list on a tree: the reference for every client.
 
+use crate::digest::Folding;
 use crate::name::NameBuf;
 use crate::node::{Element, VNode};
 use crate::patch::{Nodes, Patch, Patches, Splice};
 use crate::tree::{NodeId, Tree};
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 /// Runs `patches` on `tree`.
 ///
@@ -114,7 +116,10 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if let Some(before) = before.filter(|before| nodes.contains(before)) {
                 return Err(Reason::Twice(before));
             }
-            place(tree, parent, *before, nodes);
+            for &id in nodes {
+                tree.detach(id);
+                tree.insert(parent, *before, id);
+            }
         }
         Patch::Permute { parent, order } => {
             check_parent(tree, *parent)?;
@@ -123,15 +128,15 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if order.len() != n_children || named.is_some_and(|named| named != *parent) {
                 return Err(Reason::Order { found: order.len(), n_children });
             }
-            place(tree, *parent, None, order);
+            tree.reorder(*parent, order);
         }
         Patch::SetText { node, text } => {
             text_of(tree, *node)?;
             tree.set_text(*node, text);
         }
         Patch::SpliceText { node, splice } => {
-            let text = spliced(text_of(tree, *node)?, splice)?;
-            tree.set_text(*node, &text);
+            let range = spliced_range(text_of(tree, *node)?, splice)?;
+            tree.splice_text(*node, range, &splice.insert);
         }
         Patch::SetAttribute { node, name, value } => {
             element(tree, *node)?;
@@ -139,7 +144,9 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
         }
         Patch::SpliceAttribute { node, name, splice } => {
             let value = element(tree, *node)?.attributes.get(name.as_name());
-            let value = spliced(value.ok_or_else(|| Reason::NoAttribute(name.clone()))?, splice)?;
+            let value = value.ok_or_else(|| Reason::NoAttribute(name.clone()))?;
+            let range = spliced_range(value, splice)?;
+            let value = [&value[..range.start], &splice.insert, &value[range.end..]].concat();
             tree.set_attribute(*node, name.as_name(), &value);
         }
         Patch::RemoveAttribute { node, name } => {
@@ -174,9 +181,9 @@ fn check_before(tree: &Tree, parent: NodeId, before: Option<NodeId>) -> Result<(
 
 /// Checks that the nodes exist, that none is named twice, and that none is inside another.
 fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
-    let named = check_distinct(tree, nodes)?;
+    let Named { ids: named, stranger, .. } = check_distinct(tree, nodes)?;
     // Siblings are the usual case and cannot contain one another.
-    if check_same_parent(tree, nodes).is_ok() {
+    if stranger.is_none() {
         return Ok(());
     }
     for &id in nodes {
@@ -190,42 +197,42 @@ fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
 
 /// Checks that the nodes exist once each and share a parent, which is returned; `None` for no nodes.
 fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
-    check_distinct(tree, nodes)?;
-    check_same_parent(tree, nodes)
+    let Named { parent, stranger, .. } = check_distinct(tree, nodes)?;
+    stranger.map_or(Ok(parent), |id| Err(Reason::NotSiblings(id)))
 }
 
-fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Reason> {
-    let mut named = HashSet::with_capacity(nodes.len());
+/// The nodes that a patch names.
+struct Named {
+    ids: HashSet<NodeId, Folding>,
+    /// The parent of the first, and the first one that has another parent.
+    parent: Option<NodeId>,
+    stranger: Option<NodeId>,
+}
+
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<Named, Reason> {
+    let mut ids = HashSet::with_capacity_and_hasher(nodes.len(), Folding::new());
+    let parent = nodes.first().and_then(|&id| tree.parent(id));
+    let mut stranger = None;
     for &id in nodes {
-        tree.get(id).ok_or(Reason::NoNode(id))?;
+        if !tree.has(id) {
+            return Err(Reason::NoNode(id));
+        }
         if id == NodeId::ROOT {
             return Err(Reason::Root);
         }
-        if !named.insert(id) {
+        if !ids.insert(id) {
             return Err(Reason::Twice(id));
         }
+        if tree.parent(id) != parent {
+            stranger = stranger.or(Some(id));
+        }
     }
-    Ok(named)
-}
-
-fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
-    let parent = nodes.first().and_then(|&id| tree.parent(id));
-    match nodes.iter().find(|&&id| tree.parent(id) != parent) {
-        Some(&id) => Err(Reason::NotSiblings(id)),
-        None => Ok(parent),
-    }
+    Ok(Named { ids, parent, stranger })
 }
 
 /// Checks that the ids suffice.
 fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
     if tree.next_id().0 as usize + nodes.n_nodes() >= u32::MAX as usize { Err(Reason::Full) } else { Ok(()) }
-}
-
-fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeId]) {
-    for &id in nodes {
-        tree.detach(id);
-        tree.insert(parent, before, id);
-    }
 }
 
 fn text_of(tree: &Tree, id: NodeId) -> Result<&str, Reason> {
@@ -242,13 +249,13 @@ fn element(tree: &Tree, id: NodeId) -> Result<Element<'_>, Reason> {
     }
 }
 
-/// Returns `text` after `splice`, whose positions count UTF-16 units.
-fn spliced(text: &str, splice: &Splice) -> Result<String, Reason> {
+/// Returns the bytes of `text` that a splice replaces, whose positions count UTF-16 units.
+fn spliced_range(text: &str, splice: &Splice) -> Result<Range<usize>, Reason> {
     let outside = || Reason::Outside { at: splice.at, remove: splice.remove, length: text.encode_utf16().count() };
     let end = splice.at.checked_add(splice.remove).ok_or_else(outside)?;
     let (from, rest) = (byte_offset(text, splice.at), byte_offset(text, end));
     let (from, rest) = from.zip(rest).ok_or_else(outside)?;
-    Ok([&text[..from], &splice.insert, &text[rest..]].concat())
+    Ok(from..rest)
 }
 
 /// Returns the byte offset of a UTF-16 offset; `None` beyond the end or inside a surrogate pair.

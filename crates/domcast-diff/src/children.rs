@@ -327,22 +327,23 @@ impl<'a> Siblings<'a> {
 
     /// Of the pairs as many stay as can, and of equally many those whose loss would be the greatest.
     pub(crate) fn choose_who_stays(&mut self, loss: impl Fn(NodeId) -> u32) {
-        let paired: Vec<(usize, usize)> = self
-            .partners
-            .iter()
-            .enumerate()
-            .filter_map(|(new_idx, old_idx)| old_idx.map(|old_idx| (new_idx, old_idx)))
-            .collect();
-        let is_in_order = paired.windows(2).all(|pair| pair[0].1 < pair[1].1);
-        if is_in_order {
-            paired.iter().for_each(|&(new_idx, _)| self.stays[new_idx] = true);
+        let positions = self.positions();
+        if positions.is_sorted() {
+            self.partners.iter().zip(&mut self.stays).for_each(|(partner, stays)| *stays = partner.is_some());
             return;
         }
-        let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
         let weights: Vec<u32> = positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
-        for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
-            self.stays[new_idx] = stays;
+        let mut chosen = longest_increasing(&positions, &weights).into_iter();
+        for (partner, stays) in self.partners.iter().zip(&mut self.stays) {
+            *stays = partner.is_some() && chosen.next() == Some(true);
         }
+    }
+
+    /// Returns the old children that have a partner, in the order of these.
+    fn positions(&self) -> Vec<usize> {
+        let mut positions = Vec::with_capacity(self.partners.len());
+        positions.extend(self.partners.iter().flatten());
+        positions
     }
 
     /// Pairs what is left between neighbours that stay, in order, so none of it moves.
@@ -437,7 +438,7 @@ impl<'a> Siblings<'a> {
         if !is_all || n_moved < 4 {
             return false;
         }
-        let order: Vec<NodeId> = self.partners.iter().flatten().map(|&old_idx| self.old_ids[old_idx]).collect();
+        let order: Vec<NodeId> = self.positions().iter().map(|&old_idx| self.old_ids[old_idx]).collect();
         // `["m",1234,5678],` against `1234,` and `[1234,-5,1000],`
         const MOVE_BYTES: usize = 16;
         const RUN_BYTES: usize = 14;
@@ -451,10 +452,16 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// Whether anything in the tree may lose by moving. To look once is less than to look below each child.
+/// Whether anything in the tree may lose by moving. To look once is less than to look below each child, and what was looked at is not looked at
+/// again.
 fn may_lose(columns: &Columns) -> bool {
-    let may_stay = columns.pools.attributes.iter().any(|slot| slot.name == Symbol::DC_STAY);
-    may_stay || columns.slots.iter().any(|slot| loss_by_name(slot.content) > 0)
+    let (n_slots, n_attributes) = columns.harmless.get();
+    let may_stay = columns.pools.attributes[n_attributes..].iter().any(|slot| slot.name == Symbol::DC_STAY);
+    let may_lose = may_stay || columns.slots[n_slots..].iter().any(|slot| loss_by_name(slot.content) > 0);
+    if !may_lose {
+        columns.harmless.set(columns.slots.len(), columns.pools.attributes.len());
+    }
+    may_lose
 }
 
 fn loss_by_name(content: Content) -> u32 {

@@ -19,6 +19,7 @@ use crate::name::{Name, Names, Namespace, Symbol};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -31,6 +32,27 @@ pub(crate) struct Columns {
     pub(crate) is_in_order: bool,
     /// How large the pools may become before they are written anew.
     limit: Sizes,
+    pub(crate) harmless: Harmless,
+}
+
+/// How many slots and attributes, the first ones, were found to hold nothing that may lose by moving. No slot becomes another element.
+pub(crate) struct Harmless(AtomicU64);
+
+impl Harmless {
+    pub(crate) fn get(&self) -> (usize, usize) {
+        let both = self.0.load(Relaxed);
+        ((both >> 32) as usize, both as u32 as usize)
+    }
+
+    pub(crate) fn set(&self, n_slots: usize, n_attributes: usize) {
+        self.0.store((n_slots as u64) << 32 | n_attributes as u64, Relaxed);
+    }
+}
+
+impl Clone for Harmless {
+    fn clone(&self) -> Harmless {
+        Harmless(AtomicU64::new(self.0.load(Relaxed)))
+    }
 }
 
 #[derive(Clone)]
@@ -157,6 +179,15 @@ impl Pools {
         self.text_from(start)
     }
 
+    /// Appends a text that is here, with another one in place of some of its bytes.
+    pub(crate) fn push_spliced(&mut self, text: Text, range: Range<usize>, insert: &str) -> Text {
+        let (start, Range { start: old_start, end: old_end }) = (self.text.len(), text.range());
+        self.text.extend_from_within(old_start..old_start + range.start);
+        self.text.push_str(insert);
+        self.text.extend_from_within(old_start + range.end..old_end);
+        self.text_from(start)
+    }
+
     /// The text from `start` to the end.
     pub(crate) fn text_from(&self, start: usize) -> Text {
         let is_addressable = self.text.len() < NONE as usize;
@@ -251,6 +282,7 @@ impl Columns {
             n_holes: 0,
             is_in_order: true,
             limit: Sizes { text: 0, attributes: 0, lists: 0 },
+            harmless: Harmless(AtomicU64::new(0)),
         };
         columns.set_limit();
         columns
@@ -364,7 +396,7 @@ impl Columns {
     }
 
     /// Lets `after_prev` follow `prev` and `before_next` precede `next`, among the children of `parent`.
-    fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
+    pub(crate) fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
         match self.slots.get_mut(prev as usize) {
             Some(prev) => prev.next = after_prev,
             None => self.slots[parent as usize].first_child = after_prev,
@@ -386,6 +418,14 @@ impl Columns {
             slot.span.start = NONE;
             slot.digest.forget();
             at = slot.parent;
+        }
+    }
+
+    /// Notes how many bytes of its source a node is made of now.
+    pub(crate) fn set_source_len(&mut self, id: u32, len: u32) {
+        if self.slots[id as usize].span.len != len {
+            self.forget(id);
+            self.slots[id as usize].span.len = len;
         }
     }
 
@@ -524,6 +564,7 @@ impl Columns {
 
     /// Writes the pools anew, without what no node uses.
     pub(crate) fn tidy(&mut self) {
+        self.harmless.set(0, 0);
         let from = std::mem::replace(&mut self.pools, Pools::new(0));
         let mut copies = Copies::new();
         let tops: Vec<u32> = (0..self.slots.len() as u32)
@@ -561,6 +602,7 @@ impl Columns {
             slot
         });
         self.slots = slots.collect();
+        self.harmless.set(0, 0);
         self.n_holes = 0;
     }
 

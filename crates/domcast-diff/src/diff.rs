@@ -73,6 +73,7 @@ pub fn diff_parts(
     renewed: &[(NodeId, NodeId)],
 ) -> Patches {
     let mut walk = Walk::new(old, new, Listing::new(old), Vec::new());
+    walk.listing.patches.reserve(texts.len());
     for (id, new) in texts {
         if let Some(VNode::Text(old)) = old.get(*id) {
             element::text(*id, old, new, &mut walk.listing.patches);

@@ -110,6 +110,10 @@ impl Hasher for Folding {
         self.write_u64(u64::from(word));
     }
 
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
     fn write_u64(&mut self, word: u64) {
         self.1 = self.0.mix(self.1, word);
     }

@@ -8,7 +8,7 @@
 //! Invariants: the links of a node and of its neighbours agree; a node without a parent is the root, a hole, or an
 //! orphan that its creator has yet to place; children of an HTML `template` are its content.
 
-use crate::columns::{AttributeSlot, Columns, Content, NONE, Slot};
+use crate::columns::{AttributeSlot, Columns, Content, NONE, Pools, Slot, Text};
 use crate::name::Name;
 use crate::node::{Element, VNode};
 use crate::patch::Nodes;
@@ -96,6 +96,15 @@ impl Tree {
         }
     }
 
+    /// Returns the name of an element.
+    #[inline]
+    pub fn name(&self, id: NodeId) -> Option<Name<'_>> {
+        match self.0.slot(id.0)?.content {
+            Content::Element { namespace, name, .. } => Some(Name::new(namespace, self.0.pools.names.get(name))),
+            _ => None,
+        }
+    }
+
     /// Returns the part of the source that a parser made this element of, with all in it, if it is known and neither changed since.
     ///
     /// Elements of one name that have equal spans are equal, in this tree and in all others.
@@ -112,26 +121,27 @@ impl Tree {
         self.0.slot(id.0).map_or(0, |slot| slot.span.len as usize)
     }
 
-    /// Notes how many bytes of its source a node is made of now.
+    /// Notes how many bytes of their source nodes are made of now.
     ///
     /// # Panics
     ///
     /// Panics if there is no such node.
-    pub fn set_source_len(&mut self, id: NodeId, len: usize) {
-        self.check(id);
-        if self.source_len(id) != len {
+    pub fn set_source_lens(&mut self, lens: &[(NodeId, usize)]) {
+        lens.iter().for_each(|&(id, _)| self.check(id));
+        if lens.iter().any(|&(id, len)| self.source_len(id) != len) {
             let columns = self.edit();
-            columns.forget(id.0);
-            columns.slots[id.0 as usize].span.len = len as u32;
+            lens.iter().for_each(|&(id, len)| columns.set_source_len(id.0, len as u32));
         }
     }
 
     /// Takes over how long the sources are of a node and all below it, from an equal node of another tree.
     pub fn take_source_lens(&mut self, id: NodeId, from: &Tree, from_id: NodeId) {
         let (mut at, mut from_at) = (id.0, from_id.0);
+        self.check(id);
+        let columns = self.edit();
         loop {
-            self.set_source_len(NodeId(at), from.source_len(NodeId(from_at)));
-            match self.0.next_in(id.0, at).zip(from.0.next_in(from_id.0, from_at)) {
+            columns.set_source_len(at, from.0.slots[from_at as usize].span.len);
+            match columns.next_in(id.0, at).zip(from.0.next_in(from_id.0, from_at)) {
                 Some(next) => (at, from_at) = next,
                 None => return,
             }
@@ -268,6 +278,18 @@ impl Tree {
         self.edit().detach(id.0);
     }
 
+    /// Puts the children of a node in an order, which names all of them once.
+    pub(crate) fn reorder(&mut self, parent: NodeId, order: &[NodeId]) {
+        let columns = self.edit();
+        let mut prev = NONE;
+        for &NodeId(id) in order {
+            columns.link(parent.0, prev, id, id, prev);
+            prev = id;
+        }
+        columns.link(parent.0, prev, NONE, NONE, prev);
+        columns.forget(parent.0);
+    }
+
     /// Removes a node and all below it; their ids are not used again.
     ///
     /// # Panics
@@ -317,14 +339,21 @@ impl Tree {
     ///
     /// Panics if `id` is something else.
     pub fn set_text(&mut self, id: NodeId, text: &str) {
+        self.change_text(id, |pools, _| pools.push_text(text));
+    }
+
+    /// Gives a text node or comment another text in place of some bytes.
+    pub(crate) fn splice_text(&mut self, id: NodeId, range: Range<usize>, insert: &str) {
+        self.change_text(id, |pools, old| pools.push_spliced(old, range, insert));
+    }
+
+    fn change_text(&mut self, id: NodeId, change: impl FnOnce(&mut Pools, Text) -> Text) {
         let columns = self.edit();
-        let content = columns.slots.get(id.0 as usize).map_or(Content::Hole, |slot| slot.content);
-        let content = match content {
-            Content::Text(_) => Content::Text(columns.pools.push_text(text)),
-            Content::Comment(_) => Content::Comment(columns.pools.push_text(text)),
+        let Columns { slots, pools, .. } = columns;
+        match slots.get_mut(id.0 as usize).map(|slot| &mut slot.content) {
+            Some(Content::Text(text) | Content::Comment(text)) => *text = change(pools, *text),
             _ => panic!("{id:?} is neither text nor a comment"),
-        };
-        columns.slots[id.0 as usize].content = content;
+        }
         columns.forget(id.0);
         columns.tidy_if_grown();
     }
@@ -428,8 +457,13 @@ impl Tree {
         }
     }
 
+    /// Whether there is such a node.
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.0.slot(id.0).is_some_and(|slot| !slot.is_hole())
+    }
+
     fn check(&self, id: NodeId) {
-        assert!(self.0.slot(id.0).is_some_and(|slot| !slot.is_hole()), "there is no node {id:?}");
+        assert!(self.has(id), "there is no node {id:?}");
     }
 }
 

@@ -43,7 +43,7 @@ use crate::fast::{self, Builder, Layout, Stop};
 use crate::names::{self, Tag};
 use crate::references::decode;
 use bytes::{common_suffix, start_tag_len};
-use domcast_diff::{Element, Namespace, NodeId, Part, PartChild, Tree, VNode, common_prefix};
+use domcast_diff::{Name, Namespace, NodeId, Part, PartChild, Tree, VNode, common_prefix};
 use level::{Level, Place, tag_of};
 use std::borrow::Cow;
 
@@ -102,11 +102,10 @@ pub(crate) fn reparse<'a>(parser: &'a Parser, old: Old<'a>, html: &'a str) -> Re
     if n_back < n_behind {
         return Err("it changed behind its body");
     }
-    let changed = n_front.min(new_bytes.len() - n_back)..n_front.max(new_bytes.len() - n_back);
-    if !fast::has_plain_characters(&new_bytes[changed]) {
-        return Err("it has carriage returns or NULs");
-    }
-    let irregular = |_: Stop| IRREGULAR;
+    let irregular = |_: Stop| match fast::has_plain_characters(new_bytes) {
+        true => IRREGULAR,
+        false => "it has carriage returns or NULs",
+    };
     let texts = Texts { old: old.html, new: html, n_front, n_back };
     let mut mistaken = Vec::new();
     let walk = loop {
@@ -170,6 +169,23 @@ struct Run {
     is_whole: bool,
 }
 
+impl Run {
+    /// Whether the run goes from these places to these, or ends there.
+    #[inline]
+    fn is_in_step(&self, old_at: usize, at: usize) -> bool {
+        old_at >= self.old_start
+            && at >= self.new_start
+            && old_at - self.old_start == at - self.new_start
+            && old_at - self.old_start <= self.len
+    }
+
+    /// Whether a tag's name at a place in step is equal for sure.
+    #[inline]
+    fn is_name_within(&self, old_at: usize) -> bool {
+        old_at - self.old_start + MAX_NAME <= self.len
+    }
+}
+
 enum Step {
     /// Something was decided; look again.
     Again,
@@ -186,7 +202,8 @@ impl<'a> Walk<'a> {
         let mut builder = Builder::of_part(parser, text.new);
         if old.is_page && !is_head_equal {
             let body = builder.before_content()?;
-            if !builder.is_fixed(body) {
+            let is_plain = fast::has_plain_characters(&text.new.as_bytes()[..builder.at]);
+            if !is_plain || !builder.is_fixed(body) {
                 return Err(Stop::Irregular);
             }
         } else {
@@ -309,7 +326,7 @@ impl<'a> Walk<'a> {
     /// Reads a start tag; returns the element if it opened as a child of `parent`, and nothing else did.
     fn open_child(&mut self, parent: Option<NodeId>) -> Result<Option<NodeId>, Stop> {
         let (at, n_open) = (self.builder.at, self.builder.open.len());
-        self.builder.start_tag()?;
+        self.read()?;
         let open = &self.builder.open;
         let is_child = open.len() == n_open + 1 && open[..n_open].last().is_none_or(|open| Some(open.id) == parent);
         let opened = open.last().filter(|open| is_child && open.start == Some(at) && open.tag != Tag::Pre);
@@ -318,15 +335,16 @@ impl<'a> Walk<'a> {
 
     /// Leaves the levels whose elements were closed.
     fn leave_closed(&mut self) {
+        if self.builder.ends.is_empty() {
+            return;
+        }
         let ends = std::mem::take(&mut self.builder.ends);
         for &end in &ends {
             let Some(level) = self.levels.pop() else { return };
             self.lens.push((level.old_id, end - level.new_start));
             self.note(level, None);
         }
-        if !ends.is_empty() {
-            self.watch();
-        }
+        self.watch();
         self.builder.ends = ends;
         self.builder.ends.clear();
     }
@@ -401,11 +419,17 @@ impl<'a> Walk<'a> {
         if self.leave_equal(at) {
             return Step::Again;
         }
+        if self.keep_in_run() {
+            return Step::Again;
+        }
         let level = self.levels.last().expect("the top stays open");
         let Some(next) = level.next else { return Step::Token };
         let (old_at, is_used) = (level.old_at, level.is_used(level.old_idx));
-        if !is_used && self.is_kept(next, old_at) {
+        if !is_used && self.is_kept(next, old_at, self.old.source_len(next)) {
             self.keep();
+            return Step::Again;
+        }
+        if self.keep_looked_up() {
             return Step::Again;
         }
         let is_moved = self.step_over_removed() || (!is_used && self.set_text(next));
@@ -418,15 +442,11 @@ impl<'a> Walk<'a> {
         // Text from behind the body may join one in it.
         let is_apart = self.levels.len() > 1 || self.n_behind == 0;
         let is_text = matches!(self.old.get(id), Some(VNode::Text(_)));
-        let is_table = |element: Element<'_>| fast::is_in_table(names::tag(element.name.local));
-        if !is_text || !is_apart || self.old.element(level.old_id).is_some_and(is_table) {
+        if !is_text || !is_apart {
             return false;
         }
         let at = self.builder.at;
-        let (end, _) = fast::text_end(self.text.new.as_bytes(), at);
-        if end == at {
-            return false;
-        }
+        let Some(end) = self.text_here(level.old_id, at) else { return false };
         let old_len = self.old.source_len(id);
         self.texts.push((id, decode(&self.text.new[at..end], false)));
         self.lens.push((id, end - at));
@@ -435,6 +455,15 @@ impl<'a> Walk<'a> {
         level.advance(self.old, id, old_len);
         self.builder.at = end;
         true
+    }
+
+    /// Returns where a text ends that stands here in an old element, if one does that may take the place of another.
+    fn text_here(&self, parent: NodeId, at: usize) -> Option<usize> {
+        let new = self.text.new.as_bytes();
+        let is_table = |name: Name<'_>| fast::is_in_table(names::tag(name.local));
+        let (end, _) = fast::text_end(new, at);
+        let is_text = end > at && fast::has_plain_characters(&new[at..end]);
+        (is_text && !self.old.name(parent).is_some_and(is_table)).then_some(end)
     }
 
     /// Leaves the element that is open if the rest of it is as it was.
@@ -471,10 +500,10 @@ impl<'a> Walk<'a> {
 
     /// Goes on behind old children that are gone, if that is plain to see.
     fn step_over_removed(&mut self) -> bool {
-        let is_cut = self.is_cut();
-        if self.is_grown() || self.is_looking_up() {
+        if self.is_looking_up() || self.is_grown() {
             return false;
         }
+        let is_cut = self.is_cut();
         let level = self.levels.last_mut().expect("the top stays open");
         // Where the rest of the new text is known, so is where it was; but it is looked for once only.
         let limit = if is_cut && !level.was_cut { usize::MAX } else { N_AHEAD };
@@ -488,8 +517,7 @@ impl<'a> Walk<'a> {
             let is_found = n_over > 0
                 && !is_used
                 && (is_here
-                    || (n_over <= N_AHEAD
-                        && id.is_some_and(|id| self.looks_kept(id, old_at) && self.is_kept(id, old_at))));
+                    || (n_over <= N_AHEAD && id.is_some_and(|id| self.is_kept(id, old_at, self.old.source_len(id)))));
             if is_found {
                 let level = self.levels.last_mut().expect("the top stays open");
                 level.note_new(self.old, &self.builder, None);
@@ -538,29 +566,98 @@ impl<'a> Walk<'a> {
         self.builder.at += len;
     }
 
-    /// Whether an old child, of which the source is at `old_at`, stands here.
-    fn is_kept(&mut self, id: NodeId, old_at: usize) -> bool {
-        let (at, len) = (self.builder.at, self.old.source_len(id));
-        // A text from behind the body alone has no source here.
-        len > 0
-            && self.is_run(old_at, at, len)
-            && (self.ends_alike(old_at + len, at + len) || self.ends_itself(id, old_at + len))
+    /// Keeps the old children that follow and end well within the run; whether there are any.
+    fn keep_in_run(&mut self) -> bool {
+        let (run, n_levels, at) = (self.run, self.levels.len(), self.builder.at);
+        let level = self.levels.last_mut().expect("the top stays open");
+        let len_of_next = |level: &Level<'_>| level.next.map_or(0, |id| self.old.source_len(id));
+        let is_within = |level: &Level<'_>, len: usize| len > 0 && run.is_name_within(level.old_at + len);
+        let mut len = len_of_next(level);
+        if level.lookup.is_some() || !run.is_in_step(level.old_at, at) || !is_within(level, len) {
+            return false;
+        }
+        level.note_new(self.old, &self.builder, None);
+        let old_start = level.old_at;
+        while let Some(id) = level.next.filter(|_| is_within(level, len)) {
+            if let Some(part) = &mut level.part {
+                part.children.push(PartChild::Old(level.old_idx));
+            }
+            level.advance(self.old, id, len);
+            len = len_of_next(level);
+        }
+        self.builder.at += level.old_at - old_start;
+        self.is_last_kept |= n_levels == 1 && level.next.is_none();
+        true
     }
 
-    /// Whether a child may be kept, without leaving the run.
-    fn looks_kept(&self, id: NodeId, old_at: usize) -> bool {
-        let (at, len) = (self.builder.at, self.old.source_len(id));
+    /// Keeps the old children that are found by their start tags; whether there are any.
+    fn keep_looked_up(&mut self) -> bool {
+        let mut last = None;
+        while let Some(place) = self.looked_up()
+            && self.is_kept(place.id, place.old_at, place.len)
+        {
+            self.go_to(place);
+            let is_top = self.levels.len() == 1;
+            let level = self.levels.last_mut().expect("the top stays open");
+            level.note_old(self.old, &self.builder, None);
+            // Its own place in memory may be far from the one before, and is not needed.
+            level.pass(place.len);
+            self.is_last_kept |= is_top && self.old.last_child(level.old_id) == Some(place.id);
+            self.builder.at += place.len;
+            last = Some(place.id);
+            if self.is_rest_equal() {
+                break;
+            }
+        }
+        let level = self.levels.last_mut().expect("the top stays open");
+        level.next = last.map_or(level.next, |last| self.old.next_sibling(last));
+        last.is_some()
+    }
+
+    /// Returns the old child that alone has the start tag which stands here, if children are looked up and it was not found before.
+    fn looked_up(&self) -> Option<Place> {
+        let level = self.levels.last().expect("the top stays open");
+        let place = level.lookup.as_ref()?.by_tag.get(tag_of(&self.text.new.as_bytes()[self.builder.at..]))?;
+        (place.is_alone && !level.is_used(place.old_idx)).then_some(*place)
+    }
+
+    /// Makes an old child the next one.
+    fn go_to(&mut self, place: Place) {
+        let level = self.levels.last_mut().expect("the top stays open");
+        (level.next, level.old_at, level.old_idx) = (Some(place.id), place.old_at, place.old_idx);
+    }
+
+    /// Whether an old child, of which the source is so many bytes at `old_at`, stands here.
+    fn is_kept(&mut self, id: NodeId, old_at: usize, len: usize) -> bool {
+        let at = self.builder.at;
+        // A text from behind the body alone has no source here.
+        if len == 0 {
+            return false;
+        }
+        let is_here = match self.run.is_in_step(old_at, at) {
+            true => self.is_run(old_at, at, len),
+            // Most likely it is not, and then the run may be of use still.
+            false => self.looks_kept(old_at, len),
+        };
+        if !is_here {
+            return false;
+        }
+        if !self.run.is_in_step(old_at, at) {
+            self.run = Run { old_start: old_at, new_start: at, len, is_whole: false };
+        }
+        self.ends_alike(old_at + len, at + len) || self.ends_itself(id, old_at + len)
+    }
+
+    /// Whether so many bytes of the old text stand here, without leaving the run.
+    fn looks_kept(&self, old_at: usize, len: usize) -> bool {
+        let at = self.builder.at;
         self.text.new.as_bytes().get(at..at + len) == self.text.old.as_bytes().get(old_at..old_at + len)
     }
 
     /// Whether so many bytes are equal.
     fn is_run(&mut self, old_at: usize, at: usize, len: usize) -> bool {
         let run = &mut self.run;
-        let is_in_step = old_at >= run.old_start
-            && at >= run.new_start
-            && old_at - run.old_start == at - run.new_start
-            && old_at - run.old_start <= run.len;
-        if !is_in_step {
+        if !run.is_in_step(old_at, at) {
             *run = Run { old_start: old_at, new_start: at, len: 0, is_whole: false };
         }
         let end = old_at - run.old_start + len;
@@ -577,15 +674,15 @@ impl<'a> Walk<'a> {
 
     /// Whether the name of the tag that follows is the same in both texts, or nothing follows.
     fn ends_alike(&self, old_at: usize, at: usize) -> bool {
-        let run = &self.run;
-        let is_in_run = old_at >= run.old_start
-            && at >= run.new_start
-            && old_at - run.old_start == at - run.new_start
-            && old_at - run.old_start + MAX_NAME <= run.len;
-        if is_in_run {
+        if self.run.is_in_step(old_at, at) && self.run.is_name_within(old_at) {
             return true;
         }
-        let (old, new) = (&self.text.old.as_bytes()[old_at..], &self.text.new.as_bytes()[at..]);
+        let (old, new) = (self.text.old.as_bytes(), self.text.new.as_bytes());
+        let next = fast::scan::word(new, at);
+        if next == fast::scan::word(old, old_at) && next.to_le_bytes().iter().any(|byte| matches!(byte, b' ' | b'>')) {
+            return true;
+        }
+        let (old, new) = (&old[old_at..], &new[at..]);
         let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'<' | b'/' | b'-');
         // With the byte that ends the name.
         let n_bytes = new.iter().take(MAX_NAME).take_while(is_name).count() + 1;
@@ -621,7 +718,7 @@ impl<'a> Walk<'a> {
     /// Reads a token that is not kept.
     fn token(&mut self) -> Result<bool, Stop> {
         if !self.is_boundary() {
-            return self.builder.token();
+            return self.read();
         }
         let new = &self.text.new.as_bytes()[self.builder.at..];
         if new[0] == b'<' && new.get(1).is_some_and(u8::is_ascii_alphabetic) {
@@ -636,7 +733,15 @@ impl<'a> Walk<'a> {
             }
         }
         self.open_levels()?;
-        self.builder.token()
+        self.read()
+    }
+
+    /// Reads a token. What is kept is as the old text was, so that here all is seen that might have odd characters.
+    fn read(&mut self) -> Result<bool, Stop> {
+        let at = self.builder.at;
+        let is_end = self.builder.token()?;
+        let is_plain = fast::has_plain_characters(&self.text.new.as_bytes()[at..self.builder.at]);
+        if is_plain { Ok(is_end) } else { Err(Stop::Irregular) }
     }
 
     /// Returns the old child that the start tag here is entered for, if there is one.
@@ -646,7 +751,7 @@ impl<'a> Walk<'a> {
         }
         if let Some((id, old_at)) = self.levels.last().and_then(|level| level.entered)
             && self.mistaken.len() < MAX_MISTAKES
-            && self.looks_kept(id, old_at)
+            && self.looks_kept(old_at, self.old.source_len(id))
         {
             // What was entered last follows as it was: it should have been left for this one.
             self.mistaken.push(id);
@@ -661,7 +766,8 @@ impl<'a> Walk<'a> {
             && old[level.old_at..].starts_with(tag)
             && !self.mistaken.contains(&id)
         {
-            let place = Place { id, old_at: level.old_at, old_idx: level.old_idx, is_alone: true };
+            let (old_at, len) = (level.old_at, self.old.source_len(id));
+            let place = Place { id, old_at, len, old_idx: level.old_idx, is_alone: true };
             return Ok(Some(place).filter(|_| self.has_content(id)));
         }
         let level = self.levels.last_mut().expect("the top stays open");
@@ -674,14 +780,12 @@ impl<'a> Walk<'a> {
             level.begin_part(self.old);
             level.look_up(self.old, self.text.old);
         }
-        let lookup = level.lookup.as_ref().expect("it was just made");
-        let place = lookup.by_tag.get(tag).filter(|place| place.is_alone && !lookup.used[place.old_idx]).copied();
-        Ok(place.filter(|place| self.has_content(place.id)))
+        Ok(self.looked_up().filter(|place| self.has_content(place.id)))
     }
 
     /// Whether an element's content is tokens that begin right behind its start tag.
     fn has_content(&self, id: NodeId) -> bool {
-        let tag = self.old.element(id).map(|element| names::tag(element.name.local));
+        let tag = self.old.name(id).map(|name| names::tag(name.local));
         !matches!(
             tag,
             None | Some(
@@ -702,32 +806,86 @@ impl<'a> Walk<'a> {
     /// Keeps an old child whose start tag seems to stand here, or enters it.
     fn enter_place(&mut self, place: Place, new: &'a [u8]) -> bool {
         let is_next = self.levels.last().is_some_and(|level| level.next == Some(place.id));
-        let is_kept = !is_next && self.is_kept(place.id, place.old_at);
+        let is_kept = !is_next && self.is_kept(place.id, place.old_at, place.len);
         let Some(tag_len) = is_kept.then_some(0).or_else(|| self.same_start_tag(place, new)) else { return false };
-        let level = self.levels.last_mut().expect("the top stays open");
-        (level.next, level.old_at, level.old_idx) = (Some(place.id), place.old_at, place.old_idx);
+        self.go_to(place);
         if is_kept {
             self.keep();
             return true;
         }
-        let len = self.old.source_len(place.id);
+        let level = self.levels.last_mut().expect("the top stays open");
         level.note_old(self.old, &self.builder, None);
         level.entered = Some((place.id, place.old_at));
-        level.advance(self.old, place.id, len);
+        level.advance(self.old, place.id, place.len);
+        let (n_lens, n_texts) = (self.lens.len(), self.texts.len());
+        if self.change_text(place, tag_len).is_some() {
+            return true;
+        }
+        self.lens.truncate(n_lens);
+        self.texts.truncate(n_texts);
         let new_start = self.builder.at;
         self.builder.at += tag_len;
-        let old_content = place.old_at + tag_len..place.old_at + len;
+        let old_content = place.old_at + tag_len..place.old_at + place.len;
         self.levels.push(Level::new(self.old, place.id, old_content, new_start));
         true
+    }
+
+    /// Goes on behind an old element, which begins here with its start tag, if it changed in one text only. That is what most often happens, and
+    /// to find it by where the texts differ takes a part of what entering each element takes.
+    fn change_text(&mut self, place: Place, tag_len: usize) -> Option<()> {
+        let at = self.builder.at;
+        let new_at = |old_at: usize| at + old_at - place.old_at;
+        if self.is_run(place.old_at, at, place.len) {
+            return None;
+        }
+        let differs_at = self.run.old_start + self.run.len;
+        let n_lens = self.lens.len();
+        let (mut above, mut tag_len) = (place, tag_len);
+        let text = loop {
+            self.lens.push((above.id, above.len));
+            let child_at = |id: NodeId, old_at| Place { id, old_at, len: self.old.source_len(id), ..above };
+            let mut child = child_at(self.old.first_child(above.id)?, above.old_at + tag_len);
+            loop {
+                let end = child.old_at + child.len;
+                let is_equal =
+                    end <= differs_at && (self.ends_alike(end, new_at(end)) || self.ends_itself(child.id, end));
+                if child.len == 0 || !is_equal {
+                    break;
+                }
+                child = child_at(self.old.next_sibling(child.id)?, end);
+            }
+            let new = self.text.new.as_bytes().get(new_at(child.old_at)..)?;
+            if matches!(self.old.get(child.id), Some(VNode::Text(_))) {
+                break child;
+            }
+            tag_len = self.same_start_tag(child, new).filter(|_| self.has_content(child.id))?;
+            above = child;
+        };
+        let old_end = text.old_at + text.len;
+        let end = self.text_here(above.id, new_at(text.old_at))?;
+        let rest = place.old_at + place.len - old_end;
+        let is_rest_here = self.is_run(old_end, end, rest)
+            && (self.ends_alike(old_end + rest, end + rest) || self.ends_itself(place.id, old_end + rest));
+        if !is_rest_here {
+            return None;
+        }
+        let text_start = new_at(text.old_at);
+        self.texts.push((text.id, decode(&self.text.new[text_start..end], false)));
+        for (_, len) in &mut self.lens[n_lens..] {
+            *len = *len + (end - text_start) - text.len;
+        }
+        self.lens.push((text.id, end - text_start));
+        self.builder.at = end + rest;
+        Some(())
     }
 
     /// Returns the length of the start tag that stands here if an old element, which has content, begins with the same.
     fn same_start_tag(&self, place: Place, new: &[u8]) -> Option<usize> {
         let tag = &new[..start_tag_len(new)?];
-        let element = self.old.element(place.id)?;
-        let source = self.text.old.as_bytes().get(place.old_at..place.old_at + self.old.source_len(place.id))?;
-        let has_content = element.name.namespace == Namespace::Html || !tag.ends_with(b"/>");
-        (has_content && source.starts_with(tag) && is_tag_of(tag, element.name.local)).then_some(tag.len())
+        let name = self.old.name(place.id)?;
+        let source = self.text.old.as_bytes().get(place.old_at..place.old_at + place.len)?;
+        let has_content = name.namespace == Namespace::Html || !tag.ends_with(b"/>");
+        (has_content && source.starts_with(tag) && is_tag_of(tag, name.local)).then_some(tag.len())
     }
 
     /// Enters the next old child where its start tag has other attributes, if it seems to go on alike.

@@ -6,7 +6,8 @@
 use crate::fast::{self, Layout};
 use crate::reparse::{self, Change, IRREGULAR, Old};
 use crate::{ParseError, Parser};
-use domcast_diff::{NodeId, Part, PartChild, Patch, Patches, Tree, apply, diff, diff_parts};
+use domcast_diff::{Folding, NodeId, Part, PartChild, Patch, Patches, Tree, apply, diff, diff_parts};
+use std::cell::LazyCell;
 use std::collections::HashSet;
 
 /// HTML text with its tree. The tree is patched from text to text, so that its ids are those that a page knows.
@@ -131,20 +132,24 @@ impl Source {
         let patches = diff_parts(&self.tree, &new, &parts, &texts, &renewed);
         if patches.iter().any(is_of_children) {
             // Children that look alike may have changed places, and then nothing changed.
-            let entered: HashSet<NodeId> = lens.iter().map(|&(id, _)| id).collect();
-            let shifted: HashSet<NodeId> = parts.iter().flat_map(|part| shifted(&self.tree, part)).collect();
+            let entered: HashSet<NodeId, Folding> = lens.iter().map(|&(id, _)| id).collect();
+            let all_shifted =
+                || parts.iter().flat_map(|part| shifted(&self.tree, part)).collect::<HashSet<NodeId, Folding>>();
+            let all_shifted = LazyCell::new(all_shifted);
             // What is in a child that took the place of another may be what was in that.
-            let is_in_place = |part: &&Part| {
-                let above = std::iter::successors(Some(part.parent), |&id| self.tree.parent(id));
-                shifted.is_empty() || above.into_iter().all(|id| !shifted.contains(&id))
+            let is_in_place = |part: &Part| {
+                let mut above = std::iter::successors(Some(part.parent), |&id| self.tree.parent(id));
+                parts.len() == 1 || above.all(|id| !all_shifted.contains(&id))
             };
-            if !parts.iter().filter(is_in_place).any(|part| is_different(&self.tree, &new, part, &entered)) {
+            let is_changed = |part: &Part| is_different(&self.tree, &new, part, &entered) && is_in_place(part);
+            if !parts.iter().any(is_changed) {
                 return Err("children that look alike changed places");
             }
         }
         self.apply(&patches);
-        lens.iter().for_each(|&(id, len)| self.tree.set_source_len(id, len));
-        for part in &parts {
+        self.tree.set_source_lens(&lens);
+        let with_new = |part: &&Part| part.children.iter().any(|child| matches!(child, PartChild::New(_)));
+        for part in parts.iter().filter(with_new) {
             let mut at = match part.before {
                 Some(before) => self.tree.next_sibling(before),
                 None => self.tree.first_child(part.parent),
@@ -215,7 +220,7 @@ fn old_children(old: &Tree, part: &Part) -> Vec<NodeId> {
 }
 
 /// Whether the children of a part surely differ from those that were there. What was entered may have become anything.
-fn is_different(old: &Tree, new: &Tree, part: &Part, entered: &HashSet<NodeId>) -> bool {
+fn is_different(old: &Tree, new: &Tree, part: &Part, entered: &HashSet<NodeId, Folding>) -> bool {
     let old_ids = old_children(old, part);
     let is_other = |(old_idx, child): (usize, &PartChild)| match *child {
         PartChild::Old(idx) if idx == old_idx || entered.contains(&old_ids[idx]) => false,

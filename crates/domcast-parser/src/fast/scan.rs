@@ -4,7 +4,7 @@ use memchr::memchr2;
 
 /// Returns the eight bytes at a position, the first one lowest; zeros behind the end of the text, which holds none itself.
 #[inline]
-pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..).and_then(<[u8]>::first_chunk) {
         Some(chunk) => u64::from_le_bytes(*chunk),
         None => last_word(bytes, at),
@@ -36,7 +36,7 @@ pub(crate) fn first_bytes(word: u64, n_bytes: usize) -> u64 {
 
 /// Finds the next of two bytes.
 #[inline(always)]
-pub(super) fn find_either(first: u8, second: u8, bytes: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn find_either(first: u8, second: u8, bytes: &[u8], at: usize) -> Option<usize> {
     let near: Option<&[u8; 16]> = bytes.get(at..).and_then(<[u8]>::first_chunk);
     let Some([low, high]) = near.map(|near| near.as_chunks().0).and_then(<[[u8; 8]]>::first_chunk) else {
         return memchr2(first, second, bytes.get(at..)?).map(|offset| at + offset);

@@ -1,13 +1,13 @@
 //! What two texts share at their end, and where tags end in them.
 
-use memchr::{memchr, memchr2};
+use crate::fast::scan::find_either;
 
 /// Returns how many bytes two texts share at their end.
 pub(super) fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     let len = a.len().min(b.len());
     let (a, b) = (&a[a.len() - len..], &b[b.len() - len..]);
     let mut end = len;
-    // As in `common_prefix`.
+    // Comparing for equality is as fast as memory is; where it fails, smaller pieces tell where.
     for step in [4096, 256, 16] {
         while end >= step && a[end - step..end] == b[end - step..end] {
             end -= step;
@@ -22,15 +22,15 @@ pub(super) fn start_tag_len(text: &[u8]) -> Option<usize> {
     let is_space = |byte: u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\x0c');
     let mut at = 0;
     loop {
-        at += memchr2(b'>', b'=', &text[at..])? + 1;
+        at = find_either(b'>', b'=', text, at)? + 1;
         if text[at - 1] == b'>' {
             return Some(at);
         }
         at += text[at..].iter().position(|&byte| !is_space(byte))?;
-        at += match text[at] {
+        at = match text[at] {
             // In quotes a `>` ends nothing.
-            quote @ (b'"' | b'\'') => memchr(quote, &text[at + 1..])? + 2,
-            _ => text[at..].iter().position(|&byte| byte == b'>' || is_space(byte))?,
+            quote @ (b'"' | b'\'') => find_either(quote, quote, text, at + 1)? + 1,
+            _ => at + text[at..].iter().position(|&byte| byte == b'>' || is_space(byte))?,
         };
     }
 }

@@ -38,10 +38,12 @@ pub(super) struct Lookup<'a> {
     pub(super) used: Vec<bool>,
 }
 
+/// An old child, and where its source is.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) id: NodeId,
     pub(super) old_at: usize,
+    pub(super) len: usize,
     pub(super) old_idx: usize,
     pub(super) is_alone: bool,
 }
@@ -115,10 +117,15 @@ impl<'a> Level<'a> {
 
     /// Goes on behind the next old child.
     pub(super) fn advance(&mut self, old: &Tree, id: NodeId, len: usize) {
+        self.pass(len);
+        self.next = old.next_sibling(id);
+    }
+
+    /// Counts an old child of so many bytes, behind which the next one is then to be set.
+    pub(super) fn pass(&mut self, len: usize) {
         self.old_at += len;
         self.used_end = self.used_end.max(self.old_at);
         self.old_idx += 1;
-        self.next = old.next_sibling(id);
     }
 
     /// Makes the old children from the beginning of the part on known by their start tags.
@@ -139,14 +146,12 @@ impl<'a> Level<'a> {
         // The part begins where so much was used up to the next child.
         let mut old_at = self.old_at - self.len_before(old, first);
         for (old_idx, id) in std::iter::successors(first, |&id| old.next_sibling(id)).enumerate() {
-            if old.element(id).is_some() {
-                let place = Place { id, old_at, old_idx, is_alone: true };
-                by_tag
-                    .entry(tag_of(&text.as_bytes()[old_at..]))
-                    .and_modify(|place| place.is_alone = false)
-                    .or_insert(place);
+            let (source, len) = (&text.as_bytes()[old_at..], old.source_len(id));
+            if let [b'<', b'a'..=b'z' | b'A'..=b'Z', ..] = source {
+                let place = Place { id, old_at, len, old_idx, is_alone: true };
+                by_tag.entry(tag_of(source)).and_modify(|place| place.is_alone = false).or_insert(place);
             }
-            old_at += old.source_len(id);
+            old_at += len;
         }
         self.lookup = Some(Lookup { by_tag, used });
     }
