@@ -123,7 +123,7 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if order.len() != n_children || named.is_some_and(|named| named != *parent) {
                 return Err(Reason::Order { found: order.len(), n_children });
             }
-            place(tree, *parent, None, order);
+            tree.permute(*parent, order);
         }
         Patch::SetText { node, text } => {
             text_of(tree, *node)?;
@@ -174,11 +174,12 @@ fn check_before(tree: &Tree, parent: NodeId, before: Option<NodeId>) -> Result<(
 
 /// Checks that the nodes exist, that none is named twice, and that none is inside another.
 fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
-    let named = check_distinct(tree, nodes)?;
+    check_distinct(tree, nodes)?;
     // Siblings are the usual case and cannot contain one another.
     if check_same_parent(tree, nodes).is_ok() {
         return Ok(());
     }
+    let named: HashSet<NodeId> = nodes.iter().copied().collect();
     for &id in nodes {
         let mut above = std::iter::successors(tree.parent(id), |&id| tree.parent(id));
         if let Some(outer) = above.find(|id| named.contains(id)) {
@@ -194,18 +195,33 @@ fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reaso
     check_same_parent(tree, nodes)
 }
 
-fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Reason> {
-    let mut named = HashSet::with_capacity(nodes.len());
+/// Checks that the nodes exist, and that none is the root or named twice.
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
+    let (mut first, mut last) = (u32::MAX, 0);
     for &id in nodes {
-        tree.get(id).ok_or(Reason::NoNode(id))?;
+        if !tree.has(id) {
+            return Err(Reason::NoNode(id));
+        }
         if id == NodeId::ROOT {
             return Err(Reason::Root);
         }
-        if !named.insert(id) {
+        (first, last) = (first.min(id.0), last.max(id.0));
+    }
+    // The nodes of a list have ids close together, and a bit for each id is the fastest set of them.
+    let n_words = last.saturating_sub(first) as usize / 64 + 1;
+    if n_words > nodes.len() {
+        let mut named = HashSet::with_capacity(nodes.len());
+        return nodes.iter().find(|&&id| !named.insert(id)).map_or(Ok(()), |&id| Err(Reason::Twice(id)));
+    }
+    let mut named = vec![0_u64; n_words];
+    for &id in nodes {
+        let (word, bit) = ((id.0 - first) as usize / 64, 1 << ((id.0 - first) % 64));
+        if named[word] & bit != 0 {
             return Err(Reason::Twice(id));
         }
+        named[word] |= bit;
     }
-    Ok(named)
+    Ok(())
 }
 
 fn check_same_parent(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {

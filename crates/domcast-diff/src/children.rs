@@ -327,22 +327,17 @@ impl<'a> Siblings<'a> {
 
     /// Of the pairs as many stay as can, and of equally many those whose loss would be the greatest.
     pub(crate) fn choose_who_stays(&mut self, loss: impl Fn(NodeId) -> u32) {
-        let paired: Vec<(usize, usize)> = self
-            .partners
-            .iter()
-            .enumerate()
-            .filter_map(|(new_idx, old_idx)| old_idx.map(|old_idx| (new_idx, old_idx)))
-            .collect();
-        let is_in_order = paired.windows(2).all(|pair| pair[0].1 < pair[1].1);
-        if is_in_order {
-            paired.iter().for_each(|&(new_idx, _)| self.stays[new_idx] = true);
-            return;
-        }
-        let positions: Vec<usize> = paired.iter().map(|&(_, old_idx)| old_idx).collect();
-        let weights: Vec<u32> = positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
-        for (&(new_idx, _), stays) in paired.iter().zip(longest_increasing(&positions, &weights)) {
-            self.stays[new_idx] = stays;
-        }
+        let mut positions: Vec<usize> = Vec::with_capacity(self.partners.len());
+        positions.extend(self.partners.iter().flatten());
+        let is_in_order = positions.is_sorted();
+        let chosen = if is_in_order {
+            vec![true; positions.len()]
+        } else {
+            let weights: Vec<u32> = positions.iter().map(|&old_idx| loss(self.old_ids[old_idx])).collect();
+            longest_increasing(&positions, &weights)
+        };
+        let paired = self.stays.iter_mut().zip(&self.partners).filter(|(_, partner)| partner.is_some());
+        paired.zip(chosen).for_each(|((stays, _), is_chosen)| *stays = is_chosen);
     }
 
     /// Pairs what is left between neighbours that stay, in order, so none of it moves.
@@ -396,11 +391,14 @@ impl<'a> Siblings<'a> {
             return;
         }
         let removed: Vec<NodeId> =
-            (0..is_kept.len()).filter(|&idx| !is_kept[idx]).map(|idx| self.old_ids[idx]).collect();
+            is_kept.iter().zip(self.old_ids).filter(|(is_kept, _)| !**is_kept).map(|(_, &id)| id).collect();
         if !removed.is_empty() {
             listing.patches.push(Patch::Remove { nodes: removed });
         }
         let is_ordered = self.permute(listing, is_all);
+        if is_ordered && !self.partners.contains(&None) {
+            return;
+        }
 
         let mut before = after;
         let mut end = self.new_ids.len();
@@ -433,7 +431,8 @@ impl<'a> Siblings<'a> {
 
     /// Emits one permutation instead of many moves where that takes fewer bytes.
     fn permute(&self, listing: &mut Listing, is_all: bool) -> bool {
-        let n_moved = (0..self.new_ids.len()).filter(|&idx| self.partners[idx].is_some() && !self.stays[idx]).count();
+        let moves = |(partner, stays): &(&Option<usize>, &bool)| partner.is_some() && !**stays;
+        let n_moved = self.partners.iter().zip(&self.stays).filter(moves).count();
         if !is_all || n_moved < 4 {
             return false;
         }

@@ -17,6 +17,7 @@
 use crate::digest::{Digest, Folding};
 use crate::name::{Name, Names, Namespace, Symbol};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
+use crate::tree::NodeId;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -360,6 +361,20 @@ impl Columns {
         self.link(parent, prev, next, next, prev);
         let slot = &mut self.slots[id as usize];
         (slot.parent, slot.prev, slot.next) = (NONE, NONE, NONE);
+        self.forget(parent);
+    }
+
+    /// Links the children of a node, all of which `order` names once, in that order.
+    pub(crate) fn permute(&mut self, parent: u32, order: &[NodeId]) {
+        let mut prev = NONE;
+        for (idx, id) in order.iter().enumerate() {
+            let slot = &mut self.slots[id.0 as usize];
+            slot.prev = prev;
+            slot.next = order.get(idx + 1).map_or(NONE, |next| next.0);
+            prev = id.0;
+        }
+        let slot = &mut self.slots[parent as usize];
+        (slot.first_child, slot.last_child) = (order.first().map_or(NONE, |first| first.0), prev);
         self.forget(parent);
     }
 

@@ -88,6 +88,12 @@ impl Tree {
         self.0.view(self.0.slot(id.0)?.content)
     }
 
+    /// Whether there is such a node.
+    #[inline]
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.0.slot(id.0).is_some_and(|slot| !slot.is_hole())
+    }
+
     /// Returns the element `id`, or `None` if it is something else or missing.
     pub fn element(&self, id: NodeId) -> Option<Element<'_>> {
         match self.get(id)? {
@@ -268,6 +274,11 @@ impl Tree {
         self.edit().detach(id.0);
     }
 
+    /// Puts the children of a node, all of which `order` names once, into that order.
+    pub(crate) fn permute(&mut self, parent: NodeId, order: &[NodeId]) {
+        self.edit().permute(parent.0, order);
+    }
+
     /// Removes a node and all below it; their ids are not used again.
     ///
     /// # Panics
@@ -429,7 +440,7 @@ impl Tree {
     }
 
     fn check(&self, id: NodeId) {
-        assert!(self.0.slot(id.0).is_some_and(|slot| !slot.is_hole()), "there is no node {id:?}");
+        assert!(self.has(id), "there is no node {id:?}");
     }
 }
 

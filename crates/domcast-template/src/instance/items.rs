@@ -271,7 +271,7 @@ impl Instance {
             return Ok(pairs);
         }
         // Most items keep their place, and need not be looked for.
-        let (mut left_old, mut left_new) = (Vec::new(), Vec::new());
+        let (mut left_old, mut left_new) = (Vec::with_capacity(n_old), Vec::with_capacity(n_new));
         let mut old_targets = middle.old.iter_from(middle.n_start).take(n_old);
         for ((idx, pair), new) in pairs.iter_mut().enumerate().zip(middle.new.iter_from(middle.n_start)) {
             match old_targets.next() {
@@ -286,12 +286,11 @@ impl Instance {
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
-        for &(idx, address) in &left_old {
-            address.map(|address| by_address.entry(address).or_insert(idx));
-        }
+        // The first of equal ones comes last, and stays.
+        by_address.extend(left_old.iter().rev().filter_map(|&(idx, address)| Some((address?, idx))));
         let mut is_paired = vec![false; n_old];
         left_new.retain(|&(idx, address)| {
-            let old_idx = address.and_then(|address| by_address.remove(&address));
+            let old_idx = address.and_then(|address| by_address.get(&address)).copied().filter(|idx| !is_paired[*idx]);
             pairs[idx] = old_idx.map(|old_idx| Pair { old_idx, is_same: true });
             old_idx.map(|old_idx| is_paired[old_idx] = true).is_none()
         });

@@ -332,8 +332,15 @@ fn n_same<'a>(
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a State;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a State> {
-        self.nth(0)
+        match self.leaf.next() {
+            Some(item) => {
+                self.n_left -= 1;
+                Some(item)
+            }
+            None => self.nth(0),
+        }
     }
 
     /// Passes over whole leaves.
