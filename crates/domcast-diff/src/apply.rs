@@ -239,8 +239,7 @@ fn check_nodes(tree: &Tree, nodes: &Nodes) -> Result<(), Reason> {
 
 fn place(tree: &mut Tree, parent: NodeId, before: Option<NodeId>, nodes: &[NodeId]) {
     for &id in nodes {
-        tree.detach(id);
-        tree.insert(parent, before, id);
+        tree.place(parent, before, id);
     }
 }
 

@@ -13,7 +13,6 @@ use crate::name::Name;
 use crate::node::{Element, VNode};
 use crate::patch::Nodes;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The number of a node, unique within its tree. See PROTOCOL.md, section 1.
@@ -64,7 +63,11 @@ impl Tree {
     }
 
     fn edit(&mut self) -> &mut Columns {
-        Arc::make_mut(&mut self.0)
+        let columns = Arc::make_mut(&mut self.0);
+        if columns.n_past > 0 {
+            columns.fill_past();
+        }
+        columns
     }
 
     /// The number of nodes, the root among them.
@@ -74,7 +77,7 @@ impl Tree {
 
     /// The id that the next new node gets: above every id used so far.
     pub fn next_id(&self) -> NodeId {
-        NodeId(self.0.slots.len() as u32)
+        NodeId(self.0.slots.len() as u32 + self.0.n_past)
     }
 
     /// The bytes of memory that the tree holds, what clones share included.
@@ -207,7 +210,7 @@ impl Tree {
     pub fn create(&mut self, node: VNode<'_>) -> NodeId {
         let columns = self.edit();
         let content = columns.pools.content(node);
-        columns.is_in_order = false;
+        (columns.is_in_order, columns.has_orphans) = (false, true);
         NodeId(columns.create(content))
     }
 
@@ -271,7 +274,16 @@ impl Tree {
     /// Panics if there is no such node.
     pub fn detach(&mut self, id: NodeId) {
         self.check(id);
-        self.edit().detach(id.0);
+        let columns = self.edit();
+        columns.detach(id.0);
+        columns.has_orphans = true;
+    }
+
+    /// Takes a node out of its place and puts it among the children of `parent`, before the child `before` or at the end.
+    pub(crate) fn place(&mut self, parent: NodeId, before: Option<NodeId>, id: NodeId) {
+        let columns = self.edit();
+        columns.detach(id.0);
+        columns.insert(parent.0, before.map_or(NONE, |before| before.0), id.0);
     }
 
     /// Puts the children of a node, all of which `order` names once, into that order.
@@ -302,24 +314,7 @@ impl Tree {
 
     /// Removes all children of a node and all below them.
     pub(crate) fn remove_children(&mut self, parent: NodeId) {
-        let columns = self.edit();
-        // Nodes that came together have ids that follow one another.
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        let mut next = columns.next_in(parent.0, parent.0);
-        while let Some(id) = next {
-            match runs.last_mut() {
-                Some(run) if run.end == id as usize => run.end += 1,
-                _ => runs.push(id as usize..id as usize + 1),
-            }
-            next = columns.next_in(parent.0, id);
-        }
-        for run in runs {
-            columns.n_holes += run.len() as u32;
-            columns.slots[run].fill_with(|| Slot::new(Content::Hole));
-        }
-        let slot = &mut columns.slots[parent.0 as usize];
-        (slot.first_child, slot.last_child) = (NONE, NONE);
-        columns.forget(parent.0);
+        self.edit().remove_children(parent.0);
     }
 
     /// Gives a text node or comment another text.
@@ -392,17 +387,23 @@ impl Tree {
 
     /// Whether a [`compact`](Self::compact) is worth its cost: more than a third of the ids are holes, and many.
     pub fn is_sparse(&self) -> bool {
-        2 * self.0.slots.len() > 3 * self.n_nodes() + 2048
+        2 * self.next_id().0 as usize > 3 * self.n_nodes() + 2048
     }
 
     /// Renumbers the nodes without gaps, in the order of their ids (`["n", count]` of PROTOCOL.md), and frees what they do not
-    /// use. `O(next_id)`.
+    /// use. `O(next_id)`, less what was removed last.
     pub fn compact(&mut self) {
-        let columns = self.edit();
+        drop(self.compact_with_ids());
+    }
+
+    /// [Compacts](Self::compact), and returns what tells the new id of a node by its old one.
+    pub fn compact_with_ids(&mut self) -> impl Fn(NodeId) -> Option<NodeId> + use<> {
+        let columns = Arc::make_mut(&mut self.0);
         let is_node = |id: &u32| !columns.slots[*id as usize].is_hole();
         let order: Vec<u32> = (0..columns.slots.len() as u32).filter(is_node).collect();
-        columns.renumber(&order);
+        let new_ids = columns.renumber(&order);
         columns.tidy();
+        move |id| new_ids.get(id.0 as usize).copied().and_then(node_id)
     }
 
     /// Renumbers the nodes in document order and drops the orphans, as a parser does when it is done.
@@ -416,7 +417,7 @@ impl Tree {
         if !in_order {
             columns.renumber(&order);
         }
-        columns.is_in_order = true;
+        (columns.is_in_order, columns.has_orphans) = (true, false);
         columns.shrink();
     }
 
