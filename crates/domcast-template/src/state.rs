@@ -11,6 +11,7 @@ mod list; // a persistent vector
 mod compare; // from any `Serialize`, beside the old state
 mod change; // paths, merge patch, JSON Patch
 
+pub(crate) use change::meet;
 pub use change::{Changes, Operation, Path, StateError, Step};
 pub use list::{Iter, List};
 

@@ -10,9 +10,9 @@ use super::index::Index;
 use super::targets::{Targets, are_same};
 use super::update::{Edit, Pass, Undo};
 use super::{FragmentId, Instance, LoopAt, Slot};
-use crate::program::expr::Failed;
-use crate::program::{For, PartKind};
-use crate::state::State;
+use crate::program::expr::{Expr, Failed, ReadFrom};
+use crate::program::{For, Hole, PartKind};
+use crate::state::{State, Step, meet};
 use rustc_hash::FxHashMap;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -100,6 +100,17 @@ impl Instance {
         let key = pass.scope.eval(&hole.expr).map(|key| key.into_owned());
         pass.scope.leave(n_locals);
         key
+    }
+
+    /// Whether the only change of an item, at `rest`, has nothing to do with its key.
+    pub(super) fn key_stays(&self, of: &For, rest: &[Step], pass: &Pass<'_>) -> bool {
+        let Some(key) = self.key_part(of, pass) else { return true };
+        match &pass.scope.compiled.bodies[of.body as usize].parts[key].kind {
+            PartKind::Hole(Hole { expr: Expr::Path(ReadFrom::Local(local), steps), .. }) => {
+                *local == pass.scope.locals.len() && !meet(rest, steps)
+            }
+            _ => false,
+        }
     }
 
     /// Whether an item that is there will have the key that it has.

@@ -12,7 +12,7 @@ use super::{Fragment, FragmentId, HoleValue, Instance, Items, LoopAt, Slot, bind
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
 use crate::program::{Bits, Body, Compared, For, PartKind, Reads};
-use crate::state::{Changes, Path, State, Step};
+use crate::state::{Changes, Path, State, Step, meet};
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,27 @@ pub(super) struct Pass<'a> {
     pub(super) undo: Vec<Undo>,
 }
 
+/// Room that updates use one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    undo: Vec<Undo>,
+    locals: Vec<State>,
+    loops: Vec<LoopAt>,
+}
+
+impl Spare {
+    /// How many entries stay reserved at most.
+    const MAX: usize = 64;
+
+    fn of(mut undo: Vec<Undo>, scope: Scope<'_>) -> Spare {
+        undo.clear();
+        undo.shrink_to(Spare::MAX);
+        Spare { undo, locals: scope.locals, loops: scope.loops }
+    }
+}
+
 /// How a change is undone.
+#[derive(Debug)]
 pub(super) enum Undo {
     Slot(FragmentId, usize, Slot),
     Targets(FragmentId, usize, Targets),
@@ -132,6 +152,28 @@ pub(super) enum Undo {
 impl Pass<'_> {
     pub(super) fn touches(&self, reads: &Reads) -> bool {
         reads.is_volatile || reads.paths.meets(&self.dirty_paths) || reads.locals.meets(&self.dirty_locals)
+    }
+
+    /// Whether an expression gives what it gave, for all that the hints say: they name every change of the state, and every change of
+    /// the variables that they name.
+    fn is_as_before(&self, expr: &Expr) -> bool {
+        let Some(hints) = &self.hints else { return false };
+        match expr {
+            Expr::Const(_) => true,
+            Expr::Path(from, steps) => {
+                let mut is_named = *from == ReadFrom::State;
+                let mut of_it = hints.iter().filter(|(hint_from, _)| hint_from == from);
+                of_it.all(|(_, hint)| {
+                    is_named = true;
+                    !meet(hint, steps)
+                }) && is_named
+            }
+            Expr::Not(inner) => self.is_as_before(inner),
+            Expr::And(pair) | Expr::Or(pair) | Expr::Compare(_, pair) => {
+                self.is_as_before(&pair.0) && self.is_as_before(&pair.1)
+            }
+            _ => false,
+        }
     }
 
     /// What is compared with a loop's items, what it was and what it is, if nothing else around the loop differs.
@@ -166,15 +208,16 @@ impl Instance {
         }
         self.added.clear();
         let program = self.program.clone();
+        let Spare { undo, locals, loops } = std::mem::take(&mut self.spare);
         let mut pass = Pass {
-            scope: program.scope(state),
+            scope: Scope { locals, loops, ..program.scope(state) },
             dirty_paths: Bits::default(),
             dirty_locals: Bits::default(),
             hints: None,
             edits: Vec::new(),
             added: Vec::new(),
             dropped: Vec::new(),
-            undo: Vec::new(),
+            undo,
         };
         if let Changes::At(paths) = changes {
             pass.hints = Some(paths.iter().map(|path| (ReadFrom::State, path.steps())).collect());
@@ -207,7 +250,8 @@ impl Instance {
             self.most_bytes = most_bytes;
             return Err(program.error(state));
         }
-        let Pass { edits, added, dropped, .. } = pass;
+        let Pass { edits, added, dropped, undo, scope, .. } = pass;
+        self.spare = Spare::of(undo, scope);
         let mut freed = dropped;
         let mut idx = 0;
         while idx < freed.len() {
@@ -307,6 +351,7 @@ impl Instance {
                     }
                 }
                 _ if !is_touched => {}
+                (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr) => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
                     let new = HoleValue::new(pass.scope.eval(&hole.expr)?, hole.escapes, &pass.scope)?;
                     if !new.is_same(old) {
@@ -315,7 +360,11 @@ impl Instance {
                     }
                 }
                 (PartKind::If(of), Slot::Branch(old)) => {
-                    let (old, new) = (*old, pass.scope.choose(of)?);
+                    let new = match of.tests.iter().all(|test| pass.is_as_before(test)) {
+                        true => old.map(|(branch, _)| branch),
+                        false => pass.scope.choose(of)?,
+                    };
+                    let old = *old;
                     match (old, new) {
                         (Some((old, inner)), Some(new)) if old == new => {
                             if pass.touches(&compiled.bodies[of.bodies[new as usize] as usize].reads) {
@@ -379,8 +428,9 @@ impl Instance {
             }
         }
         // All are asked before the first one is visited: lists are compared as long as the items are those of the old one.
-        for &(fragment, old, new, at_item, _) in &changed {
-            if !self.has_key_of(fragment, of, new, at_item, pass)? {
+        for &(fragment, old, new, at_item, rest) in &changed {
+            let keeps_key = self.key_stays(of, rest, pass) || self.has_key_of(fragment, of, new, at_item, pass)?;
+            if !keeps_key {
                 return self.compare_items(at, pass);
             }
             let is_found_as_before = |compared: &Compared| match (compared.key(&old[0]), compared.key(&new[0])) {

@@ -133,8 +133,13 @@ impl Path {
 
     /// Whether one of the two is, or leads to, the other.
     pub fn meets(&self, other: &Path) -> bool {
-        self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+        meet(&self.0, &other.0)
     }
+}
+
+/// Whether one of two ways is, or leads to, the other.
+pub(crate) fn meet(a: &[Step], b: &[Step]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a == b)
 }
 
 impl FromIterator<Step> for Path {
