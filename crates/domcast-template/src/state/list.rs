@@ -217,6 +217,7 @@ impl Branch {
 
     /// Finds the ends anew from a node on.
     fn find_ends(&mut self, from: usize) {
+        let from = from.min(self.nodes.len());
         let mut n_items = self.start(from);
         for (end, node) in self.nodes.iter_mut().skip(from) {
             n_items += node.len();
