@@ -11,7 +11,7 @@ use super::targets::Targets;
 use super::{Fragment, FragmentId, HoleValue, Instance, Items, LoopAt, Slot, bind};
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
-use crate::program::{Bits, Body, Compared, For, PartKind, Reads};
+use crate::program::{Bits, Body, BodyId, Compared, For, PartKind, Reads};
 use crate::state::{Changes, Path, State, Step, meet};
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
@@ -116,6 +116,8 @@ pub(super) struct Pass<'a> {
     pub(super) added: Vec<(FragmentId, FragmentId)>,
     pub(super) dropped: Vec<FragmentId>,
     pub(super) undo: Vec<Undo>,
+    /// Parts that ran and gave what they gave, if that is asked for.
+    same: Option<Vec<(BodyId, u32)>>,
 }
 
 /// Room that updates use one after the other.
@@ -152,6 +154,12 @@ pub(super) enum Undo {
 impl Pass<'_> {
     pub(super) fn touches(&self, reads: &Reads) -> bool {
         reads.is_volatile || reads.paths.meets(&self.dirty_paths) || reads.locals.meets(&self.dirty_locals)
+    }
+
+    fn note_same(&mut self, body: BodyId, part: usize) {
+        if let Some(same) = &mut self.same {
+            same.push((body, part as u32));
+        }
     }
 
     /// Whether an expression gives what it gave, for all that the hints say: they name every change of the state, and every change of
@@ -202,6 +210,29 @@ impl Instance {
     ///
     /// [`TemplateError`]: as [`Templates::render`](crate::Templates::render), and the same. The instance is as it was.
     pub fn update(&mut self, state: &State, changes: &Changes) -> Result<Edits, TemplateError> {
+        self.run(state, changes, None).map(|(edits, _)| edits)
+    }
+
+    /// An [`update`](Self::update) that tells what ran in vain, too: holes, opaque parts and branches that are there still and gave what they
+    /// gave, each as often as it ran, by their body and their number in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    pub fn update_traced(
+        &mut self,
+        state: &State,
+        changes: &Changes,
+    ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
+        self.run(state, changes, Some(Vec::new()))
+    }
+
+    fn run(
+        &mut self,
+        state: &State,
+        changes: &Changes,
+        same: Option<Vec<(BodyId, u32)>>,
+    ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
         for id in self.freed.drain(..) {
             self.fragments[id as usize] = Fragment::default();
             self.free.push(id);
@@ -218,6 +249,7 @@ impl Instance {
             added: Vec::new(),
             dropped: Vec::new(),
             undo,
+            same,
         };
         if let Changes::At(paths) = changes {
             pass.hints = Some(paths.iter().map(|path| (ReadFrom::State, path.steps())).collect());
@@ -250,7 +282,7 @@ impl Instance {
             self.most_bytes = most_bytes;
             return Err(program.error(state));
         }
-        let Pass { edits, added, dropped, undo, scope, .. } = pass;
+        let Pass { edits, added, dropped, undo, scope, same, .. } = pass;
         self.spare = Spare::of(undo, scope);
         let mut freed = dropped;
         let mut idx = 0;
@@ -259,7 +291,7 @@ impl Instance {
             idx += 1;
         }
         self.freed.clone_from(&freed);
-        Ok(Edits { edits, added, freed })
+        Ok((Edits { edits, added, freed }, same.unwrap_or_default()))
     }
 
     /// What an update brings prints at most so many bytes.
@@ -330,7 +362,8 @@ impl Instance {
     /// Brings one fragment up to date. Its variables are those of the scope.
     pub(super) fn visit(&mut self, id: FragmentId, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let compiled = pass.scope.compiled;
-        let Body { parts, n_locals, .. } = &compiled.bodies[self.fragments[id as usize].body as usize];
+        let body = self.fragments[id as usize].body;
+        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
         for (idx, part) in parts.iter().enumerate() {
             let is_touched = pass.touches(&part.reads);
             let slot = &self.fragments[id as usize].slots[idx];
@@ -354,17 +387,26 @@ impl Instance {
                 (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr) => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
                     let new = HoleValue::new(pass.scope.eval(&hole.expr)?, hole.escapes, &pass.scope)?;
-                    if !new.is_same(old) {
+                    if new.is_same(old) {
+                        pass.note_same(body, idx);
+                    } else {
                         pass.edits.push(Edit::Hole { fragment: id, part: idx as u32 });
                         self.set(id, idx, Slot::Hole(new), pass);
                     }
                 }
                 (PartKind::If(of), Slot::Branch(old)) => {
-                    let new = match of.tests.iter().all(|test| pass.is_as_before(test)) {
-                        true => old.map(|(branch, _)| branch),
-                        false => pass.scope.choose(of)?,
-                    };
                     let old = *old;
+                    let old_branch = old.map(|(branch, _)| branch);
+                    let new = match of.tests.iter().all(|test| pass.is_as_before(test)) {
+                        true => old_branch,
+                        false => {
+                            let new = pass.scope.choose(of)?;
+                            if new == old_branch {
+                                pass.note_same(body, idx);
+                            }
+                            new
+                        }
+                    };
                     match (old, new) {
                         (Some((old, inner)), Some(new)) if old == new => {
                             if pass.touches(&compiled.bodies[of.bodies[new as usize] as usize].reads) {
@@ -388,7 +430,9 @@ impl Instance {
                 (PartKind::For(of), Slot::Items(_)) => self.visit_loop(LoopPart { id, part: idx, of }, pass)?,
                 (PartKind::Opaque(of), Slot::Html(old)) => {
                     let new = self.opaque(of, &pass.scope)?;
-                    if *new != **old {
+                    if *new == **old {
+                        pass.note_same(body, idx);
+                    } else {
                         pass.edits.push(Edit::Html { fragment: id, part: idx as u32 });
                         self.set(id, idx, Slot::Html(new.into()), pass);
                     }
