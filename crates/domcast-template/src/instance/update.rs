@@ -252,7 +252,10 @@ impl Instance {
             same,
         };
         if let Changes::At(paths) = changes {
-            pass.hints = Some(paths.iter().map(|path| (ReadFrom::State, path.steps())).collect());
+            // There is room for those of the loops around an item.
+            let mut hints = Vec::with_capacity(paths.len() + 3);
+            hints.extend(paths.iter().map(|path| (ReadFrom::State, path.steps())));
+            pass.hints = Some(hints);
         }
         pass.dirty_paths.insert(Bits::SHARED);
         pass.dirty_locals.insert(Bits::SHARED);
