@@ -8,7 +8,7 @@ use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 16] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
@@ -19,6 +19,9 @@ pub(crate) const NAMES: [&str; 13] = [
     "document, first HTML",
     "document, append 1,000, rows shared",
     "document, clear",
+    "document, swap, plain Serialize",
+    "document, shuffle, rows shared",
+    "document, shuffle, plain Serialize",
     "posted, one label",
     "posted, every 10th label",
     "posted, shuffle",
@@ -71,6 +74,10 @@ pub(crate) fn run(name: &str, n_runs: u64) {
         }
         "document, append 1,000, rows shared" => change_first(Change::Append, n_runs),
         "document, clear" => change_first(Change::Clear, n_runs),
+        "document, swap, plain Serialize" => serialized_first(Change::Swap, n_runs),
+        // A state finds the rows that moved, but for the first few.
+        "document, shuffle, rows shared" => change_first(Change::Shuffle, n_runs),
+        "document, shuffle, plain Serialize" => serialized_first(Change::Shuffle, n_runs),
         "posted, one label" => post(Change::One, n_runs),
         "posted, every 10th label" => post(Change::EveryTenth, n_runs),
         "posted, shuffle" => post(Change::Shuffle, n_runs),
@@ -95,6 +102,16 @@ fn change_first(change: Change, n_runs: u64) {
     let runs = documents.iter_mut().zip(&states).take(n_runs as usize);
     runs.for_each(|(document, state)| {
         drop(black_box(document.update(state.clone(), &Changes::Unknown).expect("it renders")));
+    });
+}
+
+/// The same from a table as Rust has it.
+fn serialized_first(change: Change, n_runs: u64) {
+    let (old, new) = table(change);
+    let mut documents: Vec<TemplateDocument> = (0..crate::MANY).map(|_| document(&old)).collect();
+    documents.iter_mut().take(n_runs as usize).for_each(|document| {
+        let state = document.state().renewed(&new).expect("it is a state");
+        drop(black_box(document.update(state, &Changes::Unknown).expect("it renders")));
     });
 }
 

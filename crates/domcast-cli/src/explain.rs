@@ -17,8 +17,9 @@ inside of a loop or a branch are indented. A part that is opaque is rendered ane
 what it reads changes; all others change only where their values do. The last line says whether an update writes and
 parses HTML, and why.
 
-With --trace it prints what one update does: what differs in the state, which parts print something else, which layer
-turned that into patches, what those are, and how long each step takes at best of five.
+With --trace it prints what one update does: what differs in the state, which parts print something else, which ran again
+in vain and printed the same, which layer turned that into patches, what those are, and how long each step takes at best
+of five.
 
 Examples:
   domcast explain views/orders.html

@@ -144,6 +144,7 @@ fn explain_traces_which_layer_does_the_work_of_an_update() {
          \x20         rows.1.name is another value\n\
          printed   page.html:1 hole title; reads title: 1 × another value\n\
          \x20         page.html:1 hole r.name; reads variables around it: 1 × another value\n\
+         in vain   page.html:1 key r.id; reads variables around it: 1 ×\n\
          layer     texts set alone: 2\n\
          patches   2 in 28 bytes of JSON\n\
          \x20         [\"t\",2,\"Milk\"]\n\
@@ -162,7 +163,7 @@ fn explain_traces_which_layer_does_the_work_of_an_update() {
     let whole = trace("half.html", "text.json");
     assert!(whole.contains("layer     the plain pipeline: all was rendered, parsed and compared, because "), "{whole}");
     let same = trace("page.html", "old.json");
-    assert!(same.contains("state     nothing differs\nprinted   no part prints anything else\nlayer     none: nothing is to be done\npatches   0 in 0 bytes"), "{same}");
+    assert!(same.contains("state     nothing differs\nprinted   no part prints anything else\nin vain   no part ran again and printed the same\nlayer     none: nothing is to be done\npatches   0 in 0 bytes"), "{same}");
 }
 
 #[test]

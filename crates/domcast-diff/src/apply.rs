@@ -1,6 +1,5 @@
 //! Runs a patch list on a tree: the reference for every client.
 
-use crate::digest::Folding;
 use crate::name::NameBuf;
 use crate::node::{Element, VNode};
 use crate::patch::{Nodes, Patch, Patches, Splice};
@@ -116,10 +115,7 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if let Some(before) = before.filter(|before| nodes.contains(before)) {
                 return Err(Reason::Twice(before));
             }
-            for &id in nodes {
-                tree.detach(id);
-                tree.insert(parent, *before, id);
-            }
+            nodes.iter().for_each(|&id| tree.place(parent, *before, id));
         }
         Patch::Permute { parent, order } => {
             check_parent(tree, *parent)?;
@@ -128,7 +124,7 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             if order.len() != n_children || named.is_some_and(|named| named != *parent) {
                 return Err(Reason::Order { found: order.len(), n_children });
             }
-            tree.reorder(*parent, order);
+            tree.permute(*parent, order);
         }
         Patch::SetText { node, text } => {
             text_of(tree, *node)?;
@@ -181,11 +177,12 @@ fn check_before(tree: &Tree, parent: NodeId, before: Option<NodeId>) -> Result<(
 
 /// Checks that the nodes exist, that none is named twice, and that none is inside another.
 fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
-    let Named { ids: named, stranger, .. } = check_distinct(tree, nodes)?;
+    let stranger = check_distinct(tree, nodes)?.1;
     // Siblings are the usual case and cannot contain one another.
     if stranger.is_none() {
         return Ok(());
     }
+    let named: HashSet<NodeId> = nodes.iter().copied().collect();
     for &id in nodes {
         let mut above = std::iter::successors(tree.parent(id), |&id| tree.parent(id));
         if let Some(outer) = above.find(|id| named.contains(id)) {
@@ -197,22 +194,15 @@ fn check_removable(tree: &Tree, nodes: &[NodeId]) -> Result<(), Reason> {
 
 /// Checks that the nodes exist once each and share a parent, which is returned; `None` for no nodes.
 fn check_siblings(tree: &Tree, nodes: &[NodeId]) -> Result<Option<NodeId>, Reason> {
-    let Named { parent, stranger, .. } = check_distinct(tree, nodes)?;
+    let (parent, stranger) = check_distinct(tree, nodes)?;
     stranger.map_or(Ok(parent), |id| Err(Reason::NotSiblings(id)))
 }
 
-/// The nodes that a patch names.
-struct Named {
-    ids: HashSet<NodeId, Folding>,
-    /// The parent of the first, and the first one that has another parent.
-    parent: Option<NodeId>,
-    stranger: Option<NodeId>,
-}
-
-fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<Named, Reason> {
-    let mut ids = HashSet::with_capacity_and_hasher(nodes.len(), Folding::new());
+/// Checks that the nodes exist, and that none is the root or named twice. Returns the parent of the first, and the first one that has another.
+fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<(Option<NodeId>, Option<NodeId>), Reason> {
     let parent = nodes.first().and_then(|&id| tree.parent(id));
     let mut stranger = None;
+    let (mut first, mut last) = (u32::MAX, 0);
     for &id in nodes {
         if !tree.has(id) {
             return Err(Reason::NoNode(id));
@@ -220,14 +210,26 @@ fn check_distinct(tree: &Tree, nodes: &[NodeId]) -> Result<Named, Reason> {
         if id == NodeId::ROOT {
             return Err(Reason::Root);
         }
-        if !ids.insert(id) {
-            return Err(Reason::Twice(id));
-        }
         if tree.parent(id) != parent {
             stranger = stranger.or(Some(id));
         }
+        (first, last) = (first.min(id.0), last.max(id.0));
     }
-    Ok(Named { ids, parent, stranger })
+    // The nodes of a list have ids close together, and a bit for each id is the fastest set of them.
+    let n_words = last.saturating_sub(first) as usize / 64 + 1;
+    let twice = if n_words > nodes.len() {
+        let mut named = HashSet::with_capacity(nodes.len());
+        nodes.iter().find(|&&id| !named.insert(id))
+    } else {
+        let mut named = vec![0_u64; n_words];
+        nodes.iter().find(|&&id| {
+            let (word, bit) = ((id.0 - first) as usize / 64, 1 << ((id.0 - first) % 64));
+            let is_named = named[word] & bit != 0;
+            named[word] |= bit;
+            is_named
+        })
+    };
+    twice.map_or(Ok((parent, stranger)), |&id| Err(Reason::Twice(id)))
 }
 
 /// Checks that the ids suffice.

@@ -397,11 +397,14 @@ impl<'a> Siblings<'a> {
             return;
         }
         let removed: Vec<NodeId> =
-            (0..is_kept.len()).filter(|&idx| !is_kept[idx]).map(|idx| self.old_ids[idx]).collect();
+            is_kept.iter().zip(self.old_ids).filter(|(is_kept, _)| !**is_kept).map(|(_, &id)| id).collect();
         if !removed.is_empty() {
             listing.patches.push(Patch::Remove { nodes: removed });
         }
         let is_ordered = self.permute(listing, is_all);
+        if is_ordered && !self.partners.contains(&None) {
+            return;
+        }
 
         let mut before = after;
         let mut end = self.new_ids.len();
@@ -434,7 +437,8 @@ impl<'a> Siblings<'a> {
 
     /// Emits one permutation instead of many moves where that takes fewer bytes.
     fn permute(&self, listing: &mut Listing, is_all: bool) -> bool {
-        let n_moved = (0..self.new_ids.len()).filter(|&idx| self.partners[idx].is_some() && !self.stays[idx]).count();
+        let moves = |(partner, stays): &(&Option<usize>, &bool)| partner.is_some() && !**stays;
+        let n_moved = self.partners.iter().zip(&self.stays).filter(moves).count();
         if !is_all || n_moved < 4 {
             return false;
         }
@@ -457,7 +461,9 @@ impl<'a> Siblings<'a> {
 fn may_lose(columns: &Columns) -> bool {
     let (n_slots, n_attributes) = columns.harmless.get();
     let may_stay = columns.pools.attributes[n_attributes..].iter().any(|slot| slot.name == Symbol::DC_STAY);
-    let may_lose = may_stay || columns.slots[n_slots..].iter().any(|slot| loss_by_name(slot.content) > 0);
+    // What was removed at the end has no slots.
+    let unknown = columns.slots.get(n_slots..).unwrap_or_default();
+    let may_lose = may_stay || unknown.iter().any(|slot| loss_by_name(slot.content) > 0);
     if !may_lose {
         columns.harmless.set(columns.slots.len(), columns.pools.attributes.len());
     }

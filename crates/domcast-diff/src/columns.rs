@@ -17,6 +17,7 @@
 use crate::digest::{Digest, Folding};
 use crate::name::{Name, Names, Namespace, Symbol};
 use crate::node::{Attribute, Attributes, Doctype, Element, VNode};
+use crate::tree::NodeId;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,6 +29,10 @@ pub(crate) struct Columns {
     pub(crate) slots: Vec<Slot>,
     pub(crate) pools: Pools,
     pub(crate) n_holes: u32,
+    /// How many ids behind the slots were used: their nodes were removed. They get slots before the next change.
+    pub(crate) n_past: u32,
+    /// Whether a node may have no place.
+    pub(crate) has_orphans: bool,
     /// Whether ids are in document order and every slot is a node in its place.
     pub(crate) is_in_order: bool,
     /// How large the pools may become before they are written anew.
@@ -280,6 +285,8 @@ impl Columns {
             slots: vec![Slot::new(Content::Root)],
             pools: Pools::new(capacity),
             n_holes: 0,
+            n_past: 0,
+            has_orphans: false,
             is_in_order: true,
             limit: Sizes { text: 0, attributes: 0, lists: 0 },
             harmless: Harmless(AtomicU64::new(0)),
@@ -395,8 +402,81 @@ impl Columns {
         self.forget(parent);
     }
 
+    /// Gives slots to the ids that were used and have none.
+    pub(crate) fn fill_past(&mut self) {
+        let n_past = std::mem::take(&mut self.n_past);
+        self.n_holes += n_past;
+        self.slots.resize_with(self.slots.len() + n_past as usize, || Slot::new(Content::Hole));
+    }
+
+    /// Removes all children of a node and all below them.
+    pub(crate) fn remove_children(&mut self, parent: u32) {
+        match self.few_beside(parent) {
+            Some(beside) => self.keep_only(&beside),
+            None => self.remove_below(parent),
+        }
+        let slot = &mut self.slots[parent as usize];
+        (slot.first_child, slot.last_child) = (NONE, NONE);
+        self.forget(parent);
+    }
+
+    /// The nodes that are not below one, in order of their ids, if they are few of all.
+    fn few_beside(&self, parent: u32) -> Option<Vec<u32>> {
+        let n_nodes = self.slots.len() - self.n_holes as usize;
+        let next = |&at: &u32| if at == parent { self.next_past(0, at) } else { self.next_in(0, at) };
+        let mut beside: Vec<u32> = std::iter::successors(Some(0), next).take(n_nodes / 16 + 1).collect();
+        let is_all = !self.has_orphans && beside.len() <= n_nodes / 16;
+        beside.sort_unstable();
+        is_all.then_some(beside)
+    }
+
+    /// Removes all nodes but these. What is behind the last one is not even looked at.
+    fn keep_only(&mut self, nodes: &[u32]) {
+        let n_slots = nodes.last().map_or(0, |last| *last as usize + 1);
+        self.n_past += (self.slots.len() - n_slots) as u32;
+        self.slots.truncate(n_slots);
+        let mut kept = nodes.iter().peekable();
+        for (id, slot) in (0..).zip(&mut self.slots) {
+            if kept.next_if(|kept| **kept == id).is_none() {
+                *slot = Slot::new(Content::Hole);
+            }
+        }
+        self.n_holes = (n_slots - nodes.len()) as u32;
+    }
+
+    fn remove_below(&mut self, parent: u32) {
+        // Nodes that came together have ids that follow one another.
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut next = self.next_in(parent, parent);
+        while let Some(id) = next {
+            match runs.last_mut() {
+                Some(run) if run.end == id as usize => run.end += 1,
+                _ => runs.push(id as usize..id as usize + 1),
+            }
+            next = self.next_in(parent, id);
+        }
+        for run in runs {
+            self.n_holes += run.len() as u32;
+            self.slots[run].fill_with(|| Slot::new(Content::Hole));
+        }
+    }
+
+    /// Links the children of a node, all of which `order` names once, in that order.
+    pub(crate) fn permute(&mut self, parent: u32, order: &[NodeId]) {
+        let mut prev = NONE;
+        for (idx, id) in order.iter().enumerate() {
+            let slot = &mut self.slots[id.0 as usize];
+            slot.prev = prev;
+            slot.next = order.get(idx + 1).map_or(NONE, |next| next.0);
+            prev = id.0;
+        }
+        let slot = &mut self.slots[parent as usize];
+        (slot.first_child, slot.last_child) = (order.first().map_or(NONE, |first| first.0), prev);
+        self.forget(parent);
+    }
+
     /// Lets `after_prev` follow `prev` and `before_next` precede `next`, among the children of `parent`.
-    pub(crate) fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
+    fn link(&mut self, parent: u32, prev: u32, next: u32, after_prev: u32, before_next: u32) {
         match self.slots.get_mut(prev as usize) {
             Some(prev) => prev.next = after_prev,
             None => self.slots[parent as usize].first_child = after_prev,
@@ -435,6 +515,11 @@ impl Columns {
         if slot.first_child != NONE {
             return Some(slot.first_child);
         }
+        self.next_past(top, id)
+    }
+
+    /// The node after a node and all below it.
+    fn next_past(&self, top: u32, id: u32) -> Option<u32> {
         let mut at = id;
         while at != top {
             let slot = &self.slots[at as usize];
@@ -586,8 +671,8 @@ impl Columns {
         self.shrink();
     }
 
-    /// Renumbers the nodes as `order` says, old ids in their new order.
-    pub(crate) fn renumber(&mut self, order: &[u32]) {
+    /// Renumbers the nodes as `order` says, old ids in their new order. Returns the new id of each old one.
+    pub(crate) fn renumber(&mut self, order: &[u32]) -> Vec<u32> {
         let mut new_ids = vec![NONE; self.slots.len()];
         for (new_id, &id) in order.iter().enumerate() {
             new_ids[id as usize] = new_id as u32;
@@ -603,7 +688,8 @@ impl Columns {
         });
         self.slots = slots.collect();
         self.harmless.set(0, 0);
-        self.n_holes = 0;
+        (self.n_holes, self.n_past) = (0, 0);
+        new_ids
     }
 
     /// Gives back room that was kept for more.

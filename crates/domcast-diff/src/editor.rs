@@ -164,7 +164,8 @@ impl<'a> Editor<'a> {
             return self.listing.patches.push(Patch::Clear { parent });
         }
         let next = |&id: &NodeId| if Some(id) == last { None } else { self.tree.next_sibling(id) };
-        let old_ids: Vec<NodeId> = std::iter::successors(first, next).collect();
+        let mut old_ids: Vec<NodeId> = Vec::with_capacity(children.len());
+        old_ids.extend(std::iter::successors(first, next));
         let new_ids: Vec<NodeId> = children
             .iter()
             .map(|child| match child {
@@ -185,6 +186,9 @@ impl<'a> Editor<'a> {
 
     /// Pairs texts that go with texts that come between the same two neighbours that stay, in order.
     fn pair_texts(&mut self, siblings: &mut Siblings<'_>, new: &Tree) {
+        if !siblings.partners.contains(&None) {
+            return;
+        }
         let (old_ids, new_ids) = (siblings.old_ids, siblings.new_ids);
         let is_text = |tree: &Tree, id| matches!(tree.get(id), Some(VNode::Text(_)));
         let mut is_paired = vec![false; old_ids.len()];
@@ -230,15 +234,27 @@ impl<'a> Editor<'a> {
 
 /// For each new child its index among the old ones. Most keep their index.
 fn partners(old_ids: &[NodeId], children: &[Child]) -> Vec<Option<usize>> {
-    let mut by_id: HashMap<u32, usize, Folding> = HashMap::with_hasher(Folding::new());
-    let keeps_index = |idx: usize| children.get(idx) == old_ids.get(idx).map(|&id| Child::Kept(id)).as_ref();
-    let elsewhere: Vec<usize> = (0..old_ids.len()).filter(|&idx| !keeps_index(idx)).collect();
-    by_id.reserve(elsewhere.len());
-    by_id.extend(elsewhere.into_iter().map(|idx| (old_ids[idx].0, idx)));
+    let keeps_index = |(idx, id): &(usize, &NodeId)| children.get(*idx) == Some(&Child::Kept(**id));
+    let elsewhere = || old_ids.iter().enumerate().filter(|entry| !keeps_index(entry)).map(|(idx, id)| (id.0, idx));
+    let ends = elsewhere().map(|(id, _)| id).fold((u32::MAX, 0), |(first, last), id| (first.min(id), last.max(id)));
+    let n_ids = ends.1.saturating_sub(ends.0) as usize + 1;
+    // The ids of a list's items are close together: then a table finds them.
+    let (mut table, mut by_id) = (Vec::new(), HashMap::with_hasher(Folding::new()));
+    let is_dense = n_ids <= 32 * old_ids.len();
+    if is_dense {
+        table.resize(n_ids, u32::MAX);
+        elsewhere().for_each(|(id, idx)| table[(id - ends.0) as usize] = idx as u32);
+    } else {
+        by_id.extend(elsewhere());
+    }
+    let idx_of = |id: u32| match is_dense {
+        true => table.get(id.wrapping_sub(ends.0) as usize).filter(|idx| **idx != u32::MAX).map(|idx| *idx as usize),
+        false => by_id.get(&id).copied(),
+    };
     let find = |(idx, child): (usize, &Child)| match child {
         Child::New(_) => None,
         Child::Kept(id) if old_ids.get(idx) == Some(id) => Some(idx),
-        Child::Kept(id) => Some(*by_id.get(&id.0).unwrap_or_else(|| panic!("{id:?} is not a child there"))),
+        Child::Kept(id) => Some(idx_of(id.0).unwrap_or_else(|| panic!("{id:?} is not a child there"))),
     };
     children.iter().enumerate().map(find).collect()
 }

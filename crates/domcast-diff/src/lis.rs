@@ -38,21 +38,21 @@ pub(crate) fn longest_increasing(positions: &[usize], weights: &[u32]) -> Vec<bo
 }
 
 fn by_patience(positions: &[usize]) -> Vec<bool> {
-    // The entry that ends a run of each length at the smallest position, and what stands before each entry in its run.
-    let mut ends: Vec<usize> = Vec::new();
+    // The smallest position that ends a run of each length and the entry there, and what stands before each entry in its run.
+    let mut ends: Vec<(usize, usize)> = Vec::new();
     let mut previous = vec![usize::MAX; positions.len()];
     // Of equally long runs the one that is complete first, as above.
     let mut at = usize::MAX;
     for (idx, &position) in positions.iter().enumerate() {
-        let is_longest = ends.last().is_none_or(|&end| positions[end] < position);
-        let length = if is_longest { ends.len() } else { ends.partition_point(|&end| positions[end] < position) };
+        let is_longest = ends.last().is_none_or(|&(end, _)| end < position);
+        let length = if is_longest { ends.len() } else { ends.partition_point(|&(end, _)| end < position) };
         if let Some(before) = length.checked_sub(1) {
-            previous[idx] = ends[before];
+            previous[idx] = ends[before].1;
         }
         match ends.get_mut(length) {
-            Some(end) => *end = idx,
+            Some(end) => *end = (position, idx),
             None => {
-                ends.push(idx);
+                ends.push((position, idx));
                 at = idx;
             }
         }

@@ -64,7 +64,11 @@ impl Tree {
     }
 
     fn edit(&mut self) -> &mut Columns {
-        Arc::make_mut(&mut self.0)
+        let columns = Arc::make_mut(&mut self.0);
+        if columns.n_past > 0 {
+            columns.fill_past();
+        }
+        columns
     }
 
     /// The number of nodes, the root among them.
@@ -74,7 +78,7 @@ impl Tree {
 
     /// The id that the next new node gets: above every id used so far.
     pub fn next_id(&self) -> NodeId {
-        NodeId(self.0.slots.len() as u32)
+        NodeId(self.0.slots.len() as u32 + self.0.n_past)
     }
 
     /// The bytes of memory that the tree holds, what clones share included.
@@ -86,6 +90,12 @@ impl Tree {
     #[inline]
     pub fn get(&self, id: NodeId) -> Option<VNode<'_>> {
         self.0.view(self.0.slot(id.0)?.content)
+    }
+
+    /// Whether there is such a node.
+    #[inline]
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.0.slot(id.0).is_some_and(|slot| !slot.is_hole())
     }
 
     /// Returns the element `id`, or `None` if it is something else or missing.
@@ -211,7 +221,7 @@ impl Tree {
     pub fn create(&mut self, node: VNode<'_>) -> NodeId {
         let columns = self.edit();
         let content = columns.pools.content(node);
-        columns.is_in_order = false;
+        (columns.is_in_order, columns.has_orphans) = (false, true);
         NodeId(columns.create(content))
     }
 
@@ -275,19 +285,21 @@ impl Tree {
     /// Panics if there is no such node.
     pub fn detach(&mut self, id: NodeId) {
         self.check(id);
-        self.edit().detach(id.0);
+        let columns = self.edit();
+        columns.detach(id.0);
+        columns.has_orphans = true;
     }
 
-    /// Puts the children of a node in an order, which names all of them once.
-    pub(crate) fn reorder(&mut self, parent: NodeId, order: &[NodeId]) {
+    /// Takes a node out of its place and puts it among the children of `parent`, before the child `before` or at the end.
+    pub(crate) fn place(&mut self, parent: NodeId, before: Option<NodeId>, id: NodeId) {
         let columns = self.edit();
-        let mut prev = NONE;
-        for &NodeId(id) in order {
-            columns.link(parent.0, prev, id, id, prev);
-            prev = id;
-        }
-        columns.link(parent.0, prev, NONE, NONE, prev);
-        columns.forget(parent.0);
+        columns.detach(id.0);
+        columns.insert(parent.0, before.map_or(NONE, |before| before.0), id.0);
+    }
+
+    /// Puts the children of a node, all of which `order` names once, into that order.
+    pub(crate) fn permute(&mut self, parent: NodeId, order: &[NodeId]) {
+        self.edit().permute(parent.0, order);
     }
 
     /// Removes a node and all below it; their ids are not used again.
@@ -313,24 +325,7 @@ impl Tree {
 
     /// Removes all children of a node and all below them.
     pub(crate) fn remove_children(&mut self, parent: NodeId) {
-        let columns = self.edit();
-        // Nodes that came together have ids that follow one another.
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        let mut next = columns.next_in(parent.0, parent.0);
-        while let Some(id) = next {
-            match runs.last_mut() {
-                Some(run) if run.end == id as usize => run.end += 1,
-                _ => runs.push(id as usize..id as usize + 1),
-            }
-            next = columns.next_in(parent.0, id);
-        }
-        for run in runs {
-            columns.n_holes += run.len() as u32;
-            columns.slots[run].fill_with(|| Slot::new(Content::Hole));
-        }
-        let slot = &mut columns.slots[parent.0 as usize];
-        (slot.first_child, slot.last_child) = (NONE, NONE);
-        columns.forget(parent.0);
+        self.edit().remove_children(parent.0);
     }
 
     /// Gives a text node or comment another text.
@@ -410,17 +405,23 @@ impl Tree {
 
     /// Whether a [`compact`](Self::compact) is worth its cost: more than a third of the ids are holes, and many.
     pub fn is_sparse(&self) -> bool {
-        2 * self.0.slots.len() > 3 * self.n_nodes() + 2048
+        2 * self.next_id().0 as usize > 3 * self.n_nodes() + 2048
     }
 
     /// Renumbers the nodes without gaps, in the order of their ids (`["n", count]` of PROTOCOL.md), and frees what they do not
-    /// use. `O(next_id)`.
+    /// use. `O(next_id)`, less what was removed last.
     pub fn compact(&mut self) {
-        let columns = self.edit();
+        drop(self.compact_with_ids());
+    }
+
+    /// [Compacts](Self::compact), and returns what tells the new id of a node by its old one.
+    pub fn compact_with_ids(&mut self) -> impl Fn(NodeId) -> Option<NodeId> + use<> {
+        let columns = Arc::make_mut(&mut self.0);
         let is_node = |id: &u32| !columns.slots[*id as usize].is_hole();
         let order: Vec<u32> = (0..columns.slots.len() as u32).filter(is_node).collect();
-        columns.renumber(&order);
+        let new_ids = columns.renumber(&order);
         columns.tidy();
+        move |id| new_ids.get(id.0 as usize).copied().and_then(node_id)
     }
 
     /// Renumbers the nodes in document order and drops the orphans, as a parser does when it is done.
@@ -434,7 +435,7 @@ impl Tree {
         if !in_order {
             columns.renumber(&order);
         }
-        columns.is_in_order = true;
+        (columns.is_in_order, columns.has_orphans) = (true, false);
         columns.shrink();
     }
 
@@ -455,11 +456,6 @@ impl Tree {
                 _ => return false,
             }
         }
-    }
-
-    /// Whether there is such a node.
-    pub(crate) fn has(&self, id: NodeId) -> bool {
-        self.0.slot(id.0).is_some_and(|slot| !slot.is_hole())
     }
 
     fn check(&self, id: NodeId) {

@@ -120,10 +120,10 @@ impl Kept {
         self.islands.clear();
     }
 
-    /// Gives all ids as `rename` says.
-    pub(crate) fn rename(&mut self, rename: impl Fn(NodeId) -> NodeId) {
+    /// Gives all ids as `rename` says, which knows those of nodes that are there.
+    pub(crate) fn rename(&mut self, rename: impl Fn(NodeId) -> Option<NodeId>) {
         let islands = self.islands.values_mut().flatten().flat_map(|(_, nodes)| nodes);
-        self.ids.iter_mut().filter(|id| id.0 != NONE).chain(islands).for_each(|id| *id = rename(*id));
+        self.ids.iter_mut().chain(islands).for_each(|id| *id = rename(*id).unwrap_or(NodeId(NONE)));
     }
 
     /// The fragment around a fragment that is not the first.

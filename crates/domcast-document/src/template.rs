@@ -483,17 +483,9 @@ impl TemplateDocument {
         if patches.is_empty() || !self.tree.is_sparse() {
             return;
         }
-        let mut n_nodes = 0;
-        let new_ids: Vec<NodeId> = (0..self.tree.next_id().0)
-            .map(|id| {
-                let new_id = NodeId(n_nodes);
-                n_nodes += u32::from(self.tree.get(NodeId(id)).is_some());
-                new_id
-            })
-            .collect();
-        self.tree.compact();
-        self.kept.rename(|id| new_ids[id.0 as usize]);
-        patches.0.push(Patch::Compact { n_nodes });
+        let new_id = self.tree.compact_with_ids();
+        self.kept.rename(new_id);
+        patches.0.push(Patch::Compact { n_nodes: self.tree.n_nodes() as u32 });
     }
 }
 

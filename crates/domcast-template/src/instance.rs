@@ -23,6 +23,7 @@ use minijinja::HtmlEscape;
 use std::borrow::Cow;
 use std::fmt::Write;
 use targets::Targets;
+use update::Spare;
 
 /// Index of a fragment in the arena of its [`Instance`]. The first is the rendering of the whole template.
 pub type FragmentId = u32;
@@ -42,6 +43,7 @@ pub struct Instance {
     seen: Vec<Seen>,
     /// What it prints takes at most so many bytes.
     most_bytes: usize,
+    spare: Spare,
 }
 
 /// What was at a path: a value, or how many steps of the way to it.
@@ -211,6 +213,7 @@ impl Program {
             added: Vec::new(),
             seen: Vec::new(),
             most_bytes: 0,
+            spare: Spare::default(),
         };
         let filled = instance.create(state).and_then(|()| instance.grow(instance.most_bytes_of(0)));
         filled.map_err(|Failed| self.error(state))?;

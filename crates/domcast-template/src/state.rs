@@ -11,6 +11,7 @@ mod list; // a persistent vector
 mod compare; // from any `Serialize`, beside the old state
 mod change; // paths, merge patch, JSON Patch
 
+pub(crate) use change::meet;
 pub use change::{Changes, Operation, Path, StateError, Step};
 pub use list::{Iter, List};
 
@@ -89,19 +90,17 @@ impl State {
 
     /// Whether the two are one: the same map or list, or equal scalars. Never walks into parts, so two lists that were
     /// built apart are not the same however equal they are.
+    #[inline]
     pub fn is_same(&self, other: &State) -> bool {
         match (self, other) {
+            (State::Map(a), State::Map(b)) => Arc::ptr_eq(a, b),
             (State::Null, State::Null) => true,
             (State::Bool(a), State::Bool(b)) => a == b,
             (State::Int(a), State::Int(b)) => a == b,
             (State::Float(a), State::Float(b)) => a.to_bits() == b.to_bits(),
             (State::Text(a), State::Text(b)) => Arc::ptr_eq(a, b) || a == b,
             (State::List(a), State::List(b)) => Arc::ptr_eq(a, b),
-            (State::Map(a), State::Map(b)) => Arc::ptr_eq(a, b),
-            (State::Other(a), State::Other(b)) => match (a.as_str(), b.as_str()) {
-                (Some(a_text), Some(b_text)) => a.is_safe() == b.is_safe() && a_text == b_text,
-                _ => a.is_undefined() && b.is_undefined(),
-            },
+            (State::Other(a), State::Other(b)) => is_same_other(a, b),
             _ => false,
         }
     }
@@ -179,6 +178,13 @@ impl State {
             State::Map(map) => !map.is_empty(),
             State::Other(value) => value.is_true(),
         }
+    }
+}
+
+fn is_same_other(a: &Value, b: &Value) -> bool {
+    match (a.as_str(), b.as_str()) {
+        (Some(a_text), Some(b_text)) => a.is_safe() == b.is_safe() && a_text == b_text,
+        _ => a.is_undefined() && b.is_undefined(),
     }
 }
 

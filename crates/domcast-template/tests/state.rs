@@ -285,3 +285,58 @@ fn copies_of_copies_are_bounded_in_depth_and_number() {
     assert!(state.patch(&[Operation::Add { path: long, value: State::from(1) }]).is_err());
     assert_eq!(state, old);
 }
+
+/// However rows come, go and move, a state that is renewed is the new one, and the rows that it had are the same parts. A few may be
+/// made anew before it is clear that many moved.
+#[test]
+fn rows_that_moved_are_the_same_parts() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |n: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % n as u64) as usize
+    };
+    for has_text in [false, true] {
+        let row = |id: usize| match has_text {
+            true => json!({"id": format!("row {id}"), "label": format!("{}", id % 7)}),
+            false => json!({"id": id, "label": format!("{}", id % 7)}),
+        };
+        for n_rows in [0, 1, 2, 30, 200] {
+            let old: Vec<usize> = (0..n_rows).collect();
+            let mut news: Vec<Vec<usize>> = vec![old.clone(), old.iter().rev().copied().collect()];
+            for _ in 0..60 {
+                let mut new = old.clone();
+                for _ in 0..below(8) {
+                    match below(5) {
+                        0 => {
+                            let third = new.len() / 3;
+                            new.rotate_left(third);
+                        }
+                        1 if !new.is_empty() => _ = new.drain(below(new.len())..).take(below(60)).count(),
+                        2 => new.insert(below(new.len() + 1), n_rows + below(9)),
+                        3 if !new.is_empty() => {
+                            let moved = new.remove(below(new.len()));
+                            new.insert(below(new.len() + 1), moved);
+                        }
+                        _ => (1..new.len()).for_each(|last| new.swap(last, below(last + 1))),
+                    }
+                }
+                news.push(new);
+            }
+            let old_json = Value::from_iter(old.iter().map(|&id| row(id)));
+            let old_state = state(&old_json);
+            for new in news {
+                let new_json = Value::from_iter(new.iter().map(|&id| row(id)));
+                let renewed = old_state.renewed(&new_json).expect("JSON is a state");
+                assert_eq!(json_of(&renewed), new_json);
+                let is_made_anew = |(at, id): (usize, &usize)| match (renewed.get(at), old_state.get(*id)) {
+                    (Some(new), Some(old)) => !new.is_same(old),
+                    _ => false,
+                };
+                let n_made_anew = new.iter().enumerate().filter(|entry| is_made_anew(*entry)).count();
+                assert!(n_made_anew <= 3, "{n_made_anew} of {new:?}");
+            }
+        }
+    }
+}

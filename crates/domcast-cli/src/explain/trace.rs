@@ -49,7 +49,9 @@ pub(super) fn trace(
     let mut text = String::new();
     _ = writeln!(text, "page      {} bytes of HTML, {} nodes", document.html().len(), document.tree().n_nodes() - 1);
     list(&mut text, "state", &differences(&old, document.state()), "nothing differs");
-    list(&mut text, "printed", &printed(template, &old, document.state())?, "no part prints anything else");
+    let (printed, in_vain) = parts_that_ran(template, &old, document.state())?;
+    list(&mut text, "printed", &printed, "no part prints anything else");
+    list(&mut text, "in vain", &in_vain, "no part ran again and printed the same");
     list(&mut text, "layer", &layers(&trace), "none: nothing is to be done");
     let patch_lines: Vec<String> =
         patches.iter().map(|patch| domcast_diff::Patches(vec![patch.clone()]).to_json()).collect();
@@ -159,11 +161,11 @@ fn differ(old: Option<&State>, new: Option<&State>, path: &str, found: &mut Vec<
     }
 }
 
-/// Says which parts of the template print something else, and how often each.
-fn printed(template: &Template, old: &State, new: &State) -> Result<Vec<String>> {
+/// Says which parts of the template print something else, and how often each; then which ran again and printed the same.
+fn parts_that_ran(template: &Template, old: &State, new: &State) -> Result<(Vec<String>, Vec<String>)> {
     let program = template.program();
     let mut instance = program.instance(old).map_err(|error| of_template(&error))?;
-    let edits = instance.update(new, &Changes::Unknown).map_err(|error| of_template(&error))?;
+    let (edits, same) = instance.update_traced(new, &Changes::Unknown).map_err(|error| of_template(&error))?;
     let mut by_part: BTreeMap<(u32, u32), BTreeMap<Cow<'static, str>, usize>> = BTreeMap::new();
     for (body, part, what) in edits_of(&edits, &instance) {
         *by_part.entry((body, part)).or_default().entry(what).or_default() += 1;
@@ -172,7 +174,10 @@ fn printed(template: &Template, old: &State, new: &State) -> Result<Vec<String>>
         let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} × {what}")).collect();
         format!("{}: {}", program.describe(*body, *part), counts.join(", "))
     };
-    Ok(by_part.iter().map(line).collect())
+    let mut in_vain: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    same.into_iter().for_each(|part| *in_vain.entry(part).or_default() += 1);
+    let line_in_vain = |(&(body, part), n): (&(u32, u32), &usize)| format!("{}: {n} ×", program.describe(body, part));
+    Ok((by_part.iter().map(line).collect(), in_vain.iter().map(line_in_vain).collect()))
 }
 
 /// Names the part of each edit by its body and number, and what the edit does.

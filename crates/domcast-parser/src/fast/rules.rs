@@ -100,11 +100,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The same for one that begins at the position.
-    pub(crate) fn start_tag(&mut self) -> Result<(), Stop> {
-        self.start_tag_here().and_then(|start| self.follow(start))
-    }
-
     /// Does what a start tag does in the body.
     pub(super) fn follow(&mut self, start: StartTag) -> Result<(), Stop> {
         self.follow_in(self.top(), start)

@@ -10,9 +10,9 @@ use super::index::Index;
 use super::targets::{Targets, are_same};
 use super::update::{Edit, Pass, Undo};
 use super::{FragmentId, Instance, LoopAt, Slot};
-use crate::program::expr::Failed;
-use crate::program::{For, PartKind};
-use crate::state::State;
+use crate::program::expr::{Expr, Failed, ReadFrom};
+use crate::program::{For, Hole, PartKind};
+use crate::state::{State, Step, meet};
 use rustc_hash::FxHashMap;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -100,6 +100,17 @@ impl Instance {
         let key = pass.scope.eval(&hole.expr).map(|key| key.into_owned());
         pass.scope.leave(n_locals);
         key
+    }
+
+    /// Whether the only change of an item, at `rest`, has nothing to do with its key.
+    pub(super) fn key_stays(&self, of: &For, rest: &[Step], pass: &Pass<'_>) -> bool {
+        let Some(key) = self.key_part(of, pass) else { return true };
+        match &pass.scope.compiled.bodies[of.body as usize].parts[key].kind {
+            PartKind::Hole(Hole { expr: Expr::Path(ReadFrom::Local(local), steps), .. }) => {
+                *local == pass.scope.locals.len() && !meet(rest, steps)
+            }
+            _ => false,
+        }
     }
 
     /// Whether an item that is there will have the key that it has.
@@ -271,7 +282,7 @@ impl Instance {
             return Ok(pairs);
         }
         // Most items keep their place, and need not be looked for.
-        let (mut left_old, mut left_new) = (Vec::new(), Vec::new());
+        let (mut left_old, mut left_new) = (Vec::with_capacity(n_old), Vec::with_capacity(n_new));
         let mut old_targets = middle.old.iter_from(middle.n_start).take(n_old);
         for ((idx, pair), new) in pairs.iter_mut().enumerate().zip(middle.new.iter_from(middle.n_start)) {
             match old_targets.next() {
@@ -286,12 +297,11 @@ impl Instance {
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
-        for &(idx, address) in &left_old {
-            address.map(|address| by_address.entry(address).or_insert(idx));
-        }
+        // The first of equal ones comes last, and stays.
+        by_address.extend(left_old.iter().rev().filter_map(|&(idx, address)| Some((address?, idx))));
         let mut is_paired = vec![false; n_old];
         left_new.retain(|&(idx, address)| {
-            let old_idx = address.and_then(|address| by_address.remove(&address));
+            let old_idx = address.and_then(|address| by_address.get(&address)).copied().filter(|idx| !is_paired[*idx]);
             pairs[idx] = old_idx.map(|old_idx| Pair { old_idx, is_same: true });
             old_idx.map(|old_idx| is_paired[old_idx] = true).is_none()
         });

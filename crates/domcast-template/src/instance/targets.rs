@@ -1,7 +1,7 @@
 //! What the items of a loop bind: mostly the items of a list of the state, which is held as it is.
 
 use super::Bound;
-use crate::state::{List, State};
+use crate::state::{Iter, List, State};
 use std::sync::Arc;
 
 /// What the names of a loop are bound to, item by item. A clone costs nothing.
@@ -30,10 +30,14 @@ impl Targets {
     }
 
     /// What the items from a position on bind.
-    pub(super) fn iter_from(&self, idx: usize) -> Box<dyn Iterator<Item = &[State]> + '_> {
+    pub(super) fn iter_from(&self, idx: usize) -> TargetsIter<'_> {
         match self {
-            Targets::Shared(list) => Box::new(list.iter().skip(idx).map(std::slice::from_ref)),
-            Targets::Bound(targets) => Box::new(targets[idx..].iter().map(Bound::as_slice)),
+            Targets::Shared(list) => {
+                let mut items = list.iter();
+                idx.checked_sub(1).map(|before| items.nth(before));
+                TargetsIter::Shared(items)
+            }
+            Targets::Bound(targets) => TargetsIter::Bound(targets[idx..].iter()),
         }
     }
 
@@ -49,7 +53,29 @@ impl Targets {
     }
 }
 
+/// What items bind, one after the other.
+pub(super) enum TargetsIter<'a> {
+    Shared(Iter<'a>),
+    Bound(std::slice::Iter<'a, Bound>),
+}
+
+impl<'a> Iterator for TargetsIter<'a> {
+    type Item = &'a [State];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [State]> {
+        match self {
+            TargetsIter::Shared(items) => items.next().map(std::slice::from_ref),
+            TargetsIter::Bound(targets) => targets.next().map(Bound::as_slice),
+        }
+    }
+}
+
 /// Whether two items bind the same.
+#[inline]
 pub(super) fn are_same(a: &[State], b: &[State]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+    match (a, b) {
+        ([a], [b]) => a.is_same(b),
+        _ => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
+    }
 }

@@ -11,8 +11,8 @@ use super::targets::Targets;
 use super::{Fragment, FragmentId, HoleValue, Instance, Items, LoopAt, Slot, bind};
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
-use crate::program::{Bits, Body, Compared, For, PartKind, Reads};
-use crate::state::{Changes, Path, State, Step};
+use crate::program::{Bits, Body, BodyId, Compared, For, PartKind, Reads};
+use crate::state::{Changes, Path, State, Step, meet};
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +116,31 @@ pub(super) struct Pass<'a> {
     pub(super) added: Vec<(FragmentId, FragmentId)>,
     pub(super) dropped: Vec<FragmentId>,
     pub(super) undo: Vec<Undo>,
+    /// Parts that ran and gave what they gave, if that is asked for.
+    same: Option<Vec<(BodyId, u32)>>,
+}
+
+/// Room that updates use one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    undo: Vec<Undo>,
+    locals: Vec<State>,
+    loops: Vec<LoopAt>,
+}
+
+impl Spare {
+    /// How many entries stay reserved at most.
+    const MAX: usize = 64;
+
+    fn of(mut undo: Vec<Undo>, scope: Scope<'_>) -> Spare {
+        undo.clear();
+        undo.shrink_to(Spare::MAX);
+        Spare { undo, locals: scope.locals, loops: scope.loops }
+    }
 }
 
 /// How a change is undone.
+#[derive(Debug)]
 pub(super) enum Undo {
     Slot(FragmentId, usize, Slot),
     Targets(FragmentId, usize, Targets),
@@ -132,6 +154,34 @@ pub(super) enum Undo {
 impl Pass<'_> {
     pub(super) fn touches(&self, reads: &Reads) -> bool {
         reads.is_volatile || reads.paths.meets(&self.dirty_paths) || reads.locals.meets(&self.dirty_locals)
+    }
+
+    fn note_same(&mut self, body: BodyId, part: usize) {
+        if let Some(same) = &mut self.same {
+            same.push((body, part as u32));
+        }
+    }
+
+    /// Whether an expression gives what it gave, for all that the hints say: they name every change of the state, and every change of
+    /// the variables that they name.
+    fn is_as_before(&self, expr: &Expr) -> bool {
+        let Some(hints) = &self.hints else { return false };
+        match expr {
+            Expr::Const(_) => true,
+            Expr::Path(from, steps) => {
+                let mut is_named = *from == ReadFrom::State;
+                let mut of_it = hints.iter().filter(|(hint_from, _)| hint_from == from);
+                of_it.all(|(_, hint)| {
+                    is_named = true;
+                    !meet(hint, steps)
+                }) && is_named
+            }
+            Expr::Not(inner) => self.is_as_before(inner),
+            Expr::And(pair) | Expr::Or(pair) | Expr::Compare(_, pair) => {
+                self.is_as_before(&pair.0) && self.is_as_before(&pair.1)
+            }
+            _ => false,
+        }
     }
 
     /// What is compared with a loop's items, what it was and what it is, if nothing else around the loop differs.
@@ -160,24 +210,52 @@ impl Instance {
     ///
     /// [`TemplateError`]: as [`Templates::render`](crate::Templates::render), and the same. The instance is as it was.
     pub fn update(&mut self, state: &State, changes: &Changes) -> Result<Edits, TemplateError> {
+        self.run(state, changes, None).map(|(edits, _)| edits)
+    }
+
+    /// An [`update`](Self::update) that tells what ran in vain, too: holes, opaque parts and branches that are there still and gave what they
+    /// gave, each as often as it ran, by their body and their number in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    pub fn update_traced(
+        &mut self,
+        state: &State,
+        changes: &Changes,
+    ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
+        self.run(state, changes, Some(Vec::new()))
+    }
+
+    fn run(
+        &mut self,
+        state: &State,
+        changes: &Changes,
+        same: Option<Vec<(BodyId, u32)>>,
+    ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
         for id in self.freed.drain(..) {
             self.fragments[id as usize] = Fragment::default();
             self.free.push(id);
         }
         self.added.clear();
         let program = self.program.clone();
+        let Spare { undo, locals, loops } = std::mem::take(&mut self.spare);
         let mut pass = Pass {
-            scope: program.scope(state),
+            scope: Scope { locals, loops, ..program.scope(state) },
             dirty_paths: Bits::default(),
             dirty_locals: Bits::default(),
             hints: None,
             edits: Vec::new(),
             added: Vec::new(),
             dropped: Vec::new(),
-            undo: Vec::new(),
+            undo,
+            same,
         };
         if let Changes::At(paths) = changes {
-            pass.hints = Some(paths.iter().map(|path| (ReadFrom::State, path.steps())).collect());
+            // There is room for those of the loops around an item.
+            let mut hints = Vec::with_capacity(paths.len() + 3);
+            hints.extend(paths.iter().map(|path| (ReadFrom::State, path.steps())));
+            pass.hints = Some(hints);
         }
         pass.dirty_paths.insert(Bits::SHARED);
         pass.dirty_locals.insert(Bits::SHARED);
@@ -207,7 +285,8 @@ impl Instance {
             self.most_bytes = most_bytes;
             return Err(program.error(state));
         }
-        let Pass { edits, added, dropped, .. } = pass;
+        let Pass { edits, added, dropped, undo, scope, same, .. } = pass;
+        self.spare = Spare::of(undo, scope);
         let mut freed = dropped;
         let mut idx = 0;
         while idx < freed.len() {
@@ -215,7 +294,7 @@ impl Instance {
             idx += 1;
         }
         self.freed.clone_from(&freed);
-        Ok(Edits { edits, added, freed })
+        Ok((Edits { edits, added, freed }, same.unwrap_or_default()))
     }
 
     /// What an update brings prints at most so many bytes.
@@ -286,7 +365,8 @@ impl Instance {
     /// Brings one fragment up to date. Its variables are those of the scope.
     pub(super) fn visit(&mut self, id: FragmentId, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let compiled = pass.scope.compiled;
-        let Body { parts, n_locals, .. } = &compiled.bodies[self.fragments[id as usize].body as usize];
+        let body = self.fragments[id as usize].body;
+        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
         for (idx, part) in parts.iter().enumerate() {
             let is_touched = pass.touches(&part.reads);
             let slot = &self.fragments[id as usize].slots[idx];
@@ -307,15 +387,29 @@ impl Instance {
                     }
                 }
                 _ if !is_touched => {}
+                (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr) => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
                     let new = HoleValue::new(pass.scope.eval(&hole.expr)?, hole.escapes, &pass.scope)?;
-                    if !new.is_same(old) {
+                    if new.is_same(old) {
+                        pass.note_same(body, idx);
+                    } else {
                         pass.edits.push(Edit::Hole { fragment: id, part: idx as u32 });
                         self.set(id, idx, Slot::Hole(new), pass);
                     }
                 }
                 (PartKind::If(of), Slot::Branch(old)) => {
-                    let (old, new) = (*old, pass.scope.choose(of)?);
+                    let old = *old;
+                    let old_branch = old.map(|(branch, _)| branch);
+                    let new = match of.tests.iter().all(|test| pass.is_as_before(test)) {
+                        true => old_branch,
+                        false => {
+                            let new = pass.scope.choose(of)?;
+                            if new == old_branch {
+                                pass.note_same(body, idx);
+                            }
+                            new
+                        }
+                    };
                     match (old, new) {
                         (Some((old, inner)), Some(new)) if old == new => {
                             if pass.touches(&compiled.bodies[of.bodies[new as usize] as usize].reads) {
@@ -339,7 +433,9 @@ impl Instance {
                 (PartKind::For(of), Slot::Items(_)) => self.visit_loop(LoopPart { id, part: idx, of }, pass)?,
                 (PartKind::Opaque(of), Slot::Html(old)) => {
                     let new = self.opaque(of, &pass.scope)?;
-                    if *new != **old {
+                    if *new == **old {
+                        pass.note_same(body, idx);
+                    } else {
                         pass.edits.push(Edit::Html { fragment: id, part: idx as u32 });
                         self.set(id, idx, Slot::Html(new.into()), pass);
                     }
@@ -379,8 +475,9 @@ impl Instance {
             }
         }
         // All are asked before the first one is visited: lists are compared as long as the items are those of the old one.
-        for &(fragment, old, new, at_item, _) in &changed {
-            if !self.has_key_of(fragment, of, new, at_item, pass)? {
+        for &(fragment, old, new, at_item, rest) in &changed {
+            let keeps_key = self.key_stays(of, rest, pass) || self.has_key_of(fragment, of, new, at_item, pass)?;
+            if !keeps_key {
                 return self.compare_items(at, pass);
             }
             let is_found_as_before = |compared: &Compared| match (compared.key(&old[0]), compared.key(&new[0])) {

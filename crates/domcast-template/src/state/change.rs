@@ -133,8 +133,13 @@ impl Path {
 
     /// Whether one of the two is, or leads to, the other.
     pub fn meets(&self, other: &Path) -> bool {
-        self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+        meet(&self.0, &other.0)
     }
+}
+
+/// Whether one of two ways is, or leads to, the other.
+pub(crate) fn meet(a: &[Step], b: &[Step]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a == b)
 }
 
 impl FromIterator<Step> for Path {
@@ -190,6 +195,7 @@ impl Changes {
     /// What either of the two says may differ.
     pub fn and(self, other: Changes) -> Changes {
         match (self, other) {
+            (Changes::At(paths), other) if paths.is_empty() => other,
             (Changes::At(mut paths), Changes::At(others)) => {
                 paths.extend(others);
                 Changes::At(paths)
@@ -440,7 +446,10 @@ impl State {
         let mut state = self;
         for step in way {
             state = match (state, step) {
-                (State::Map(map), Step::Key(key)) if map.get(key).is_some() => Arc::make_mut(map).get_mut(key)?,
+                (State::Map(map), Step::Key(key)) => {
+                    let idx = map.keys.position(key)?;
+                    &mut Arc::make_mut(map).values[idx]
+                }
                 (State::List(list), Step::Index(idx)) if *idx < list.len() => Arc::make_mut(list).get_mut(*idx)?,
                 _ => return None,
             };

@@ -6,12 +6,15 @@
 
 use super::{Keys, List, Map, State, StateError};
 use minijinja::value::{Serde, Tuple, Value};
+use rustc_hash::FxBuildHasher;
 use serde::ser::{self, Serialize, Serializer};
+use std::cell::{Cell, OnceCell};
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) fn serialize(data: &(impl Serialize + ?Sized), old: Option<&State>) -> Result<State, StateError> {
-    let part = data.serialize(Beside { old })?;
+    let part = data.serialize(Beside::of(old))?;
     Ok(part.or_old(old))
 }
 
@@ -34,9 +37,15 @@ impl Part {
 #[derive(Clone, Copy)]
 struct Beside<'a> {
     old: Option<&'a State>,
+    /// The items that it may be one of.
+    among: Option<&'a Among<'a>>,
 }
 
-impl Beside<'_> {
+impl<'a> Beside<'a> {
+    fn of(old: Option<&'a State>) -> Beside<'a> {
+        Beside { old, among: None }
+    }
+
     fn scalar(self, new: State) -> Result<Part, StateError> {
         Ok(if self.old.is_some_and(|old| old.is_same(&new)) { Part::Same } else { Part::New(new) })
     }
@@ -164,8 +173,8 @@ impl<'a> Serializer for Beside<'a> {
             Some(State::List(list)) => Some(list),
             _ => None,
         };
-        let ahead = old.map(|old| old.iter());
-        Ok(Items { old, ahead, at: 0, kept_end: 0, n_vain: 0, runs: Vec::new() })
+        let (ahead, among) = (old.map(|old| old.iter()), old.map(|old| Among::new(old)));
+        Ok(Items { old, among, ahead, at: 0, last_found: None, n_vain: 0, runs: Vec::new() })
     }
     fn serialize_tuple(self, _: usize) -> Result<TupleItems, StateError> {
         Ok(TupleItems { items: Vec::new(), old: self.old.cloned() })
@@ -184,14 +193,14 @@ impl<'a> Serializer for Beside<'a> {
         variant: &'static str,
         len: usize,
     ) -> Result<Variant<Items<'a>>, StateError> {
-        Ok(Variant { variant, inner: Beside { old: None }.serialize_seq(Some(len))? })
+        Ok(Variant { variant, inner: Beside::of(None).serialize_seq(Some(len))? })
     }
     fn serialize_map(self, _: Option<usize>) -> Result<Entries<'a>, StateError> {
         let old = match self.old {
             Some(State::Map(map)) => Some(&**map),
             _ => None,
         };
-        Ok(Entries { old, n_entries: 0, new: None, key: None, others: None })
+        Ok(Entries { old, among: self.among, n_entries: 0, new: None, key: None, others: None })
     }
     fn serialize_struct(self, _: &'static str, len: usize) -> Result<Entries<'a>, StateError> {
         self.serialize_map(Some(len))
@@ -203,21 +212,23 @@ impl<'a> Serializer for Beside<'a> {
         variant: &'static str,
         len: usize,
     ) -> Result<Variant<Entries<'a>>, StateError> {
-        Ok(Variant { variant, inner: Beside { old: None }.serialize_map(Some(len))? })
+        Ok(Variant { variant, inner: Beside::of(None).serialize_map(Some(len))? })
     }
 }
 
 /// A list under way.
 ///
 /// An item is compared with the old one in its place. If they differ, it may still be one of those that follow the last one
-/// that was kept, as where items were removed or put between; from there on places are counted from that one.
+/// that was kept, as where items were removed or put between; from there on places are counted from that one. Or it moved: a map
+/// whose first entry differs is compared with the old map that begins with that entry.
 struct Items<'a> {
     old: Option<&'a Arc<List>>,
+    among: Option<Among<'a>>,
     /// The old items from `at` on.
     ahead: Option<super::Iter<'a>>,
     at: usize,
-    /// The position after the last old item that was kept.
-    kept_end: usize,
+    /// The old item that was found last.
+    last_found: Option<usize>,
     /// How many old items were looked at in vain.
     n_vain: usize,
     runs: Vec<Run>,
@@ -235,40 +246,61 @@ const MAX_AHEAD: usize = 32;
 impl Items<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
         let old = self.ahead.as_mut().and_then(Iterator::next);
-        let item = match value.serialize(Beside { old })? {
-            Part::Same => {
-                self.keep(self.at);
-                return Ok(());
+        let part = value.serialize(Beside { old, among: self.among.as_ref() })?;
+        let found = self.among.as_ref().and_then(|among| among.found.take());
+        match (part, found) {
+            (Part::Same, None) => self.take(self.at),
+            (Part::Same, Some((idx, item))) => {
+                self.go_to(idx);
+                match self.at == idx {
+                    true => self.take(idx),
+                    false => self.runs.push(Run::New(item)),
+                }
             }
-            Part::New(item) => item,
-        };
-        match self.find(&item) {
-            Some(idx) => {
-                self.keep(idx);
-                self.ahead = self.old.map(|old| {
-                    let mut ahead = old.iter();
-                    ahead.nth(idx);
-                    ahead
-                });
-            }
-            None => {
-                let before = match self.runs.last() {
-                    Some(Run::New(before)) => Some(before),
-                    _ => None,
-                };
-                self.runs.push(Run::New(share_keys(item, before)));
-                self.at += 1;
-            }
+            (Part::New(item), _) => match self.find(&item) {
+                Some(idx) => {
+                    self.go_to(idx);
+                    self.take(idx);
+                }
+                None => {
+                    let before = match self.runs.last() {
+                        Some(Run::New(before)) => Some(before),
+                        _ => None,
+                    };
+                    self.runs.push(Run::New(share_keys(item, before)));
+                }
+            },
         }
+        self.at += 1;
         Ok(())
     }
 
-    fn keep(&mut self, idx: usize) {
+    /// Counts places from an old item on, if it is one of those ahead, or follows the one that was found before.
+    fn go_to(&mut self, idx: usize) {
+        let ahead = self.among.as_ref().map_or(0..0, Among::ahead);
+        let follows = self.last_found.replace(idx).is_some_and(|last| last + 1 == idx);
+        if ahead.contains(&idx) || follows {
+            self.at = idx;
+            self.ahead = self.old.map(|old| {
+                let mut ahead = old.iter();
+                ahead.nth(idx);
+                ahead
+            });
+        }
+    }
+
+    /// Takes over an old item, which is kept if none behind it was.
+    fn take(&mut self, idx: usize) {
+        let (Some(old), Some(among)) = (self.old, &self.among) else { return };
+        if idx < among.kept_end.get() {
+            let item = old.get(idx).expect("the position comes from this list");
+            return self.runs.push(Run::New(item.clone()));
+        }
         match self.runs.last_mut() {
             Some(Run::Kept(range)) if range.end == idx => range.end += 1,
             _ => self.runs.push(Run::Kept(idx..idx + 1)),
         }
-        (self.at, self.kept_end) = (idx + 1, idx + 1);
+        among.kept_end.set(idx + 1);
     }
 
     /// The old item, among those after the last one kept, that an item is.
@@ -276,7 +308,8 @@ impl Items<'_> {
         let old = self.old?;
         // Looking must not cost more than what it saves.
         let n_ahead = if self.n_vain > MAX_AHEAD + old.len() / 4 { 1 } else { MAX_AHEAD };
-        let ahead = self.kept_end..(self.kept_end + n_ahead).min(old.len());
+        let ahead = self.among.as_ref()?.ahead();
+        let ahead = ahead.start..ahead.end.min(ahead.start + n_ahead);
         self.n_vain += ahead.len();
         let found = ahead.into_iter().find(|idx| old.get(*idx).is_some_and(|old| is_alike(old, item)))?;
         self.n_vain -= n_ahead.min(self.n_vain);
@@ -317,6 +350,81 @@ impl Items<'_> {
                 Part::New(items.into_iter().collect())
             }
         }
+    }
+}
+
+/// The old items that a new one may be, wherever they are.
+struct Among<'a> {
+    list: &'a List,
+    /// The position after the last old item that was kept.
+    kept_end: Cell<usize>,
+    /// How many maps were looked for in vain among those ahead.
+    n_vain: Cell<usize>,
+    /// Where maps are by the digest of their first value, in the order of the digests, so that nobody gains by choosing values.
+    by_first: OnceCell<Vec<(u64, u32)>>,
+    /// The old map that the item under way is compared with instead of the one in its place, and where it is.
+    found: Cell<Option<(usize, State)>>,
+}
+
+impl<'a> Among<'a> {
+    fn new(list: &'a List) -> Among<'a> {
+        Among {
+            list,
+            kept_end: Cell::default(),
+            n_vain: Cell::default(),
+            by_first: OnceCell::new(),
+            found: Cell::default(),
+        }
+    }
+
+    /// The old items that are looked at first.
+    fn ahead(&self) -> Range<usize> {
+        let start = self.kept_end.get();
+        start..(start + MAX_AHEAD).min(self.list.len())
+    }
+
+    /// The old map that begins with an entry.
+    fn find(&self, key: &str, value: &State) -> Option<&'a Map> {
+        /// From so many on, all are looked at once.
+        const MANY: usize = 3;
+        let is_it =
+            |map: &Map| map.keys.names.first().is_some_and(|name| **name == *key) && map.values[0].is_same(value);
+        let at = |idx: usize| match self.list.get(idx) {
+            Some(item @ State::Map(map)) if is_it(map) => Some((idx, item, &**map)),
+            _ => None,
+        };
+        let is_one_of_many = self.n_vain.get() >= MANY;
+        let mut found = if is_one_of_many { None } else { self.ahead().find_map(at) };
+        if found.is_none() {
+            self.n_vain.set(self.n_vain.get() + 1);
+        }
+        if let (true, Some(digest)) = (is_one_of_many, digest(value)) {
+            let by_first = self.by_first.get_or_init(|| self.positions());
+            let first = by_first.partition_point(|(other, _)| *other < digest);
+            found = by_first.get(first).and_then(|(_, idx)| at(*idx as usize));
+        }
+        let (idx, item, map) = found?;
+        self.found.set(Some((idx, item.clone())));
+        Some(map)
+    }
+
+    fn positions(&self) -> Vec<(u64, u32)> {
+        let of_item = |(idx, item): (usize, &State)| match item {
+            State::Map(map) => Some((digest(map.values.first()?)?, idx as u32)),
+            _ => None,
+        };
+        let mut positions: Vec<_> = self.list.iter().enumerate().filter_map(of_item).collect();
+        positions.sort_unstable();
+        positions
+    }
+}
+
+/// A number that equal texts, and equal integers, have in common.
+fn digest(state: &State) -> Option<u64> {
+    match state {
+        State::Int(int) => Some(*int as u64),
+        State::Text(text) => Some(FxBuildHasher.hash_one(&**text)),
+        _ => None,
     }
 }
 
@@ -365,6 +473,7 @@ fn share_keys(mut item: State, before: Option<&State>) -> State {
 /// A map under way.
 struct Entries<'a> {
     old: Option<&'a Map>,
+    among: Option<&'a Among<'a>>,
     n_entries: usize,
     /// The new entries, from the first that differs on.
     new: Option<(Vec<Arc<str>>, Vec<State>)>,
@@ -381,7 +490,13 @@ impl Entries<'_> {
         let idx = self.n_entries;
         let old = self.old.filter(|old| old.keys.names.get(idx).is_some_and(|name| **name == *key));
         let old_value = old.map(|old| &old.values[idx]).or_else(|| self.old.and_then(|old| old.get(key)));
-        let part = value.serialize(Beside { old: old_value })?;
+        let part = value.serialize(Beside::of(old_value))?;
+        if let (0, None, Part::New(value), Some(among)) = (idx, &self.new, &part, self.among)
+            && let Some(old) = among.find(key, value)
+        {
+            (self.old, self.n_entries) = (Some(old), 1);
+            return Ok(());
+        }
         match &mut self.new {
             None if old.is_some() && matches!(part, Part::Same) => self.n_entries += 1,
             new => {
@@ -507,7 +622,7 @@ impl ser::SerializeTuple for TupleItems {
     }
 
     fn end(self) -> Result<Part, StateError> {
-        Beside { old: self.old.as_ref() }.other(Value::from(Tuple::from(self.items)))
+        Beside::of(self.old.as_ref()).other(Value::from(Tuple::from(self.items)))
     }
 }
 

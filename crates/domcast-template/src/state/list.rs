@@ -2,7 +2,7 @@
 //!
 //! A B-tree by position: leaves hold up to [`MAX`] items, branches up to `MAX` nodes and where each ends. Reading,
 //! setting, inserting and removing are `O(log n)`; while nobody else holds the list, nothing is copied, else one node of
-//! each level is (four at 100,000 items). Splitting is as in any B-tree; a node that empties goes, one that runs low stays.
+//! each level is (five at 100,000 items). Splitting is as in any B-tree; a node that empties goes, one that runs low stays.
 //!
 //! The libraries were tried first: `rpds` cannot insert or remove inside, `imbl` can but has a licence that `deny.toml`
 //! refuses and six dependencies.
@@ -10,8 +10,9 @@
 use super::State;
 use std::sync::Arc;
 
-/// Items of a leaf, nodes of a branch.
-const MAX: usize = 32;
+/// Items of a leaf, nodes of a branch. A change copies a node of each level, which counts each of its entries up, wherever these are in
+/// memory: fewer would make more levels, more would be copied.
+const MAX: usize = 16;
 
 /// A list of states.
 #[derive(Clone, Default)]
@@ -27,9 +28,8 @@ enum Node {
 
 #[derive(Clone, Debug)]
 struct Branch {
-    nodes: Vec<Arc<Node>>,
-    /// How many items there are up to the end of each node.
-    ends: Vec<usize>,
+    /// The nodes, and how many items there are up to the end of each.
+    nodes: Vec<(usize, Arc<Node>)>,
 }
 
 impl List {
@@ -49,7 +49,7 @@ impl List {
         loop {
             match node {
                 Node::Leaf(items) => return items.get(idx),
-                Node::Branch(branch) => node = branch.nodes.get(branch.descend(&mut idx))?,
+                Node::Branch(branch) => node = &branch.nodes.get(branch.descend(&mut idx))?.1,
             }
         }
     }
@@ -62,7 +62,7 @@ impl List {
                 Node::Leaf(items) => return items.get_mut(idx),
                 Node::Branch(branch) => {
                     let child = branch.descend(&mut idx);
-                    node = Arc::make_mut(branch.nodes.get_mut(child)?);
+                    node = Arc::make_mut(&mut branch.nodes.get_mut(child)?.1);
                 }
             }
         }
@@ -77,7 +77,7 @@ impl List {
         assert!(idx <= self.len(), "position {idx} of a list of {}", self.len());
         if let Some(right) = self.root.insert(idx, item) {
             let left = std::mem::take(&mut self.root);
-            self.root = Node::Branch(Branch::of(vec![Arc::new(left), Arc::new(right)]));
+            self.root = Node::Branch(Branch::of([left, right].map(Arc::new)));
         }
     }
 
@@ -97,7 +97,7 @@ impl List {
         while let Node::Branch(branch) = &mut self.root {
             match branch.nodes.len() {
                 0 => self.root = Node::default(),
-                1 => self.root = Arc::unwrap_or_clone(branch.nodes.remove(0)),
+                1 => self.root = Arc::unwrap_or_clone(branch.nodes.remove(0).1),
                 _ => break,
             }
         }
@@ -142,14 +142,14 @@ impl Node {
     fn push_leaves<'a>(&'a self, leaves: &mut Vec<&'a [State]>) {
         match self {
             Node::Leaf(items) => leaves.push(items),
-            Node::Branch(branch) => branch.nodes.iter().for_each(|node| node.push_leaves(leaves)),
+            Node::Branch(branch) => branch.nodes.iter().for_each(|(_, node)| node.push_leaves(leaves)),
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Node::Leaf(items) => items.len(),
-            Node::Branch(branch) => branch.ends.last().copied().unwrap_or(0),
+            Node::Branch(branch) => branch.nodes.last().map_or(0, |(end, _)| *end),
         }
     }
 
@@ -165,12 +165,14 @@ impl Node {
             Node::Branch(branch) => {
                 let child = branch.descend_to_insert(&mut idx);
                 let is_last = child + 1 == branch.nodes.len();
-                if let Some(right) = Arc::make_mut(&mut branch.nodes[child]).insert(idx, item) {
-                    branch.nodes.insert(child + 1, Arc::new(right));
+                if let Some(right) = Arc::make_mut(&mut branch.nodes[child].1).insert(idx, item) {
+                    branch.nodes.insert(child + 1, (0, Arc::new(right)));
                 }
                 let right = (branch.nodes.len() > MAX).then(|| {
                     let at = if is_last { MAX } else { MAX / 2 };
-                    Node::Branch(Branch::of(branch.nodes.split_off(at)))
+                    let mut right = Branch { nodes: branch.nodes.split_off(at) };
+                    right.find_ends(0);
+                    Node::Branch(right)
                 });
                 branch.find_ends(child);
                 right
@@ -183,7 +185,7 @@ impl Node {
             Node::Leaf(items) => items.remove(idx),
             Node::Branch(branch) => {
                 let child = branch.descend(&mut idx);
-                let node = Arc::make_mut(&mut branch.nodes[child]);
+                let node = Arc::make_mut(&mut branch.nodes[child].1);
                 let item = node.remove(idx);
                 if node.len() == 0 {
                     branch.nodes.remove(child);
@@ -202,34 +204,37 @@ impl Default for Node {
 }
 
 impl Branch {
-    fn of(nodes: Vec<Arc<Node>>) -> Branch {
-        let mut branch = Branch { nodes, ends: Vec::new() };
+    fn of(nodes: impl IntoIterator<Item = Arc<Node>>) -> Branch {
+        let mut branch = Branch { nodes: nodes.into_iter().map(|node| (0, node)).collect() };
         branch.find_ends(0);
         branch
     }
 
+    /// Where a node begins.
+    fn start(&self, child: usize) -> usize {
+        child.checked_sub(1).map_or(0, |before| self.nodes[before].0)
+    }
+
     /// Finds the ends anew from a node on.
     fn find_ends(&mut self, from: usize) {
-        self.ends.truncate(from.min(self.nodes.len()));
-        for node in &self.nodes[self.ends.len()..] {
-            self.ends.push(self.ends.last().copied().unwrap_or(0) + node.len());
+        let from = from.min(self.nodes.len());
+        let mut n_items = self.start(from);
+        for (end, node) in self.nodes.iter_mut().skip(from) {
+            n_items += node.len();
+            *end = n_items;
         }
     }
 
     /// The node that holds a position; `idx` becomes the position in it.
     fn descend(&self, idx: &mut usize) -> usize {
-        let child = self.ends.partition_point(|end| *end <= *idx);
-        if child > 0 {
-            *idx -= self.ends[child - 1];
-        }
+        let child = self.nodes.partition_point(|(end, _)| *end <= *idx);
+        *idx -= self.start(child);
         child
     }
 
     fn descend_to_insert(&self, idx: &mut usize) -> usize {
-        let child = self.ends.partition_point(|end| *end < *idx);
-        if child > 0 {
-            *idx -= self.ends[child - 1];
-        }
+        let child = self.nodes.partition_point(|(end, _)| *end < *idx);
+        *idx -= self.start(child);
         child
     }
 }
@@ -253,7 +258,7 @@ impl FromIterator<State> for List {
         leaves.push(Arc::new(Node::Leaf(leaf)));
         let mut level = leaves;
         while level.len() > MAX {
-            level = level.chunks(MAX).map(|nodes| Arc::new(Node::Branch(Branch::of(nodes.to_vec())))).collect();
+            level = level.chunks(MAX).map(|nodes| Arc::new(Node::Branch(Branch::of(nodes.iter().cloned())))).collect();
         }
         List { root: Node::Branch(Branch::of(level)) }
     }
@@ -262,7 +267,7 @@ impl FromIterator<State> for List {
 /// The items of a [`List`] in order.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
-    branches: Vec<std::slice::Iter<'a, Arc<Node>>>,
+    branches: Vec<std::slice::Iter<'a, (usize, Arc<Node>)>>,
     leaf: std::slice::Iter<'a, State>,
     n_left: usize,
 }
@@ -277,7 +282,7 @@ impl<'a> Iter<'a> {
                 }
                 Node::Branch(branch) => {
                     let mut nodes = branch.nodes.iter();
-                    let Some(first) = nodes.next() else { return };
+                    let Some((_, first)) = nodes.next() else { return };
                     self.branches.push(nodes);
                     node = first;
                 }
@@ -289,7 +294,7 @@ impl<'a> Iter<'a> {
     fn next_leaf(&mut self) -> Option<()> {
         loop {
             match self.branches.last_mut()?.next() {
-                Some(node) => {
+                Some((_, node)) => {
                     self.enter(node);
                     return Some(());
                 }
@@ -332,8 +337,15 @@ fn n_same<'a>(
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a State;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a State> {
-        self.nth(0)
+        match self.leaf.next() {
+            Some(item) => {
+                self.n_left -= 1;
+                Some(item)
+            }
+            None => self.nth(0),
+        }
     }
 
     /// Passes over whole leaves.

@@ -138,9 +138,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let mut reads = Reads::default();
         let mut names: Vec<Vec<&'a str>> = facts.lookups.iter().cloned().collect();
         names.extend(facts.functions.iter().chain(&facts.enclosed).map(|name| vec![*name]));
+        // Another template may call any of them: the macros of a template share one closure, in which is what any of them takes along.
+        let declared = self.names.iter().filter(|(_, meaning)| matches!(meaning, Meaning::Declared(_)));
+        let declared: Vec<Vec<&'a str>> = declared.map(|(name, _)| vec![*name]).collect();
         if facts.names_templates {
-            let declared = self.names.iter().filter(|(_, meaning)| matches!(meaning, Meaning::Declared(_)));
-            names.extend(declared.map(|(name, _)| vec![*name]));
+            names.extend(declared.clone());
         }
         let mut captures = BTreeMap::new();
         while let Some(path) = names.pop() {
@@ -173,7 +175,10 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     facts.filters.extend(&of.filters);
                     facts.tests.extend(&of.tests);
                     facts.calls_values |= of.calls_values;
-                    facts.names_templates |= of.names_templates;
+                    if of.names_templates && !facts.names_templates {
+                        facts.names_templates = true;
+                        names.extend(declared.clone());
+                    }
                 }
                 Some(Meaning::Local(local)) => {
                     reads.locals.insert(local);
