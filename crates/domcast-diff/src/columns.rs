@@ -697,8 +697,8 @@ impl Columns {
         let spare = |len: usize| len + len / 16;
         self.slots.shrink_to(spare(self.slots.len()));
         self.pools.text.shrink_to(spare(self.pools.text.len()));
-        self.pools.attributes.shrink_to(spare(self.pools.attributes.len()));
-        self.pools.lists.shrink_to(spare(self.pools.lists.len()));
+        self.pools.attributes.shrink_to_fit();
+        self.pools.lists.shrink_to_fit();
     }
 
     /// Bytes of memory, as far as they are in use or kept for later.

@@ -1,7 +1,7 @@
 //! html5ever's tree builder writes straight into a [`Tree`], from the tokens of [`tokens`](crate::tokens).
 //!
 //! Handles carry the element's name, because the tree builder asks for it all the time and the tree is being written.
-//! Text is collected in strings and put into the tree at the end: it arrives in pieces, and a node's text
+//! Text is collected beside the tree and put into it at the end: it arrives in pieces, and a node's text
 //! is immutable.
 
 use crate::fast::MAX_STACK;
@@ -15,7 +15,6 @@ use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
 use html5ever::{LocalName, QualName, ns};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 pub(crate) fn document(parser: &Parser, html: &str) -> Result<Tree, ParseError> {
@@ -78,8 +77,8 @@ struct Sink {
 #[derive(Default)]
 struct Nodes {
     tree: Tree,
-    /// The text of text nodes, until the end.
-    texts: HashMap<NodeId, String>,
+    /// The text of text nodes, by id, until the end.
+    texts: Vec<Option<StrTendril>>,
     /// How deep each node was on the stack of open elements, by id.
     levels: Vec<usize>,
     /// The deepest of them.
@@ -124,12 +123,13 @@ impl Nodes {
                     Some(before) => self.tree.prev_sibling(before),
                     None => self.tree.last_child(parent),
                 };
-                if let Some(previous) = previous.and_then(|id| self.texts.get_mut(&id)) {
-                    previous.push_str(&text);
+                if let Some(Some(previous)) = previous.and_then(|id| self.texts.get_mut(id.0 as usize)) {
+                    previous.push_tendril(&text);
                     return;
                 }
                 let id = self.tree.create(VNode::Text(""));
-                self.texts.insert(id, String::from(&*text));
+                self.texts.resize(id.0 as usize, None);
+                self.texts.push(Some(text));
                 id
             }
         };
@@ -151,8 +151,10 @@ impl TreeSink for Sink {
 
     fn finish(self) -> Tree {
         let Nodes { mut tree, texts, .. } = self.state.into_inner();
-        for (id, text) in texts {
-            tree.set_text(id, &text);
+        for (id, text) in (0..).zip(texts) {
+            if let Some(text) = text {
+                tree.set_text(NodeId(id), &text);
+            }
         }
         tree.number();
         tree
