@@ -24,6 +24,8 @@
 //! - A start tag that is here letter by letter opened one element in the old text, and so it does here.
 //! - An element is left where the rest of it is here, by the rule for children.
 //! - A text is one token, up to the next markup, and ends nothing; in tables, where it might, the fast path reads it.
+//! - An element in which one text changed follows from these: its start tags and what is around the text are here. It is found by where the
+//!   texts differ, without entering each element on the way.
 //! - Where the rests of both texts are equal at a boundary, so are the rests of both parses.
 //! - Everything else is parsed by the fast path itself, with the stack as it is. Where that gives up, the plain pipeline does all.
 //!
