@@ -709,10 +709,19 @@ impl<'a> Walk<'a> {
                 if is_item(local) && last.is_some_and(|last| is_item(last.name.local)) {
                     return false;
                 }
-                (is_void && element.name.is_html(local)) || before.is_some_and(|source| source.ends_with("</"))
+                let before = before.and_then(|source| source.strip_suffix("</"));
+                (is_void && element.name.is_html(local))
+                    || before.is_some_and(|before| self.is_between_tags(id, before))
             }
             _ => false,
         }
+    }
+
+    /// Whether what looks like the end tag of an element, behind this source, is not the end of a start tag: `<li id=</li>`. Then an empty
+    /// element would be the last in it.
+    fn is_between_tags(&self, id: NodeId, source: &str) -> bool {
+        let last = || std::iter::successors(Some(id), |&id| self.old.last_child(id)).last();
+        source.ends_with('>') || last().is_some_and(|last| self.old.name(last).is_none())
     }
 
     // --- New tokens ------------------------------------------------------------------------------------------------
