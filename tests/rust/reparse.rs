@@ -85,6 +85,17 @@ fn an_item_that_ends_with_the_end_tag_of_another_is_open_still() {
 }
 
 #[test]
+fn a_start_tag_that_looks_like_an_end_tag_ends_nothing() {
+    let list = |items: &str| format!("<ul>{items}<li id=b>tea</ul>");
+    for item in ["<li id=</li>", "<li><p id=</li>", "<li>x<p id=a</li>", "<li>x<p title=\"a>\"</li>"] {
+        let mut live = LiveSource::new(&list(item), Some("div"));
+        for next in [format!("{item}1"), format!("{item}<p>2"), format!("{item}</li>3"), item.to_owned()] {
+            live.update(&list(&next)).unwrap_or_else(|reason| panic!("{reason}"));
+        }
+    }
+}
+
+#[test]
 fn what_looks_alike_does_not_move() {
     let mut live = LiveSource::new("<ul><li></li><li></li><li><b></b></li><li id=k><i>tea</i></li></ul>", Some("div"));
     live.update("<ul><li><li></li><li><b></b><li id=k><i>tea</i></li></ul>")

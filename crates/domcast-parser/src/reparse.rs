@@ -24,6 +24,8 @@
 //! - A start tag that is here letter by letter opened one element in the old text, and so it does here.
 //! - An element is left where the rest of it is here, by the rule for children.
 //! - A text is one token, up to the next markup, and ends nothing; in tables, where it might, the fast path reads it.
+//! - An element in which one text changed follows from these: its start tags and what is around the text are here. It is found by where the
+//!   texts differ, without entering each element on the way.
 //! - Where the rests of both texts are equal at a boundary, so are the rests of both parses.
 //! - Everything else is parsed by the fast path itself, with the stack as it is. Where that gives up, the plain pipeline does all.
 //!
@@ -707,10 +709,19 @@ impl<'a> Walk<'a> {
                 if is_item(local) && last.is_some_and(|last| is_item(last.name.local)) {
                     return false;
                 }
-                (is_void && element.name.is_html(local)) || before.is_some_and(|source| source.ends_with("</"))
+                let before = before.and_then(|source| source.strip_suffix("</"));
+                (is_void && element.name.is_html(local))
+                    || before.is_some_and(|before| self.is_between_tags(id, before))
             }
             _ => false,
         }
+    }
+
+    /// Whether what looks like the end tag of an element, behind this source, is not the end of a start tag: `<li id=</li>`. Then an empty
+    /// element would be the last in it.
+    fn is_between_tags(&self, id: NodeId, source: &str) -> bool {
+        let last = || std::iter::successors(Some(id), |&id| self.old.last_child(id)).last();
+        source.ends_with('>') || last().is_some_and(|last| self.old.name(last).is_none())
     }
 
     // --- New tokens ------------------------------------------------------------------------------------------------
