@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// A Redis over which several demos share their views, as redis://127.0.0.1
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
+    /// The key that all demos and publishers of this Redis share: nothing else in it is believed
+    #[arg(long, env = "DOMCAST_REDIS_KEY", hide_env_values = true, value_name = "KEY")]
+    redis_key: Option<String>,
     /// What a push must bring; needed where other machines reach the server
     #[arg(long, env = "DOMCAST_TOKEN", hide_env_values = true, value_parser = web::token)]
     token: Option<String>,
@@ -56,7 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         let address = listening.address()?;
         let hub = hub()?;
         if let Some(url) = &args.redis {
-            tokio::spawn(domcast_redis::join(&hub, RedisLayer::open(url)?));
+            let layer = RedisLayer::open(url)?;
+            let key = args.redis_key.as_ref();
+            tokio::spawn(domcast_redis::join(&hub, key.into_iter().fold(layer, RedisLayer::sealed)));
         }
         let domcast = Domcast::with_config(hub, Config { push: web::push_access(token), ..Config::default() });
         domcast.identify(|_| Client { topics: ["news".to_owned()].into(), ..Client::default() });

@@ -1,7 +1,7 @@
 //! Views declared without Rust code: a template, a state, and handlers that are edits of the state.
 
 use crate::call::{Effects, Sender};
-use crate::edit::{bad_state, changed_keys, edited, keys, kind, with_values};
+use crate::edit::{MAX_LEVELS, bad_state, changed_keys, edited, is_too_deep, keys, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
 use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
@@ -221,7 +221,14 @@ impl DeclaredSource {
     ) -> Result<(DeclaredSource, Changes), PushError> {
         let scope = self.scope(payload)?;
         let edit = |(key, expression): (&String, &String)| {
-            Ok((key.clone(), self.evaluate(handler, key, expression, &scope, templates)?))
+            let value = self.evaluate(handler, key, expression, &scope, templates)?;
+            match is_too_deep(&value, keys(&self.state).get(key), 1) {
+                true => {
+                    let reason = format!("`{key}`: the state would be deeper than {MAX_LEVELS} levels");
+                    Err(failed(&self.name, handler, reason))
+                }
+                false => Ok((key.clone(), value)),
+            }
         };
         let (state, changes) =
             with_values(&self.state, edits.0.iter().map(edit).collect::<Result<Vec<_>, PushError>>()?);

@@ -9,6 +9,9 @@ use domcast_template::{Changes, Map, Operation, Path, State, StateError};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// How many levels a state may have: as many as JSON that is read.
+pub(crate) const MAX_LEVELS: usize = 127;
+
 /// Returns a state after an edit, and what differs. What is no edit of a state changes nothing.
 pub(crate) fn edited(view: &str, state: &State, change: &Change) -> Result<(State, Changes), PushError> {
     match change {
@@ -75,6 +78,26 @@ pub(crate) fn keys(state: &State) -> &Map {
     match state {
         State::Map(map) => map,
         _ => unreachable!("the state of a view is a map"),
+    }
+}
+
+/// Whether a value below `n_levels` reaches deeper than a state may be. What is the `old` one at the same place is not looked at again.
+pub(crate) fn is_too_deep(value: &State, old: Option<&State>, n_levels: usize) -> bool {
+    if old.is_some_and(|old| old.is_same(value)) {
+        return false;
+    }
+    match (value, old) {
+        // The state itself is a level too.
+        (State::List(_) | State::Map(_), _) if n_levels >= MAX_LEVELS => true,
+        (State::List(items), Some(State::List(old))) => {
+            items.iter().enumerate().any(|(idx, item)| is_too_deep(item, old.get(idx), n_levels + 1))
+        }
+        (State::List(items), _) => items.iter().any(|item| is_too_deep(item, None, n_levels + 1)),
+        (State::Map(map), Some(State::Map(old))) => {
+            map.iter().any(|(key, value)| is_too_deep(value, old.get(key), n_levels + 1))
+        }
+        (State::Map(map), _) => map.iter().any(|(_, value)| is_too_deep(value, None, n_levels + 1)),
+        _ => false,
     }
 }
 

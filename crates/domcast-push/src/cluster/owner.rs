@@ -298,7 +298,7 @@ impl<L: Ledger> Member<L> {
                 () = replica.queued() => {}
                 _ = &mut has_begun, if !is_reading => is_reading = true,
                 () = async { drop(is_leaving.wait_for(|is_leaving| *is_leaving).await) } => {
-                    return self.give_up(replica, owned, self.lifetime(replica)).await;
+                    return self.give_up(replica, owned).await;
                 }
                 () = sleep_until(beat_at) => {}
             }
@@ -316,8 +316,8 @@ impl<L: Ledger> Member<L> {
             }
             if Instant::now() >= beat_at {
                 if self.hub.release(&replica.slot) {
-                    // Long enough for others to take it over, who have it too.
-                    return self.give_up(replica, owned, Some(2 * self.options.lease)).await;
+                    // Others who have it take it over, or it is forgotten.
+                    return self.give_up(replica, owned).await;
                 }
                 let read = (owned.told.as_ref() != Some(&owned.cursor)).then(|| (owned.n, owned.cursor.clone()));
                 let standing = self.beat(replica, Some(&owned.token), false, read).await;
@@ -341,12 +341,12 @@ impl<L: Ledger> Member<L> {
     }
 
     /// Gives the view up with a last commit, which tells the others that it is free.
-    async fn give_up(&self, replica: &Replica, owned: &mut Owned, lifetime: Option<Duration>) {
+    async fn give_up(&self, replica: &Replica, owned: &mut Owned) {
         let (n, id, cursor) = (owned.n + 1, self.request(), owned.cursor.clone());
         let (entry, source, is_install) = (replica.farewell(), owned.source.clone(), owned.is_install);
         // Without a source nothing is committed yet, and the lease ends by itself.
         let Some(source) = source else { return };
-        let snapshot = is_install.then(|| replica.snapshot());
+        let (snapshot, lifetime) = (is_install.then(|| replica.snapshot()), self.lifetime(replica));
         let mut commit = Commit { n, id, entry, source, cursor, snapshot, is_install, is_last: true, lifetime };
         if self.commit(replica, owned, &mut commit).await == Some(true) {
             replica.settle(n);

@@ -2,7 +2,7 @@
 
 use crate::client::{content, now, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Hub, Push, View};
+use domcast_push::{DeclaredView, Edits, ErrorClass, Hub, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -203,4 +203,29 @@ fn a_push_is_the_same_after_a_journey_as_json() {
         let json = serde_json::to_string(&push).unwrap();
         assert_eq!(serde_json::from_str::<Push>(&json).unwrap(), push, "{json}");
     }
+}
+
+#[test]
+fn a_handler_that_nests_its_state_deeper_and_deeper_is_refused_in_the_end() {
+    let hub = Hub::with_options(Templates::from_sources([("deep.html", "{{ n }}")]), unlimited());
+    let nest = Edits::new().set("list", "[list]").set("map", "{'inner': map, 'other': 1}").set("n", "n + 1");
+    let view = DeclaredView::new("deep.html").state("list", json!([])).state("map", json!({})).state("n", 0);
+    hub.register_declared("deep", view.handler("nest", nest).handler("count", Edits::new().set("n", "n + 1"))).unwrap();
+    let mut n_done = 0;
+    let error = loop {
+        match hub.push_blocking(Push::handler("deep", "nest", json!({}))) {
+            Ok(_) => n_done += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(n_done, 125, "the state itself is a level, and so is the list that was there at first");
+    let deepest = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+    assert!(
+        serde_json::from_str::<Value>(&deepest(127)).is_ok() && serde_json::from_str::<Value>(&deepest(128)).is_err()
+    );
+    assert_eq!(error.class(), ErrorClass::Unfit);
+    assert!(error.to_string().contains("`list`: the state would be deeper than 127 levels"), "{error}");
+    assert_eq!(content(&hub, "deep"), "125", "the state is as it was");
+    hub.push_blocking(Push::handler("deep", "count", json!({}))).unwrap();
+    assert_eq!(content(&hub, "deep"), "126");
 }

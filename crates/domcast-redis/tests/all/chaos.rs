@@ -3,8 +3,8 @@
 //! `DOMCAST_CHAOS=full` makes it last as long as the figures of CONTRIBUTING.md say.
 
 use crate::client::Page;
-use crate::servers::{Redis, Server, hub, options, until};
-use domcast_push::{ClusterOptions, ErrorClass, Hub, Push};
+use crate::servers::{Redis, Server, hub, hub_with, options, until};
+use domcast_push::{ClusterOptions, DocumentLimits, ErrorClass, Hub, Push};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -254,4 +254,74 @@ async fn a_commit_that_was_written_and_not_heard_of_is_not_done_again() {
     owner.hub.push(Push::handler("n", "add", json!({"by": 100}))).await.unwrap();
     until("both show what is pushed now", || owner.n() >= 100 && other.n() == owner.n()).await;
     assert_eq!(owner.n() % 10, 1, "the first push is applied once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_to_keys_are_applied_once_while_redis_is_killed_and_servers_let_documents_go() {
+    let Some(mut redis) = Redis::start_durable().await else { return };
+    let (n_kills, n_keys) = if is_full() { (20, 50) } else { (3, 10) };
+    // The first keeps its documents, as somebody looks at them; the others let them go again and again.
+    let forgetful = DocumentLimits { idle: Duration::from_millis(200), ..DocumentLimits::default() };
+    let servers =
+        [hub(), hub_with(forgetful), hub_with(forgetful)].map(|hub| Server::start_with(&redis, hub, options()));
+    let keys: Vec<String> = (0..n_keys).map(|n| n.to_string()).collect();
+    let order = |key: &str, by: i64| Push::handler("order", "add", json!({"by": by})).key(key);
+    let mut pages: Vec<Page> = keys.iter().map(|key| servers[0].order(key)).collect();
+    for key in &keys {
+        while servers[0].hub.push(Push::state("order", [("n", 0)]).key(key)).await.is_err() {}
+    }
+    sleep(2 * options().lease).await;
+    let (mut expected, is_over) = (vec![0; n_keys], Arc::new(AtomicBool::new(false)));
+    let pushing = tokio::spawn({
+        let (hubs, is_over) = (servers.each_ref().map(|server| server.hub.clone()), Arc::clone(&is_over));
+        let keys = keys.clone();
+        async move {
+            let (mut clock, mut under_way) = (interval(Duration::from_millis(5)), tokio::task::JoinSet::new());
+            for idx in 0.. {
+                clock.tick().await;
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                // In bursts of a second for each server, so that the others have nothing to do with a document.
+                let (hub, n) = (hubs[(idx / 200) % 3].clone(), idx % n_keys);
+                let push = order(&keys[n], 1);
+                under_way.spawn(async move {
+                    match hub.push(push).await.map_err(|error| error.class()) {
+                        Ok(_) | Err(ErrorClass::Queued) => (n, 1),
+                        Err(ErrorClass::Unavailable) => (n, 0),
+                        Err(other) => panic!("{other:?}"),
+                    }
+                });
+            }
+            under_way.join_all().await
+        }
+    });
+    for kill in 0..n_kills {
+        sleep(Duration::from_millis(1500)).await;
+        redis.kill().await;
+        sleep(Duration::from_millis([30, 700, 1300][kill % 3])).await;
+        redis.restart().await;
+    }
+    sleep(Duration::from_millis(1500)).await;
+    is_over.store(true, Ordering::Relaxed);
+    pushing.await.unwrap().into_iter().for_each(|(n, accepted)| expected[n] += accepted);
+    for ((page, key), expected) in pages.iter_mut().zip(&keys).zip(&expected) {
+        until(&format!("{expected} pushes to {key} are applied"), || {
+            page.read(usize::MAX);
+            page.tree.to_html() == format!("<b>{key}: {expected}</b>")
+        })
+        .await;
+    }
+    // And no more than that.
+    sleep(options().lease).await;
+    for ((page, key), expected) in pages.iter_mut().zip(&keys).zip(&expected) {
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), format!("<b>{key}: {expected}</b>"));
+    }
+    let n_kept = servers[1..].iter().map(|server| server.orders().len()).sum::<usize>();
+    eprintln!(
+        "{} pushes to {n_keys} keys, {n_kills} kills; the other servers have {n_kept} of them",
+        expected.iter().sum::<i32>()
+    );
+    assert_eq!(n_kept, 0);
 }
