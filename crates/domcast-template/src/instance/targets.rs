@@ -32,11 +32,7 @@ impl Targets {
     /// What the items from a position on bind.
     pub(super) fn iter_from(&self, idx: usize) -> TargetsIter<'_> {
         match self {
-            Targets::Shared(list) => {
-                let mut items = list.iter();
-                idx.checked_sub(1).map(|before| items.nth(before));
-                TargetsIter::Shared(items)
-            }
+            Targets::Shared(list) => TargetsIter::Shared(list.iter_from(idx)),
             Targets::Bound(targets) => TargetsIter::Bound(targets[idx..].iter()),
         }
     }

@@ -281,11 +281,7 @@ impl Items<'_> {
         let follows = self.last_found.replace(idx).is_some_and(|last| last + 1 == idx);
         if ahead.contains(&idx) || follows {
             self.at = idx;
-            self.ahead = self.old.map(|old| {
-                let mut ahead = old.iter();
-                ahead.nth(idx);
-                ahead
-            });
+            self.ahead = self.old.map(|old| old.iter_from(idx + 1));
         }
     }
 
@@ -344,7 +340,7 @@ impl Items<'_> {
                 for run in self.runs {
                     match run {
                         Run::New(item) => items.push(item),
-                        Run::Kept(range) => items.extend(old.iter().skip(range.start).take(range.len()).cloned()),
+                        Run::Kept(range) => items.extend(old.iter_from(range.start).take(range.len()).cloned()),
                     }
                 }
                 Part::New(items.into_iter().collect())

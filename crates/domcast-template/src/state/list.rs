@@ -132,8 +132,23 @@ impl List {
 
     /// The items in order.
     pub fn iter(&self) -> Iter<'_> {
-        let mut iter = Iter { branches: Vec::new(), leaf: [].iter(), n_left: self.len() };
-        iter.enter(&self.root);
+        self.iter_from(0)
+    }
+
+    /// The items from a position on, in order. `O(log n)`.
+    pub(crate) fn iter_from(&self, mut idx: usize) -> Iter<'_> {
+        let mut iter = Iter { branches: Vec::new(), leaf: [].iter(), n_left: self.len().saturating_sub(idx) };
+        let mut node = &self.root;
+        while let Node::Branch(branch) = node {
+            let child = branch.descend(&mut idx);
+            let mut nodes = branch.nodes[child..].iter();
+            let Some((_, first)) = nodes.next() else { return iter };
+            iter.branches.push(nodes);
+            node = first;
+        }
+        if let Node::Leaf(items) = node {
+            iter.leaf = items[idx.min(items.len())..].iter();
+        }
         iter
     }
 }
@@ -446,11 +461,15 @@ mod tests {
                     assert_eq!(old.same_ends(&new), ends(&ints(&old), &ints(&new)), "{n} at {at}");
                     assert_eq!(new.same_ends(&old), ends(&ints(&new), &ints(&old)), "{n} at {at}");
                     let rest: Vec<i64> = new.iter().skip(at).map(int).collect();
-                    assert_eq!(rest, ints(&new)[at..], "{n} from {at}");
+                    let from: Vec<i64> = new.iter_from(at).map(int).collect();
+                    let at = at.min(new.len());
+                    assert_eq!((&rest[..], from.len()), (&ints(&new)[at..], new.iter_from(at).len()), "{n} from {at}");
+                    assert_eq!(from, rest, "{n} from {at}");
                     assert_eq!(new.iter().skip(at).len(), rest.len());
                 }
             }
             assert_eq!(old.iter().nth(n as usize).map(int), None);
+            assert_eq!((old.iter_from(n as usize).len(), old.iter_from(n as usize + 1).map(int).next()), (0, None));
         }
     }
 
