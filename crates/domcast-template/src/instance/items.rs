@@ -218,10 +218,11 @@ impl Instance {
         let visits_all = pass.touches(&of.outer);
         let mut fragments = Vec::with_capacity(pairs.len());
         let mut stays = vec![false; old_fragments.len()];
+        let list = pass.scope.plain_list(of);
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, middle.new_at(idx), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, (new, list), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;

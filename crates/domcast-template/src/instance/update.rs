@@ -204,7 +204,7 @@ impl Instance {
         let visited = self.visit(0, &mut pass);
         if visited.and_then(|()| self.grow(self.most_new_bytes(&pass))).is_err() {
             self.undo(pass.undo);
-            self.most_bytes = most_bytes;
+            (self.most_bytes, self.filled_bytes) = (most_bytes, 0);
             return Err(program.error(state));
         }
         let Pass { edits, added, dropped, .. } = pass;
@@ -218,7 +218,7 @@ impl Instance {
         Ok(Edits { edits, added, freed })
     }
 
-    /// What an update brings prints at most so many bytes.
+    /// What an update brings prints at most so many bytes, new fragments not counted.
     fn most_new_bytes(&self, pass: &Pass<'_>) -> usize {
         let of_edit = |edit: &Edit| match *edit {
             Edit::Hole { fragment, part } | Edit::Html { fragment, part } => {
@@ -230,8 +230,7 @@ impl Instance {
             }
             Edit::Branch { .. } | Edit::Items { .. } => 0,
         };
-        let of_edits: usize = pass.edits.iter().map(of_edit).sum();
-        of_edits + pass.added.iter().map(|(fragment, _)| self.most_bytes_of(*fragment)).sum::<usize>()
+        pass.edits.iter().map(of_edit).sum()
     }
 
     fn undo(&mut self, undo: Vec<Undo>) {
@@ -300,15 +299,15 @@ impl Instance {
                                 pass.dirty_locals.insert(local);
                             }
                         }
-                        pass.scope.locals.extend(new.iter().cloned());
+                        pass.scope.bind(new);
                         self.set(id, idx, Slot::Bound(new.into()), pass);
                     } else {
-                        pass.scope.locals.extend(bound.iter().cloned());
+                        pass.scope.bind(bound);
                     }
                 }
                 _ if !is_touched => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
-                    let new = HoleValue::new(pass.scope.eval(&hole.expr)?, hole.escapes, &pass.scope)?;
+                    let new = HoleValue::new(hole, &pass.scope)?;
                     if !new.is_same(old) {
                         pass.edits.push(Edit::Hole { fragment: id, part: idx as u32 });
                         self.set(id, idx, Slot::Hole(new), pass);
@@ -443,7 +442,7 @@ impl Instance {
 impl<'a> Pass<'a> {
     /// The items of a list that alone changed, each with the rest of the path, if that is known.
     fn named_items(&self, iter: &Expr) -> Option<Vec<(usize, &'a [Step])>> {
-        let Expr::Path(from, steps) = iter else { return None };
+        let Expr::Path(from, steps, _) = iter else { return None };
         let hints = self.hints.as_ref()?;
         let mut named: Vec<(usize, &'a [Step])> = Vec::new();
         let mut is_explained = *from == ReadFrom::State;
