@@ -1,6 +1,6 @@
 //! Building a tree from a source, for parsers: nodes point into the source, and may tell of which part they were made.
 
-use crate::columns::{AttributeSlot, Columns, Content, NONE, Slot, Text};
+use crate::columns::{AttributeSlot, Columns, Content, NONE, Pools, Slot, Text};
 use crate::name::{Name, Namespace, Symbol};
 use crate::tree::{NodeId, Tree, node_id};
 use std::fmt;
@@ -20,6 +20,15 @@ type Attribute = (Namespace, Symbol, Text);
 /// A list of attributes that elements can share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct List(u32);
+
+/// An end of a tree that is being built: see [`Builder::mark`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    n_nodes: usize,
+    n_text: usize,
+    n_attributes: usize,
+    n_lists: usize,
+}
 
 impl Builder {
     /// A tree that holds its root and `source`, with room for `n_nodes` nodes to begin with.
@@ -91,20 +100,59 @@ impl Builder {
     }
 
     /// Gives a text node another text.
+    #[inline]
     pub fn set_text(&mut self, id: NodeId, text: Text) {
         self.columns.slots[id.0 as usize].content = Content::Text(text);
     }
 
-    /// Gives an element other attributes.
+    /// Gives an element a list of attributes of its own, with the values that it has.
     ///
     /// # Panics
     ///
-    /// Panics if the node is no element.
-    pub fn set_list(&mut self, id: NodeId, new: List) {
-        match &mut self.columns.slots[id.0 as usize].content {
-            Content::Element { list, .. } => *list = new.0,
-            _ => panic!("{id:?} is not an element"),
+    /// Panics if the node is no element, or has no attributes.
+    #[inline]
+    pub fn own_list(&mut self, id: NodeId) -> List {
+        let pools = &mut self.columns.pools;
+        let Content::Element { list, .. } = &mut self.columns.slots[id.0 as usize].content else {
+            panic!("{id:?} is not an element");
+        };
+        *list = pools.copy_list(*list);
+        List(*list)
+    }
+
+    /// Gives an attribute of a list, by its position, another value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is none at this position.
+    #[inline]
+    pub fn set_value(&mut self, list: List, idx: usize, value: Text) {
+        let pools = &mut self.columns.pools;
+        let (start, end) = pools.lists[list.0 as usize];
+        pools.attributes[start as usize..end as usize][idx].value = value;
+    }
+
+    /// Where the tree ends now, to [go back](Self::go_back) to.
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        let Pools { text, attributes, lists, .. } = &self.columns.pools;
+        let n_nodes = self.columns.slots.len();
+        Mark { n_nodes, n_text: text.len(), n_attributes: attributes.len(), n_lists: lists.len() }
+    }
+
+    /// Takes back what came since a mark: one node that was appended to `parent`, with all below it.
+    pub fn go_back(&mut self, mark: Mark, parent: NodeId) {
+        let Columns { slots, pools, .. } = &mut self.columns;
+        let prev = slots[mark.n_nodes].prev;
+        slots.truncate(mark.n_nodes);
+        slots[parent.0 as usize].last_child = prev;
+        match prev {
+            NONE => slots[parent.0 as usize].first_child = NONE,
+            _ => slots[prev as usize].next = NONE,
         }
+        pools.text.truncate(mark.n_text);
+        pools.attributes.truncate(mark.n_attributes);
+        pools.lists.truncate(mark.n_lists);
     }
 
     /// Appends a copy of an element of the prototype with other attributes, without what is below it.
@@ -145,14 +193,9 @@ impl Builder {
         let Content::Element { list, .. } = prototype.0.slots[id.0 as usize].content else {
             panic!("{id:?} is not an element");
         };
-        let pools = &mut self.columns.pools;
-        let (start, end) = pools.lists[list as usize];
-        let copy = pools.attributes.len();
-        pools.attributes.extend_from_within(start as usize..end as usize);
-        let attributes = &mut pools.attributes[copy..];
-        values.into_iter().for_each(|(idx, value)| attributes[idx].value = value);
-        pools.lists.push((copy as u32, pools.attributes.len() as u32));
-        List((pools.lists.len() - 1) as u32)
+        let list = List(self.columns.pools.copy_list(list));
+        values.into_iter().for_each(|(idx, value)| self.set_value(list, idx, value));
+        list
     }
 
     /// The number of nodes, the root among them.
@@ -189,21 +232,12 @@ impl Builder {
     /// # Errors
     ///
     /// That of `write`.
+    #[inline]
     pub fn write_text<E>(&mut self, write: impl FnOnce(&mut String) -> Result<(), E>) -> Result<Text, E> {
         let pools = &mut self.columns.pools;
         let start = pools.text.len();
         write(&mut pools.text).inspect_err(|_| pools.text.truncate(start))?;
         Ok(pools.text_from(start))
-    }
-
-    /// How many bytes of text there are.
-    pub fn text_len(&self) -> usize {
-        self.columns.pools.text.len()
-    }
-
-    /// Drops the text behind `len` bytes, which no node uses yet.
-    pub fn truncate_text(&mut self, len: usize) {
-        self.columns.pools.text.truncate(len);
     }
 
     /// Keeps a list of attributes, whose names differ.

@@ -194,6 +194,7 @@ impl Pools {
     }
 
     /// The text from `start` to the end.
+    #[inline]
     pub(crate) fn text_from(&self, start: usize) -> Text {
         let is_addressable = self.text.len() < NONE as usize;
         assert!(is_addressable, "a tree holds less than 4 GiB of text");
@@ -213,6 +214,7 @@ impl Pools {
     }
 
     /// The list of the attributes from `start` on.
+    #[inline]
     fn list_from(&mut self, start: usize) -> u32 {
         if self.attributes.len() == start {
             return 0;
@@ -220,6 +222,15 @@ impl Pools {
         assert!(self.attributes.len() < NONE as usize, "a tree holds fewer than 2^32 - 1 attributes");
         self.lists.push((start as u32, self.attributes.len() as u32));
         (self.lists.len() - 1) as u32
+    }
+
+    /// A list of its own with the attributes of another.
+    #[inline]
+    pub(crate) fn copy_list(&mut self, list: u32) -> u32 {
+        let (start, end) = self.lists[list as usize];
+        let copy = self.attributes.len();
+        self.attributes.extend_from_within(start as usize..end as usize);
+        self.list_from(copy)
     }
 
     pub(crate) fn attribute(&self, slot: AttributeSlot) -> Attribute<'_> {
@@ -365,14 +376,19 @@ impl Columns {
     pub(crate) fn append_block(&mut self, parent: u32, from: &Columns, top: u32, n_nodes: usize) -> u32 {
         let content = from.slots[top as usize].content;
         assert!(!matches!(content, Content::Hole | Content::Root), "#{top} is no node that can be appended");
-        let id = self.append(parent, content);
+        let id = self.slots.len() as u32;
         let by = id.wrapping_sub(top);
-        let Slot { first_child, last_child, .. } = from.slots[top as usize].linked_by(by);
-        let slot = &mut self.slots[id as usize];
-        (slot.first_child, slot.last_child, slot.span) = (first_child, last_child, Text::EMPTY);
-        let below = &from.slots[top as usize + 1..top as usize + n_nodes];
-        self.slots.extend(below.iter().map(|slot| Slot { span: Text::EMPTY, ..slot.linked_by(by) }));
+        let block = &from.slots[top as usize..top as usize + n_nodes];
+        self.slots.extend(block.iter().map(|slot| Slot { span: Text::EMPTY, ..slot.linked_by(by) }));
         assert!(self.slots.len() <= NONE as usize, "fewer than 2^32 - 1 nodes");
+        let above = &mut self.slots[parent as usize];
+        let prev = std::mem::replace(&mut above.last_child, id);
+        match prev {
+            NONE => above.first_child = id,
+            _ => self.slots[prev as usize].next = id,
+        }
+        let slot = &mut self.slots[id as usize];
+        (slot.parent, slot.prev, slot.next) = (parent, prev, NONE);
         id
     }
 

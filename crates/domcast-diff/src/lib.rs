@@ -101,7 +101,7 @@ mod lis; // siblings that need not move
 mod encoding; // JSON and binary
 
 pub use apply::{ApplyError, apply};
-pub use build::{Builder, List};
+pub use build::{Builder, List, Mark};
 pub use columns::Text;
 pub use diff::{Part, PartChild, diff, diff_parts};
 pub use digest::Folding;

@@ -5,7 +5,7 @@
 
 use crate::skeleton::Skeleton;
 use domcast_diff::NodeId;
-use domcast_template::{BodyId, FragmentId, Instance, Slot};
+use domcast_template::{BodyId, Fragment, FragmentId, Instance, Slot};
 use std::collections::HashMap;
 
 const NONE: u32 = u32::MAX;
@@ -131,22 +131,45 @@ impl Kept {
         self.around[fragment as usize]
     }
 
-    /// Notes which fragment is around a new one, and around each in it.
+    /// Notes which fragment is around a new one, and around each in it. Returns how many nodes they make.
     pub(crate) fn put_in(
         &mut self,
         fragment: FragmentId,
         around: FragmentId,
         skeleton: &Skeleton,
         instance: &Instance,
-    ) {
+    ) -> usize {
         if self.around.len() < instance.n_ids() {
             self.around.resize(instance.n_ids(), 0);
         }
-        self.around[fragment as usize] = around;
-        let fragment_slots = instance.fragment(fragment);
-        for &part in &skeleton.bodies[fragment_slots.body as usize].regions {
-            regions(&fragment_slots.slots[part as usize])
-                .for_each(|inner| self.put_in(inner, fragment, skeleton, instance));
+        self.put(fragment, around, skeleton, instance)
+    }
+
+    fn put(&mut self, id: FragmentId, around: FragmentId, skeleton: &Skeleton, instance: &Instance) -> usize {
+        self.around[id as usize] = around;
+        let Fragment { body, slots } = instance.fragment(id);
+        let body = &skeleton.bodies[*body as usize];
+        let mut n_nodes = body.n_nodes;
+        for &part in &body.regions {
+            match &slots[part as usize] {
+                Slot::Branch(None) => {}
+                Slot::Branch(Some((_, inner))) => n_nodes += self.put(*inner, id, skeleton, instance),
+                Slot::Items(items) => {
+                    for &inner in items.fragments() {
+                        n_nodes += self.put(inner, id, skeleton, instance);
+                    }
+                    n_nodes += items.otherwise().map_or(0, |inner| self.put(inner, id, skeleton, instance));
+                }
+                _ => {}
+            }
+        }
+        n_nodes
+    }
+
+    /// Expects rooms of so many fragments.
+    pub(crate) fn expect(&mut self, n_ids: usize) {
+        if self.rooms.len() < n_ids {
+            self.rooms.resize(n_ids, NONE);
         }
     }
 

@@ -81,6 +81,11 @@ impl<'a> RunText<'a> {
         }
     }
 
+    /// Whether nothing was pushed since it was cleared.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.only.is_none() && self.text.is_empty() && !self.drops_newline
+    }
+
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         (self.only, self.drops_newline) = (None, false);
@@ -88,8 +93,13 @@ impl<'a> RunText<'a> {
 }
 
 /// Appends what a hole prints that is no markup.
+#[inline]
 pub(crate) fn push_text_of(slot: &Slot, text: &mut String) -> Result<(), Odd> {
     match slot {
+        Slot::Hole(value) if value.is_plain() => {
+            value.push_text(text);
+            Ok(())
+        }
         Slot::Hole(value) => push_value(value, text, b"<&"),
         Slot::Html(html) if html.contains(['<', '&']) => Err(Odd::Markup),
         Slot::Html(html) => {
@@ -105,6 +115,9 @@ pub(crate) fn push_text_of(slot: &Slot, text: &mut String) -> Result<(), Odd> {
 fn push_value(value: &HoleValue, text: &mut String, special: &[u8]) -> Result<(), Odd> {
     let start = text.len();
     value.push_text(text);
+    if value.is_plain() {
+        return Ok(());
+    }
     let pushed = &text.as_bytes()[start..];
     if value.is_markup() && pushed.iter().any(|byte| special.contains(byte)) {
         return Err(Odd::Markup);
@@ -133,7 +146,7 @@ pub(crate) fn slot(instance: &Instance, fragment: FragmentId, part: u32) -> &Slo
 /// What a hole prints, if that is markup.
 pub(crate) fn markup(slot: &Slot) -> Option<Cow<'_, str>> {
     let html = match slot {
-        Slot::Hole(value) if value.is_markup() => value.text(),
+        Slot::Hole(value) if value.is_markup() && !value.is_plain() => value.text(),
         Slot::Html(html) => Cow::Borrowed(&**html),
         _ => return None,
     };
@@ -195,13 +208,29 @@ pub(crate) fn attribute_value(
     value: &Value,
     text: &mut String,
 ) -> Result<(), Odd> {
-    value.pieces.iter().try_for_each(|piece| match piece {
-        Piece::Static(piece) => {
-            text.push_str(piece);
-            Ok(())
+    push_attribute_value(skeleton, instance, &instance.fragment(fragment).slots, value, text)
+}
+
+/// The same for a fragment with these slots.
+#[inline]
+pub(crate) fn push_attribute_value(
+    skeleton: &Skeleton,
+    instance: &Instance,
+    slots: &[Slot],
+    value: &Value,
+    text: &mut String,
+) -> Result<(), Odd> {
+    for piece in &value.pieces {
+        match piece {
+            Piece::Static(piece) => text.push_str(piece),
+            Piece::Part(part) => match &slots[*part as usize] {
+                Slot::Hole(value) if value.is_plain() => value.push_text(text),
+                Slot::Branch(None) => {}
+                slot => push_slot(skeleton, instance, slot, text)?,
+            },
         }
-        Piece::Part(part) => push_slot(skeleton, instance, &instance.fragment(fragment).slots[*part as usize], text),
-    })
+    }
+    Ok(())
 }
 
 /// Appends what a part within a value prints.

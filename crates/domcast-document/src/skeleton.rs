@@ -267,6 +267,7 @@ impl Skeleton {
         is_whole
     }
 
+    #[inline]
     pub(crate) fn items(&self, content: &Content) -> &[Item] {
         &self.items[content.start as usize..content.end as usize]
     }

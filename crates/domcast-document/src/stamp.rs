@@ -5,11 +5,13 @@
 //! texts and static attributes of the prototype.
 
 use crate::kept::Kept;
-use crate::printed::{Island, Odd, RunText, attribute_value, parse_tag, push_text_of, slot, tag_element};
+use crate::printed::{
+    Island, Odd, RunText, attribute_value, parse_tag, push_attribute_value, push_text_of, tag_element,
+};
 use crate::skeleton::{Item, Node, Skeleton, Step, Tag, Value, Whole};
 use crate::walk::Walk;
-use domcast_diff::{Builder, Namespace, NodeId, Text, Tree, VNode};
-use domcast_template::{FragmentId, Instance};
+use domcast_diff::{Builder, Namespace, NodeId, Tree, VNode};
+use domcast_template::{Fragment, FragmentId, Instance, Slot};
 
 /// What was stamped, below a root.
 pub(crate) struct Stamped {
@@ -29,8 +31,6 @@ pub(crate) struct Stamper<'a> {
     pub(crate) stamped: Vec<u32>,
     /// Stamped nodes of islands: the fragment, the part, and which of the island's nodes.
     pub(crate) stamped_islands: Vec<(FragmentId, u32, usize)>,
-    /// The texts of the holes of nodes that are stamped in one go.
-    texts: Vec<Text>,
 }
 
 impl<'a> Stamper<'a> {
@@ -41,15 +41,8 @@ impl<'a> Stamper<'a> {
         n_nodes: usize,
     ) -> Stamper<'a> {
         let builder = Builder::like(&skeleton.prototype, n_nodes);
-        Stamper {
-            skeleton,
-            instance,
-            kept,
-            builder,
-            stamped: Vec::new(),
-            stamped_islands: Vec::new(),
-            texts: Vec::new(),
-        }
+        kept.expect(instance.n_ids());
+        Stamper { skeleton, instance, kept, builder, stamped: Vec::new(), stamped_islands: Vec::new() }
     }
 
     /// Stamps all nodes.
@@ -68,6 +61,9 @@ impl<'a> Stamper<'a> {
 
     /// Stamps the text node that a run makes below a parent, if it makes one, and clears the run.
     pub(crate) fn stamp_run(&mut self, run: &mut RunText<'a>, parent: NodeId) -> Option<NodeId> {
+        if run.is_clear() {
+            return None;
+        }
         let id = match run.only {
             Some((_, id)) => Some(self.builder.append_like(parent, &self.skeleton.prototype, id)),
             None if run.as_str().is_empty() => None,
@@ -130,60 +126,60 @@ impl<'a> Stamper<'a> {
 
     /// Stamps a node in one go, with all below it; `None` if what a hole prints stands in the way.
     fn stamp_whole(&mut self, fragment: FragmentId, node: &Node, whole: &Whole, parent: NodeId) -> Option<NodeId> {
-        let skeleton = self.skeleton;
-        let steps = &skeleton.steps[whole.steps.start as usize..whole.steps.end as usize];
-        let text_len = self.builder.text_len();
-        self.texts.clear();
-        if steps.iter().try_for_each(|step| self.write_texts(fragment, step)).is_err() {
-            self.builder.truncate_text(text_len);
-            return None;
-        }
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        let Fragment { body, slots } = instance.fragment(fragment);
+        let room = self.kept.room(skeleton, fragment, *body);
+        let (mark, n_stamped) = (self.builder.mark(), self.stamped.len());
         let id = self.builder.append_all_like(parent, &skeleton.prototype, node.id, whole.n_nodes);
-        let body = self.instance.fragment(fragment).body;
-        let room = self.kept.room(skeleton, fragment, body);
         let copy = |of: NodeId| NodeId(id.0 + (of.0 - node.id.0));
-        let mut texts = self.texts.iter().copied();
-        for step in steps {
-            match step {
-                Step::Text(text, _) => self.builder.set_text(copy(*text), texts.next().expect("a text was written")),
+        for step in &skeleton.steps[whole.steps.start as usize..whole.steps.end as usize] {
+            let filled = match step {
+                Step::Text(text, run) => self.fill_text(copy(*text), skeleton.items(run), slots),
                 Step::Tag(node) => {
                     let node = &skeleton.nodes[*node as usize];
-                    let values = node.values().iter().map(|value| value.idx).zip(&mut texts);
-                    let list = self.builder.list_like(&skeleton.prototype, node.id, values);
-                    self.builder.set_list(copy(node.id), list);
+                    self.fill_tag(copy(node.id), node.values(), slots)
                 }
-                Step::Keep(kept, node) => self.stamped.push(self.kept.set(room, *kept, copy(*node))),
+                Step::Keep(kept, node) => {
+                    self.stamped.push(self.kept.set(room, *kept, copy(*node)));
+                    Ok(())
+                }
+            };
+            if filled.is_err() {
+                self.builder.go_back(mark, parent);
+                self.stamped.truncate(n_stamped);
+                return None;
             }
         }
         Some(id)
     }
 
-    /// Writes what a step of [`stamp_whole`](Self::stamp_whole) needs of texts.
-    fn write_texts(&mut self, fragment: FragmentId, step: &Step) -> Result<(), Odd> {
-        let (skeleton, instance) = (self.skeleton, self.instance);
-        match step {
-            Step::Keep(..) => {}
-            Step::Tag(node) => {
-                for value in skeleton.nodes[*node as usize].values() {
-                    let write = |text: &mut String| attribute_value(skeleton, instance, fragment, value, text);
-                    self.texts.push(self.builder.write_text(write)?);
+    /// Gives a text node of a copy the text of a run.
+    #[inline]
+    fn fill_text(&mut self, id: NodeId, run: &[Item], slots: &[Slot]) -> Result<(), Odd> {
+        let text = self.builder.write_text(|text| {
+            let start = text.len();
+            for item in run {
+                match item {
+                    Item::Text(piece, _) => text.push_str(piece),
+                    Item::Hole(part) => push_text_of(&slots[*part as usize], text)?,
+                    Item::Region(_) | Item::Node(_) => unreachable!("a run has text and holes"),
                 }
             }
-            Step::Text(_, run) => {
-                let write = |text: &mut String| {
-                    let start = text.len();
-                    for item in skeleton.items(run) {
-                        match item {
-                            Item::Text(piece, _) => text.push_str(piece),
-                            Item::Hole(part) => push_text_of(slot(instance, fragment, *part), text)?,
-                            Item::Region(_) | Item::Node(_) => unreachable!("a run has text and holes"),
-                        }
-                    }
-                    // No text, no node.
-                    if text.len() > start { Ok(()) } else { Err(Odd::Markup) }
-                };
-                self.texts.push(self.builder.write_text(write)?);
-            }
+            // No text, no node.
+            if text.len() > start { Ok(()) } else { Err(Odd::Markup) }
+        })?;
+        self.builder.set_text(id, text);
+        Ok(())
+    }
+
+    /// Gives an element of a copy its values.
+    #[inline]
+    fn fill_tag(&mut self, id: NodeId, values: &[Value], slots: &[Slot]) -> Result<(), Odd> {
+        let (skeleton, instance) = (self.skeleton, self.instance);
+        let list = self.builder.own_list(id);
+        for value in values {
+            let text = self.builder.write_text(|text| push_attribute_value(skeleton, instance, slots, value, text))?;
+            self.builder.set_value(list, value.idx, text);
         }
         Ok(())
     }

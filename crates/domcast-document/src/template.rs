@@ -135,10 +135,7 @@ impl TemplateDocument {
         };
         let template = Arc::clone(&template.0);
         if let Ok(skeleton) = &template.skeleton {
-            document.kept.put_in(0, 0, skeleton, &document.instance);
-            let n_nodes = (0..document.instance.n_ids() as FragmentId)
-                .map(|fragment| skeleton.bodies[document.instance.fragment(fragment).body as usize].n_nodes)
-                .sum();
+            let n_nodes = document.kept.put_in(0, 0, skeleton, &document.instance);
             match Stamper::new(skeleton, &document.instance, &mut document.kept, n_nodes).all() {
                 Ok(tree) => {
                     (document.tree, document.is_linked) = (tree, true);

@@ -16,12 +16,14 @@ pub use update::{Edit, Edits};
 use crate::error::TemplateError;
 use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
-use crate::program::{Body, BodyId, Compiled, For, Part, Program, Target};
-use crate::state::{Path, State, Step};
+use crate::program::{Body, BodyId, Compiled, For, Hole, Program, Target};
+use crate::state::{List, Path, State, Step};
 use index::Index;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write;
+use std::sync::Arc;
 use targets::Targets;
 use update::Spare;
 
@@ -44,6 +46,8 @@ pub struct Instance {
     /// What it prints takes at most so many bytes.
     most_bytes: usize,
     spare: Spare,
+    /// The same of what was filled since that was counted.
+    filled_bytes: usize,
 }
 
 /// What was at a path: a value, or how many steps of the way to it.
@@ -82,6 +86,7 @@ pub struct HoleValue {
     /// Null, a boolean, a number or text.
     state: State,
     is_markup: bool,
+    is_plain: bool,
 }
 
 /// The items of a loop.
@@ -115,7 +120,9 @@ impl Bound {
 }
 
 impl HoleValue {
-    fn new(value: Cow<'_, State>, escapes: bool, scope: &Scope<'_>) -> Result<HoleValue, Failed> {
+    /// What a hole prints.
+    fn new(hole: &Hole, scope: &Scope<'_>) -> Result<HoleValue, Failed> {
+        let value = scope.eval(&hole.expr)?;
         let (state, is_safe) = match &*value {
             State::Null | State::Bool(_) | State::Int(_) | State::Float(_) | State::Text(_) => {
                 (value.into_owned(), false)
@@ -125,7 +132,11 @@ impl HoleValue {
             State::Other(other) => (State::from(other.to_string()), other.is_safe()),
             State::List(_) | State::Map(_) => (State::from(value.to_value().to_string()), false),
         };
-        Ok(HoleValue { state, is_markup: is_safe || !escapes })
+        let is_plain = match &state {
+            State::Text(text) => is_plain(text),
+            _ => true,
+        };
+        Ok(HoleValue { state, is_markup: is_safe || !hole.escapes, is_plain })
     }
 
     /// The value as text, not escaped. As it stands it is a text node's text or an attribute's value, unless it
@@ -139,6 +150,7 @@ impl HoleValue {
     }
 
     /// Appends the value as [text](Self::text) does.
+    #[inline]
     pub fn push_text(&self, text: &mut String) {
         match &self.state {
             State::Text(value) => text.push_str(value),
@@ -152,24 +164,29 @@ impl HoleValue {
         self.is_markup
     }
 
+    /// Whether the text is the same in HTML, in a node and in a value: nothing in it is escaped, nothing is markup, and nothing is what a
+    /// parser changes.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
     /// Writes it as it stands in the HTML.
+    #[inline]
     pub fn write_html(&self, html: &mut String) {
         match &self.state {
-            State::Text(text) if self.is_markup => html.push_str(text),
-            State::Text(text) => escape(text, html),
+            State::Text(text) if self.is_plain || self.is_markup => html.push_str(text),
+            State::Text(text) => _ = write!(html, "{}", HtmlEscape(text)),
             State::Int(int) => html.push_str(itoa::Buffer::new().format(*int)),
             _ => html.push_str(&self.text()),
         }
     }
 
     fn most_bytes(&self) -> usize {
-        /// `'` is written as `&#x27;`.
-        const LONGEST: usize = 6;
         match &self.state {
-            State::Text(text) if self.is_markup => text.len(),
-            State::Text(text) => LONGEST * text.len(),
-            State::Null | State::Bool(_) | State::Int(_) => 20,
-            _ => LONGEST * self.text().len(),
+            State::Text(text) => most_text_bytes(text, self.is_plain || self.is_markup),
+            State::Null | State::Bool(_) | State::Int(_) => INT_BYTES,
+            _ => most_text_bytes(&self.text(), false),
         }
     }
 
@@ -178,12 +195,50 @@ impl HoleValue {
     }
 }
 
-fn escape(text: &str, html: &mut String) {
-    let is_special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | b'/');
-    match text.as_bytes().iter().any(is_special) {
-        false => html.push_str(text),
-        true => _ = write!(html, "{}", HtmlEscape(text)),
-    }
+// Most slots are these. Each is pushed by a function of its own that is not inlined, and made once there is room for it, because it is then
+// made where it stays. Else it is made elsewhere and moved, and the processor waits until what was written piece by piece can be read as
+// a whole: a third of the time that filling took.
+
+#[inline(never)]
+fn push_no_branch(slots: &mut Vec<Slot>) {
+    slots.extend(std::iter::once_with(|| Slot::Branch(None)));
+}
+
+#[inline(never)]
+fn push_int(slots: &mut Vec<Slot>, int: i64, is_markup: bool) {
+    let make = || Slot::Hole(HoleValue { state: State::Int(int), is_markup, is_plain: true });
+    slots.extend(std::iter::once_with(make));
+}
+
+#[inline(never)]
+fn push_text(slots: &mut Vec<Slot>, text: Arc<str>, is_markup: bool, is_plain: bool) {
+    let make = || Slot::Hole(HoleValue { state: State::Text(text), is_markup, is_plain });
+    slots.extend(std::iter::once_with(make));
+}
+
+/// As many as an integer can take.
+const INT_BYTES: usize = 20;
+
+/// A text takes at most so many bytes in HTML.
+fn most_text_bytes(text: &str, is_as_it_stands: bool) -> usize {
+    /// `'` is written as `&#x27;`.
+    const LONGEST: usize = 6;
+    if is_as_it_stands { text.len() } else { LONGEST * text.len() }
+}
+
+/// Whether a text has none of the characters that the engine escapes or a parser changes.
+fn is_plain(text: &str) -> bool {
+    const IS_ODD: [bool; 256] = {
+        let mut is_odd = [false; 256];
+        let (odd, mut idx) = (b"<>&\"'/\r\0", 0);
+        while idx < odd.len() {
+            is_odd[odd[idx] as usize] = true;
+            idx += 1;
+        }
+        is_odd
+    };
+    // Without an early end it needs no branch for each byte.
+    !text.bytes().fold(false, |has_odd, byte| has_odd | IS_ODD[usize::from(byte)])
 }
 
 impl Items {
@@ -214,8 +269,9 @@ impl Program {
             seen: Vec::new(),
             most_bytes: 0,
             spare: Spare::default(),
+            filled_bytes: 0,
         };
-        let filled = instance.create(state).and_then(|()| instance.grow(instance.most_bytes_of(0)));
+        let filled = instance.create(state).and_then(|()| instance.grow(0));
         filled.map_err(|Failed| self.error(state))?;
         Ok(instance)
     }
@@ -244,6 +300,7 @@ impl Program {
             state,
             locals: Vec::new(),
             loops: Vec::new(),
+            fields: vec![Cell::new(None); self.cell.borrow_dependent().n_fields as usize].into(),
         }
     }
 
@@ -296,22 +353,29 @@ impl Instance {
                 Slot::Branch(Some((_, fragment))) => self.write_html(*fragment, html),
                 Slot::Branch(None) | Slot::Bound(_) => {}
                 Slot::Items(items) => {
-                    let fragments = items.fragments.iter().copied().chain(items.otherwise);
-                    fragments.for_each(|fragment| self.write_html(fragment, html));
+                    let start = html.len();
+                    if let Some((first, others)) = items.fragments.split_first() {
+                        self.write_html(*first, html);
+                        // Most items are about as long as the first one; a little more room spares a copy of all.
+                        let n_bytes = others.len().saturating_mul((html.len() - start) / 8 * 9 + 8);
+                        html.reserve(n_bytes.min(self.most_bytes.saturating_sub(html.len())));
+                        others.iter().for_each(|fragment| self.write_html(*fragment, html));
+                    }
+                    items.otherwise.iter().for_each(|fragment| self.write_html(*fragment, html));
                 }
                 Slot::Html(text) => html.push_str(text),
             }
         }
     }
 
-    /// Counts what may have been added to the output.
+    /// Counts what may have been added to the output, besides what was filled.
     ///
     /// # Errors
     ///
     /// [`Failed`]: the output exceeds [`Limits::output_bytes`](crate::Limits::output_bytes).
     fn grow(&mut self, n_bytes: usize) -> Result<(), Failed> {
         let limit_bytes = self.program.output_bytes();
-        self.most_bytes += n_bytes;
+        self.most_bytes += n_bytes + std::mem::take(&mut self.filled_bytes);
         if self.most_bytes > limit_bytes {
             let n_bytes = self.html().len();
             if n_bytes > limit_bytes {
@@ -320,27 +384,6 @@ impl Instance {
             self.most_bytes = n_bytes;
         }
         Ok(())
-    }
-
-    /// What a fragment prints takes at most so many bytes.
-    fn most_bytes_of(&self, fragment: FragmentId) -> usize {
-        let fragment = self.fragment(fragment);
-        let parts = &self.program.body(fragment.body).parts;
-        let of_slot = |(part, slot): (&Part, &Slot)| match slot {
-            Slot::Text => match &part.kind {
-                PartKind::Text(text) => text.len(),
-                _ => 0,
-            },
-            Slot::Hole(value) => value.most_bytes(),
-            Slot::Branch(Some((_, fragment))) => self.most_bytes_of(*fragment),
-            Slot::Branch(None) | Slot::Bound(_) => 0,
-            Slot::Items(items) => {
-                let fragments = items.fragments.iter().copied().chain(items.otherwise);
-                fragments.map(|fragment| self.most_bytes_of(fragment)).sum()
-            }
-            Slot::Html(text) => text.len(),
-        };
-        parts.iter().zip(&fragment.slots).map(of_slot).sum()
     }
 
     fn create(&mut self, state: &State) -> Result<(), Failed> {
@@ -355,14 +398,13 @@ impl Instance {
     /// Renders a body into a new fragment.
     fn add(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<FragmentId, Failed> {
         let slots = self.fill(body, scope)?;
-        let fragment = Fragment { body, slots };
         let id = match self.free.pop() {
             Some(id) => {
-                self.fragments[id as usize] = fragment;
+                self.fragments[id as usize] = Fragment { body, slots };
                 id
             }
             None => {
-                self.fragments.push(fragment);
+                self.fragments.push(Fragment { body, slots });
                 (self.fragments.len() - 1) as FragmentId
             }
         };
@@ -372,26 +414,54 @@ impl Instance {
 
     fn fill(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<Box<[Slot]>, Failed> {
         let compiled: &Compiled<'_> = scope.compiled;
-        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
+        let Body { parts, n_locals, evaluated, text_bytes, .. } = &compiled.bodies[body as usize];
+        self.filled_bytes += text_bytes;
         let mut slots = Vec::with_capacity(parts.len());
-        for part in parts {
-            slots.push(match &part.kind {
-                PartKind::Text(_) => Slot::Text,
-                PartKind::Hole(hole) => Slot::Hole(HoleValue::new(scope.eval(&hole.expr)?, hole.escapes, scope)?),
-                PartKind::If(of) => Slot::Branch(match scope.choose(of)? {
-                    Some(branch) => Some((branch, self.add(of.bodies[branch as usize], scope)?)),
-                    None => None,
-                }),
-                PartKind::For(of) => Slot::Items(Box::new(self.fill_items(of, scope)?)),
+        for &part in evaluated {
+            slots.resize_with(part as usize, || Slot::Text);
+            match &parts[part as usize].kind {
+                PartKind::Text(_) => unreachable!("text is not evaluated"),
+                PartKind::Hole(hole) => {
+                    let is_markup = !hole.escapes;
+                    match scope.peek(&hole.expr) {
+                        Some(State::Int(int)) => {
+                            self.filled_bytes += INT_BYTES;
+                            push_int(&mut slots, *int, is_markup);
+                        }
+                        Some(State::Text(text)) => {
+                            let is_plain = is_plain(text);
+                            self.filled_bytes += most_text_bytes(text, is_plain || is_markup);
+                            push_text(&mut slots, Arc::clone(text), is_markup, is_plain);
+                        }
+                        _ => {
+                            let value = HoleValue::new(hole, scope)?;
+                            self.filled_bytes += value.most_bytes();
+                            slots.push(Slot::Hole(value));
+                        }
+                    }
+                }
+                PartKind::If(of) => match scope.choose(of)? {
+                    Some(branch) => {
+                        let inner = self.add(of.bodies[branch as usize], scope)?;
+                        slots.push(Slot::Branch(Some((branch, inner))));
+                    }
+                    None => push_no_branch(&mut slots),
+                },
+                PartKind::For(of) => slots.push(Slot::Items(Box::new(self.fill_items(of, scope)?))),
                 PartKind::Let(of) => {
                     let bound = bind(&of.target, scope.eval(&of.expr)?.into_owned())?;
                     let bound: Box<[State]> = bound.as_slice().into();
-                    scope.locals.extend(bound.iter().cloned());
-                    Slot::Bound(bound)
+                    scope.bind(&bound);
+                    slots.push(Slot::Bound(bound));
                 }
-                PartKind::Opaque(of) => Slot::Html(self.opaque(of, scope)?.into()),
-            });
+                PartKind::Opaque(of) => {
+                    let html = self.opaque(of, scope)?;
+                    self.filled_bytes += html.len();
+                    slots.push(Slot::Html(html.into()));
+                }
+            }
         }
+        slots.resize_with(parts.len(), || Slot::Text);
         scope.locals.truncate(*n_locals);
         Ok(slots.into())
     }
@@ -406,8 +476,23 @@ impl Instance {
     fn fill_items(&mut self, of: &For, scope: &mut Scope<'_>) -> Result<Items, Failed> {
         let (targets, len) = scope.targets(of)?;
         let mut fragments = Vec::with_capacity(targets.len());
-        for (index0, target) in targets.iter_from(0).enumerate() {
-            fragments.push(self.add_item(of, target, LoopAt { index0, len }, scope)?);
+        self.fragments.reserve(targets.len());
+        self.added.reserve(targets.len());
+        match scope.plain_list(of) {
+            // The items are those of the targets.
+            Some(list) => {
+                let n_locals = scope.enter(&[State::Null], LoopAt { index0: 0, len });
+                for item in list.leaves().into_iter().flatten() {
+                    scope.go_to(n_locals, item, fragments.len());
+                    fragments.push(self.add(of.body, scope)?);
+                }
+                scope.leave(n_locals);
+            }
+            None => {
+                for index0 in 0..targets.len() {
+                    fragments.push(self.add_item(of, (&targets, None), LoopAt { index0, len }, scope)?);
+                }
+            }
         }
         let otherwise = match of.otherwise {
             Some(body) if fragments.is_empty() => Some(self.add(body, scope)?),
@@ -416,21 +501,25 @@ impl Instance {
         Ok(Items { fragments, targets, index: None, otherwise, len })
     }
 
-    fn add_item(
+    /// Adds the rendering of the item at a position of the targets, which are those of this list of the state if there is one.
+    fn add_item<'a>(
         &mut self,
         of: &For,
-        target: &[State],
+        (targets, list): (&Targets, Option<&'a List>),
         at: LoopAt,
-        scope: &mut Scope<'_>,
+        scope: &mut Scope<'a>,
     ) -> Result<FragmentId, Failed> {
-        let n_locals = scope.enter(target, at);
+        let n_locals = match list.and_then(|list| list.get(at.index0)) {
+            Some(item) => scope.enter_item(item, at),
+            None => scope.enter(targets.get(at.index0), at),
+        };
         let fragment = self.add(of.body, scope);
         scope.leave(n_locals);
         fragment
     }
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The number of the branch that is taken.
     fn choose(&self, of: &crate::program::If) -> Result<Option<u32>, Failed> {
         for (branch, test) in of.tests.iter().enumerate() {
@@ -444,10 +533,36 @@ impl Scope<'_> {
     /// Binds the variables of a loop and `loop` itself; returns how many variables there were.
     fn enter(&mut self, target: &[State], at: LoopAt) -> usize {
         let n_locals = self.locals.len();
-        self.locals.extend_from_slice(target);
-        self.locals.push(State::Null);
-        self.loops.push(at);
+        self.bind(target);
+        self.enter_loop(at);
         n_locals
+    }
+
+    /// The same for an item of the state, which is not copied.
+    fn enter_item(&mut self, item: &'a State, at: LoopAt) -> usize {
+        let n_locals = self.locals.len();
+        self.locals.push(Cow::Borrowed(item));
+        self.enter_loop(at);
+        n_locals
+    }
+
+    /// Goes on to another item of the loop that was entered last.
+    #[inline]
+    fn go_to(&mut self, local: usize, item: &'a State, index0: usize) {
+        self.locals[local] = Cow::Borrowed(item);
+        if let Some(at) = self.loops.last_mut() {
+            at.index0 = index0;
+        }
+    }
+
+    fn enter_loop(&mut self, at: LoopAt) {
+        self.locals.push(Cow::Owned(State::Null));
+        self.loops.push(at);
+    }
+
+    /// Binds variables.
+    fn bind(&mut self, states: &[State]) {
+        self.locals.extend(states.iter().cloned().map(Cow::Owned));
     }
 
     fn leave(&mut self, n_locals: usize) {
@@ -455,11 +570,18 @@ impl Scope<'_> {
         self.locals.truncate(n_locals);
     }
 
+    /// The list of the state that a loop runs over, if it binds its items as they are.
+    fn plain_list(&self, of: &For) -> Option<&'a List> {
+        match self.kept(&of.iter) {
+            Some(State::List(list)) if of.binds_items() => Some(list),
+            _ => None,
+        }
+    }
+
     /// What a loop runs over, and the length that it tells its body.
     fn targets(&mut self, of: &For) -> Result<(Targets, Option<usize>), Failed> {
         let list = self.eval(&of.iter)?;
-        let is_plain = of.filter.is_none() && matches!(of.target, Target::Name);
-        if let (true, State::List(list)) = (is_plain, &*list) {
+        if let (true, State::List(list)) = (of.binds_items(), &*list) {
             return Ok((Targets::Shared(list.clone()), Some(list.len())));
         }
         let mut len = None;
@@ -485,7 +607,7 @@ impl Scope<'_> {
             let mut kept = Vec::new();
             for target in targets {
                 let n_locals = self.locals.len();
-                self.locals.extend(target.as_slice().iter().cloned());
+                self.bind(target.as_slice());
                 let is_kept = self.test(filter);
                 self.locals.truncate(n_locals);
                 if is_kept? {

@@ -54,6 +54,8 @@ pub(crate) struct Compiled<'a> {
     pub(crate) codes: Vec<EngineCode<'a>>,
     /// The paths that are read; a bit of [`Bits`] each.
     pub(crate) paths: Vec<Path>,
+    /// How many expressions are paths.
+    pub(crate) n_fields: u32,
 }
 
 /// Code that the engine runs, and the variables that it gets besides the state.
@@ -82,6 +84,22 @@ pub struct Body {
     pub(crate) reads: Reads,
     /// How many variables there are when it begins.
     pub(crate) n_locals: usize,
+    /// The parts that are not text.
+    pub(crate) evaluated: Vec<u32>,
+    /// How many bytes the text takes.
+    pub(crate) text_bytes: usize,
+}
+
+impl Body {
+    pub(crate) fn new(parts: Vec<Part>, key: Option<u32>, reads: Reads, n_locals: usize) -> Body {
+        let text_bytes = |part: &Part| match &part.kind {
+            PartKind::Text(text) => Some(text.len()),
+            _ => None,
+        };
+        let evaluated = (0..).zip(&parts).filter(|(_, part)| text_bytes(part).is_none()).map(|(idx, _)| idx).collect();
+        let text_bytes = parts.iter().filter_map(text_bytes).sum();
+        Body { parts, key, reads, n_locals, evaluated, text_bytes }
+    }
 }
 
 /// A part of a body.
@@ -149,6 +167,13 @@ pub struct For {
     pub body: BodyId,
     /// Rendered if there is no item.
     pub otherwise: Option<BodyId>,
+}
+
+impl For {
+    /// Whether each item of the list is bound as it is, to one name.
+    pub(crate) fn binds_items(&self) -> bool {
+        self.filter.is_none() && matches!(self.target, Target::Name)
+    }
 }
 
 /// Binds names for the parts after it.

@@ -8,7 +8,8 @@
 //! printing and order are those of the engine, which sees [`Map`] and [`List`] as objects and copies nothing.
 
 mod list; // a persistent vector
-mod compare; // from any `Serialize`, beside the old state
+mod build; // from any `Serialize`
+mod compare; // the same, beside the old state
 mod change; // paths, merge patch, JSON Patch
 
 pub(crate) use change::meet;
@@ -55,7 +56,7 @@ pub struct Map {
 
 /// The keys of a map.
 #[derive(Clone, Default)]
-struct Keys {
+pub(crate) struct Keys {
     names: Vec<Arc<str>>,
     /// The position of each, where there are too many to look at one by one.
     positions: Option<HashMap<Arc<str>, usize>>,
@@ -73,7 +74,7 @@ impl State {
     ///
     /// [`StateError`]: `data` cannot be serialized.
     pub fn new(data: &(impl Serialize + ?Sized)) -> Result<State, StateError> {
-        compare::serialize(data, None)
+        build::build(data)
     }
 
     /// The state that `data` serializes to, sharing with this one every part that is equal.
@@ -229,6 +230,15 @@ impl Map {
         Some(self.values.remove(idx))
     }
 
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The value of the key at a position among the keys.
+    pub(crate) fn at(&self, idx: usize) -> &State {
+        &self.values[idx]
+    }
+
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut State> {
         self.keys.position(key).map(|idx| &mut self.values[idx])
     }
@@ -259,7 +269,7 @@ impl Keys {
         }
     }
 
-    fn position(&self, key: &str) -> Option<usize> {
+    pub(crate) fn position(&self, key: &str) -> Option<usize> {
         match &self.positions {
             Some(positions) => positions.get(key).copied(),
             None => self.names.iter().position(|name| &**name == key),
@@ -348,6 +358,7 @@ impl PartialEq for State {
 macro_rules! from {
     ($($type:ty => |$value:ident| $state:expr;)*) => {$(
         impl From<$type> for State {
+            #[inline]
             fn from($value: $type) -> State {
                 $state
             }

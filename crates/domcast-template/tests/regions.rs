@@ -38,6 +38,23 @@ fn elements_left_open_are_text_to_a_template() {
 }
 
 #[test]
+fn every_character_is_escaped_where_the_engine_escapes_it() {
+    let texts: Vec<String> = (0..=255_u8).map(|byte| format!("{}, then more", char::from(byte))).collect();
+    check("{% for x in xs %}{{ x }}{{ x|safe }}{% endfor %}", &[json!({"xs": texts})], "3 fine, 0 opaque");
+}
+
+#[test]
+fn a_long_first_item_is_not_taken_for_the_length_of_the_others() {
+    let mut texts = vec!["x".repeat(10_000)];
+    texts.resize(1_000, "y".into());
+    let templates = Templates::from_sources([("a.html", "{% for x in xs %}{{ x }}{% endfor %}")]);
+    let state = State::new(&json!({"xs": texts})).expect("it is a state");
+    let instance = templates.program("a.html").and_then(|program| program.instance(&state)).expect("it renders");
+    let html = instance.html();
+    assert!(html.capacity() < 2 * html.len(), "{} bytes for {}", html.capacity(), html.len());
+}
+
+#[test]
 fn a_safe_hole_is_markup() {
     let state = |text: &str| json!({"html": text});
     check("{{ html|safe }}{{ html }}", &[state("<b>"), state("<i>")], "2 fine, 0 opaque; hole hole");

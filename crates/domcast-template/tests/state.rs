@@ -1,6 +1,7 @@
 //! Changes of a state, and what they tell.
 
 use domcast_template::{Changes, Operation, Path, State};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The examples of RFC 7386, appendix A.
@@ -244,6 +245,61 @@ fn a_map_of_many_keys_finds_each() {
     let expected: serde_json::Map<String, Value> =
         (0..100).filter(|idx| *idx != 50).map(|idx| (format!("k{idx}"), json!(idx))).collect();
     assert_eq!(json_of(&map), Value::Object(expected));
+}
+
+/// Both serializers make the same of every kind of data.
+#[test]
+fn a_state_made_at_first_is_the_one_made_beside_another() {
+    #[derive(Serialize)]
+    enum Kind {
+        Unit,
+        New(u8),
+        Tuple(i8, char),
+        Struct { a: f32, b: () },
+    }
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct New(Option<u64>);
+    #[derive(Serialize)]
+    struct Pair(i16, u16);
+    #[derive(Serialize)]
+    struct Row {
+        id: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<&'static str>,
+        last: bool,
+    }
+    /// A map with these entries, in this order.
+    struct Entries(Vec<(Value, Value)>);
+    impl Serialize for Entries {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+        }
+    }
+    let row = |id, label| Row { id, label, last: id == 3 };
+    let rows = vec![row(1, Some("a")), row(2, Some("b")), row(3, None), row(4, None), row(5, Some("c"))];
+    let kinds = [Kind::Unit, Kind::New(1), Kind::Tuple(-1, '<'), Kind::Struct { a: 0.5, b: () }];
+    let twice = Entries(vec![("a".into(), 1.into()), ("b".into(), 2.into()), ("a".into(), 3.into())]);
+    let mixed = Entries(vec![("a".into(), 1.into()), (2.into(), "two".into()), ("b".into(), Value::Null)]);
+    let maps = (vec![&twice, &twice], vec![&mixed, &mixed], Entries(Vec::new()));
+    let numbers = (i64::MIN, u64::MAX, i128::MAX, u128::MAX, 1.5_f64);
+    let rest = (Unit, New(None), New(Some(1)), Pair(1, 2), "text", [0_u8; 2], Vec::<u8>::new());
+    check_both(&rows);
+    check_both(&kinds);
+    check_both(&kinds.iter().collect::<Vec<_>>());
+    check_both(&maps);
+    check_both(&maps.0);
+    check_both(&numbers);
+    check_both(&rest);
+    check_both(&(rows, kinds));
+}
+
+#[track_caller]
+fn check_both(data: &impl Serialize) {
+    let (first, beside) = (State::new(data).expect("it is a state"), State::Null.renewed(data).expect("it is a state"));
+    assert_eq!(format!("{first:?}"), format!("{beside:?}"));
+    assert_eq!(first, beside);
 }
 
 fn state(json: &Value) -> State {

@@ -106,7 +106,7 @@ impl Instance {
     pub(super) fn key_stays(&self, of: &For, rest: &[Step], pass: &Pass<'_>) -> bool {
         let Some(key) = self.key_part(of, pass) else { return true };
         match &pass.scope.compiled.bodies[of.body as usize].parts[key].kind {
-            PartKind::Hole(Hole { expr: Expr::Path(ReadFrom::Local(local), steps), .. }) => {
+            PartKind::Hole(Hole { expr: Expr::Path(ReadFrom::Local(local), steps, _), .. }) => {
                 *local == pass.scope.locals.len() && !meet(rest, steps)
             }
             _ => false,
@@ -229,10 +229,11 @@ impl Instance {
         let visits_all = pass.touches(&of.outer);
         let mut fragments = Vec::with_capacity(pairs.len());
         let mut stays = vec![false; old_fragments.len()];
+        let list = pass.scope.plain_list(of);
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, middle.new_at(idx), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, (new, list), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;

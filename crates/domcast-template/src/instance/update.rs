@@ -13,6 +13,7 @@ use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
 use crate::program::{Bits, Body, BodyId, Compared, For, PartKind, Reads};
 use crate::state::{Changes, Path, State, Step, meet};
+use std::borrow::Cow;
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ pub(super) struct Pass<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Spare {
     undo: Vec<Undo>,
-    locals: Vec<State>,
+    locals: Vec<Cow<'static, State>>,
     loops: Vec<LoopAt>,
 }
 
@@ -135,7 +136,11 @@ impl Spare {
     fn of(mut undo: Vec<Undo>, scope: Scope<'_>) -> Spare {
         undo.clear();
         undo.shrink_to(Spare::MAX);
-        Spare { undo, locals: scope.locals, loops: scope.loops }
+        let mut locals = scope.locals;
+        locals.clear();
+        // A list without items may be one of longer lives; its room is kept.
+        let locals = locals.into_iter().map(|_| unreachable!("it was cleared")).collect();
+        Spare { undo, locals, loops: scope.loops }
     }
 }
 
@@ -168,7 +173,7 @@ impl Pass<'_> {
         let Some(hints) = &self.hints else { return false };
         match expr {
             Expr::Const(_) => true,
-            Expr::Path(from, steps) => {
+            Expr::Path(from, steps, _) => {
                 let mut is_named = *from == ReadFrom::State;
                 let mut of_it = hints.iter().filter(|(hint_from, _)| hint_from == from);
                 of_it.all(|(_, hint)| {
@@ -282,7 +287,7 @@ impl Instance {
         let visited = self.visit(0, &mut pass);
         if visited.and_then(|()| self.grow(self.most_new_bytes(&pass))).is_err() {
             self.undo(pass.undo);
-            self.most_bytes = most_bytes;
+            (self.most_bytes, self.filled_bytes) = (most_bytes, 0);
             return Err(program.error(state));
         }
         let Pass { edits, added, dropped, undo, scope, same, .. } = pass;
@@ -297,7 +302,7 @@ impl Instance {
         Ok((Edits { edits, added, freed }, same.unwrap_or_default()))
     }
 
-    /// What an update brings prints at most so many bytes.
+    /// What an update brings prints at most so many bytes, new fragments not counted.
     fn most_new_bytes(&self, pass: &Pass<'_>) -> usize {
         let of_edit = |edit: &Edit| match *edit {
             Edit::Hole { fragment, part } | Edit::Html { fragment, part } => {
@@ -309,8 +314,7 @@ impl Instance {
             }
             Edit::Branch { .. } | Edit::Items { .. } => 0,
         };
-        let of_edits: usize = pass.edits.iter().map(of_edit).sum();
-        of_edits + pass.added.iter().map(|(fragment, _)| self.most_bytes_of(*fragment)).sum::<usize>()
+        pass.edits.iter().map(of_edit).sum()
     }
 
     fn undo(&mut self, undo: Vec<Undo>) {
@@ -380,16 +384,16 @@ impl Instance {
                                 pass.dirty_locals.insert(local);
                             }
                         }
-                        pass.scope.locals.extend(new.iter().cloned());
+                        pass.scope.bind(new);
                         self.set(id, idx, Slot::Bound(new.into()), pass);
                     } else {
-                        pass.scope.locals.extend(bound.iter().cloned());
+                        pass.scope.bind(bound);
                     }
                 }
                 _ if !is_touched => {}
                 (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr) => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
-                    let new = HoleValue::new(pass.scope.eval(&hole.expr)?, hole.escapes, &pass.scope)?;
+                    let new = HoleValue::new(hole, &pass.scope)?;
                     if new.is_same(old) {
                         pass.note_same(body, idx);
                     } else {
@@ -540,7 +544,7 @@ impl Instance {
 impl<'a> Pass<'a> {
     /// The items of a list that alone changed, each with the rest of the path, if that is known.
     fn named_items(&self, iter: &Expr) -> Option<Vec<(usize, &'a [Step])>> {
-        let Expr::Path(from, steps) = iter else { return None };
+        let Expr::Path(from, steps, _) = iter else { return None };
         let hints = self.hints.as_ref()?;
         let mut named: Vec<(usize, &'a [Step])> = Vec::new();
         let mut is_explained = *from == ReadFrom::State;

@@ -63,16 +63,16 @@ impl<'a> Search<'a> {
     fn in_expr(&mut self, expr: &'a Expr) -> bool {
         match expr {
             Expr::Compare(Comparison::Equal | Comparison::Unequal, pair) => match (&pair.0, &pair.1) {
-                (Expr::Path(ReadFrom::Local(local), key), Expr::Path(ReadFrom::State, path))
-                | (Expr::Path(ReadFrom::State, path), Expr::Path(ReadFrom::Local(local), key))
+                (Expr::Path(ReadFrom::Local(local), key, _), Expr::Path(ReadFrom::State, path, _))
+                | (Expr::Path(ReadFrom::State, path, _), Expr::Path(ReadFrom::Local(local), key, _))
                     if self.is_path(path) =>
                 {
                     *local == self.item && **self.key.get_or_insert(key) == **key
                 }
                 (left, right) => self.in_expr(left) && self.in_expr(right),
             },
-            Expr::Path(ReadFrom::State, path) => !self.is_path(path),
-            Expr::Path(ReadFrom::Local(_), _) | Expr::Const(_) | Expr::Loop(..) => true,
+            Expr::Path(ReadFrom::State, path, _) => !self.is_path(path),
+            Expr::Path(ReadFrom::Local(_), ..) | Expr::Const(_) | Expr::Loop(..) => true,
             Expr::Not(inner) => self.in_expr(inner),
             Expr::And(pair) | Expr::Or(pair) | Expr::Compare(_, pair) => self.in_expr(&pair.0) && self.in_expr(&pair.1),
             Expr::Choose(of) => self.in_expr(&of.0) && self.in_expr(&of.1) && self.in_expr(&of.2),

@@ -122,7 +122,7 @@ pub(super) fn compile(sources: &Sources) -> Compiled<'_> {
         templates: &sources.templates,
         trees: &trees,
         globals,
-        compiled: Compiled { bodies: Vec::new(), codes: Vec::new(), paths: Vec::new() },
+        compiled: Compiled { bodies: Vec::new(), codes: Vec::new(), paths: Vec::new(), n_fields: 0 },
         path_ids: HashMap::new(),
         names: Vec::new(),
         n_locals: 0,
@@ -150,15 +150,15 @@ fn whole<'a>(name: &str, reason: String) -> Compiled<'a> {
     let reads = Reads { is_volatile: true, ..Reads::default() };
     let kind = PartKind::Opaque(Opaque { code: None });
     let part = Part { kind, template: name.into(), line: 1, reads, note: reason.into() };
-    let body = Body { parts: vec![part], key: None, reads, n_locals: 0 };
-    Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new() }
+    let body = Body::new(vec![part], None, reads, 0);
+    Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new(), n_fields: 0 }
 }
 
 impl<'x, 'a> Compiler<'x, 'a> {
     /// The parts of a template: those of the one that it extends at last, with its own blocks.
     fn template(&mut self, name: &str, depth: usize) -> Result<Vec<Part>, Whole> {
         if self.compiled.bodies.is_empty() {
-            self.compiled.bodies.push(Body { parts: Vec::new(), key: None, reads: Reads::default(), n_locals: 0 });
+            self.compiled.bodies.push(Body::new(Vec::new(), None, Reads::default(), 0));
         }
         let mut parts = Vec::new();
         self.inline_template(name, depth, &mut parts)?;
@@ -451,7 +451,8 @@ impl<'x, 'a> Compiler<'x, 'a> {
             reads.add(&part.reads);
         }
         reads.locals.truncate(n_locals);
-        Body { key: key_of(&parts), parts, reads, n_locals }
+        let key = key_of(&parts);
+        Body::new(parts, key, reads, n_locals)
     }
 
     fn for_loop(

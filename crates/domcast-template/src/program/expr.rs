@@ -4,10 +4,11 @@
 //! by the engine then, and its error is the one that is reported.
 
 use super::{Captured, Compiled};
-use crate::state::{State, Step};
+use crate::state::{Keys, Map, State, Step};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Expr {
     Const(State),
-    Path(ReadFrom, Box<[Step]>),
+    /// A path, and its number among the [fields](Scope::fields).
+    Path(ReadFrom, Box<[Step]>, u32),
     Loop(usize, LoopField),
     Not(Box<Expr>),
     And(Box<(Expr, Expr)>),
@@ -112,21 +114,33 @@ impl LoopAt {
 #[derive(Debug)]
 pub(crate) struct Failed;
 
+/// Where a key was.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'a> {
+    keys: &'a Keys,
+    idx: usize,
+}
+
 /// What expressions are evaluated in.
 pub(crate) struct Scope<'a> {
     pub(crate) compiled: &'a Compiled<'a>,
     pub(crate) environment: &'a Environment<'static>,
     pub(crate) undefined: UndefinedBehavior,
     pub(crate) state: &'a State,
-    pub(crate) locals: Vec<State>,
+    pub(crate) locals: Vec<Cow<'a, State>>,
     pub(crate) loops: Vec<LoopAt>,
+    /// For each path, the keys of the map that it began in last, and where among them its first step was. Rows have the same keys, mostly.
+    pub(crate) fields: Box<[Cell<Option<Field<'a>>>]>,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     pub(crate) fn eval<'s>(&'s self, expr: &'s Expr) -> Result<Cow<'s, State>, Failed> {
         match expr {
             Expr::Const(state) => Ok(Cow::Borrowed(state)),
-            Expr::Path(from, steps) => self.read(*from, steps),
+            Expr::Path(from, steps, _) => match self.peek(expr) {
+                Some(state) => Ok(Cow::Borrowed(state)),
+                None => self.read(*from, steps),
+            },
             Expr::Loop(level, field) => Ok(Cow::Owned(self.loops[*level].get(*field))),
             Expr::Not(inner) => Ok(Cow::Owned(State::Bool(!self.test(inner)?))),
             Expr::And(pair) => self.logic(pair, false),
@@ -134,6 +148,51 @@ impl Scope<'_> {
             Expr::Compare(comparison, pair) => Ok(Cow::Owned(State::Bool(self.compare(*comparison, pair)?))),
             Expr::Choose(of) => self.eval(if self.test(&of.0)? { &of.1 } else { &of.2 }),
             Expr::Code(code) => Ok(Cow::Owned(State::from_value(self.run(*code)?))),
+        }
+    }
+
+    /// The part of the state that a path leads to, if it is there and the way to it is maps and lists of the state.
+    #[inline]
+    pub(crate) fn kept(&self, expr: &Expr) -> Option<&'a State> {
+        let Expr::Path(from, steps, field) = expr else { return None };
+        let from = match from {
+            ReadFrom::State => self.state,
+            ReadFrom::Local(local) => match self.locals[*local] {
+                Cow::Borrowed(state) => state,
+                Cow::Owned(_) => return None,
+            },
+        };
+        match (from, &**steps) {
+            (State::Map(map), [Step::Key(key), rest @ ..]) => walk(self.field(map, key, *field)?, rest),
+            (from, steps) => walk(from, steps),
+        }
+    }
+
+    /// What a key of a map of the state has.
+    #[inline]
+    fn field(&self, map: &'a Map, key: &str, field: u32) -> Option<&'a State> {
+        let field = &self.fields[field as usize];
+        match field.get() {
+            // What the state borrows stays where it is, so that one address is one list of keys.
+            Some(Field { keys, idx }) if std::ptr::eq(keys, map.keys()) => Some(map.at(idx)),
+            _ => {
+                let idx = map.keys().position(key)?;
+                field.set(Some(Field { keys: map.keys(), idx }));
+                Some(map.at(idx))
+            }
+        }
+    }
+
+    /// What an expression gives that need not be made: a constant, or what a path through maps and lists leads to.
+    #[inline]
+    pub(crate) fn peek<'s>(&'s self, expr: &'s Expr) -> Option<&'s State> {
+        match expr {
+            Expr::Const(state) => Some(state),
+            Expr::Path(ReadFrom::Local(local), steps, _) => match &self.locals[*local] {
+                Cow::Borrowed(_) => self.kept(expr),
+                Cow::Owned(state) => walk(state, steps),
+            },
+            expr => self.kept(expr),
         }
     }
 
@@ -168,7 +227,7 @@ impl Scope<'_> {
     /// Reads a path as the engine's lookups do, one attribute or item after the other.
     fn read<'s>(&'s self, from: ReadFrom, steps: &[Step]) -> Result<Cow<'s, State>, Failed> {
         let (mut state, steps) = match from {
-            ReadFrom::Local(local) => (&self.locals[local], steps),
+            ReadFrom::Local(local) => (&*self.locals[local], steps),
             ReadFrom::State => match (self.state, steps) {
                 (State::Map(map), [Step::Key(key), rest @ ..]) => match map.get(key) {
                     Some(state) => (state, rest),
@@ -220,23 +279,22 @@ impl Scope<'_> {
     }
 
     fn compare(&self, comparison: Comparison, pair: &(Expr, Expr)) -> Result<bool, Failed> {
-        let (left, right) = (self.eval(&pair.0)?, self.eval(&pair.1)?);
-        if self.refuses(&left) || self.refuses(&right) {
-            return Err(Failed);
-        }
-        let ordering = match (&*left, &*right) {
-            (State::Int(left), State::Int(right)) => left.cmp(right),
-            (State::Text(left), State::Text(right)) => left.cmp(right),
-            (left, right) => {
-                let (left, right) = (left.to_value(), right.to_value());
-                return Ok(match comparison {
-                    Comparison::Equal => left == right,
-                    Comparison::Unequal => left != right,
-                    Comparison::Less => left < right,
-                    Comparison::LessOrEqual => left <= right,
-                    Comparison::Greater => left > right,
-                    Comparison::GreaterOrEqual => left >= right,
-                });
+        let order = |left: &State, right: &State| match (left, right) {
+            (State::Int(left), State::Int(right)) => Some(left.cmp(right)),
+            (State::Text(left), State::Text(right)) => Some(left.cmp(right)),
+            _ => None,
+        };
+        let ordering = match self.peek(&pair.0).zip(self.peek(&pair.1)).and_then(|(left, right)| order(left, right)) {
+            Some(ordering) => ordering,
+            None => {
+                let (left, right) = (self.eval(&pair.0)?, self.eval(&pair.1)?);
+                if self.refuses(&left) || self.refuses(&right) {
+                    return Err(Failed);
+                }
+                match order(&left, &right) {
+                    Some(ordering) => ordering,
+                    None => return Ok(compare_values(comparison, &left.to_value(), &right.to_value())),
+                }
             }
         };
         Ok(match comparison {
@@ -273,6 +331,28 @@ impl Scope<'_> {
         let over = captures.iter().map(|(name, captured)| (name.clone(), value(captured))).collect();
         Value::from_object(Overlay { state: self.state.clone(), over })
     }
+}
+
+/// What the engine says.
+fn compare_values(comparison: Comparison, left: &Value, right: &Value) -> bool {
+    match comparison {
+        Comparison::Equal => left == right,
+        Comparison::Unequal => left != right,
+        Comparison::Less => left < right,
+        Comparison::LessOrEqual => left <= right,
+        Comparison::Greater => left > right,
+        Comparison::GreaterOrEqual => left >= right,
+    }
+}
+
+/// What a way through maps and lists leads to.
+#[inline]
+fn walk<'a>(from: &'a State, steps: &[Step]) -> Option<&'a State> {
+    steps.iter().try_fold(from, |state, step| match (state, step) {
+        (State::Map(map), Step::Key(key)) => map.get(key),
+        (State::List(list), Step::Index(at)) => list.get(*at),
+        _ => None,
+    })
 }
 
 /// The state with variables over it.

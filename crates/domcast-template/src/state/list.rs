@@ -124,7 +124,8 @@ impl List {
         (n_start, n_end.min(self.len().min(other.len()) - n_start))
     }
 
-    fn leaves(&self) -> Vec<&[State]> {
+    /// The items in order, in slices.
+    pub(crate) fn leaves(&self) -> Vec<&[State]> {
         let mut leaves = Vec::new();
         self.root.push_leaves(&mut leaves);
         leaves
@@ -256,22 +257,13 @@ impl Branch {
 
 impl FromIterator<State> for List {
     fn from_iter<I: IntoIterator<Item = State>>(items: I) -> List {
-        let mut leaves = Vec::new();
-        let mut leaf = Vec::new();
-        for item in items {
-            if leaf.len() == MAX {
-                leaves.push(Arc::new(Node::Leaf(std::mem::take(&mut leaf))));
-            }
-            if leaf.capacity() == 0 && !leaves.is_empty() {
-                leaf.reserve_exact(MAX);
-            }
-            leaf.push(item);
+        let mut items = items.into_iter();
+        let next_leaf = || Some(items.by_ref().take(MAX).collect::<Vec<State>>()).filter(|leaf| !leaf.is_empty());
+        let mut leaves: Vec<Vec<State>> = std::iter::from_fn(next_leaf).collect();
+        if leaves.len() <= 1 {
+            return List { root: Node::Leaf(leaves.pop().unwrap_or_default()) };
         }
-        if leaves.is_empty() {
-            return List { root: Node::Leaf(leaf) };
-        }
-        leaves.push(Arc::new(Node::Leaf(leaf)));
-        let mut level = leaves;
+        let mut level: Vec<Arc<Node>> = leaves.into_iter().map(|leaf| Arc::new(Node::Leaf(leaf))).collect();
         while level.len() > MAX {
             level = level.chunks(MAX).map(|nodes| Arc::new(Node::Branch(Branch::of(nodes.iter().cloned())))).collect();
         }

@@ -126,16 +126,22 @@ impl<'x, 'a> Compiler<'x, 'a> {
             Some(Meaning::Local(local)) => {
                 steps.reverse();
                 reads.locals.insert(local);
-                Some(Expr::Path(ReadFrom::Local(local), steps.into()))
+                Some(Expr::Path(ReadFrom::Local(local), steps.into(), self.next_field()))
             }
             None if !self.globals.contains(name) && !["loop", "self", "super", "caller"].contains(&name) => {
                 steps.push(Step::from(name));
                 steps.reverse();
                 self.read(steps.iter().cloned().collect(), reads);
-                Some(Expr::Path(ReadFrom::State, steps.into()))
+                Some(Expr::Path(ReadFrom::State, steps.into(), self.next_field()))
             }
             _ => None,
         }
+    }
+
+    /// A number for what a path remembers while it is evaluated.
+    fn next_field(&mut self) -> u32 {
+        self.compiled.n_fields += 1;
+        self.compiled.n_fields - 1
     }
 
     /// What an `autoescape` with a constant sets.
