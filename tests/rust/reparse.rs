@@ -96,6 +96,15 @@ fn a_start_tag_that_looks_like_an_end_tag_ends_nothing() {
 }
 
 #[test]
+fn a_comment_takes_in_what_is_behind_the_body() {
+    let page = |content: &str| format!("<!DOCTYPE html><html><head></head><body>{content}</body><!-- c -->");
+    let mut live = LiveSource::new(&page("<p>tea</p>"), None);
+    for content in ["<!--<p>tea</p>", "<p>tea</p>", "<!--</body><!-- c -->", "<!--"] {
+        live.update(&page(content)).unwrap_or_else(|reason| panic!("{reason}"));
+    }
+}
+
+#[test]
 fn what_looks_alike_does_not_move() {
     let mut live = LiveSource::new("<ul><li></li><li></li><li><b></b></li><li id=k><i>tea</i></li></ul>", Some("div"));
     live.update("<ul><li><li></li><li><b></b><li id=k><i>tea</i></li></ul>")

@@ -269,7 +269,12 @@ impl<'a> Walk<'a> {
     }
 
     fn run(&mut self) -> Result<(), Stop> {
+        let end = self.text.new.len() - self.n_behind;
         loop {
+            if self.builder.at > end {
+                // A comment took in what stood behind the content.
+                return Err(Stop::Irregular);
+            }
             self.leave_closed();
             if self.is_boundary() {
                 match self.step() {
@@ -283,8 +288,7 @@ impl<'a> Walk<'a> {
             }
             let at = self.builder.at;
             if self.token()? {
-                let is_end = at == self.text.new.len() - self.n_behind;
-                return if is_end { self.finish(false) } else { Err(Stop::Irregular) };
+                return if at == end { self.finish(false) } else { Err(Stop::Irregular) };
             }
         }
     }
