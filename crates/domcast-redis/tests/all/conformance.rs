@@ -615,6 +615,8 @@ async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_docume
     let (servers, mut pages) = three_tabs(ledger).await;
     servers[0].hub.push(Push::handler("note", "add", json!({})).session("a1")).await.unwrap();
     shows(&mut pages[0], "<i>-+</i>").await;
+    // The other server has read the push, which is not for what comes later.
+    heard(&servers, &mut pages).await;
     pages[0].connect(&servers[1].hub);
     shows(&mut pages[0], "<i>-</i>").await;
     assert_eq!(pages[0].n_snapshots, 1);
