@@ -2,7 +2,8 @@
 
 use crate::layer::{RedisError, RedisLayer};
 use domcast_push::{ClusterOptions, Hub, News, Work};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shares all views of the hub, and those registered later, with the servers that use the same stream. Spawn what it returns.
 ///
@@ -22,8 +23,24 @@ pub fn join_with(hub: &Hub, layer: Arc<RedisLayer>, options: ClusterOptions) -> 
         tracing::warn!("redis is trusted: without a key, whoever can write to it can change what is shown");
     }
     let spawn = |work| drop(tokio::spawn(work));
-    domcast_push::join(hub, layer, options, spawn, log)
+    let told = Mutex::new(None::<Instant>);
+    let report = move |news| match news {
+        // Every task of the cluster finds out for itself, and again with each try.
+        News::Down { error } => {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_some_and(|at| at.elapsed() < DOWN_AGAIN) {
+                return tracing::debug!(%error, "redis is away");
+            }
+            *told = Some(Instant::now());
+            tracing::warn!(%error, "redis is away");
+        }
+        news => log(news),
+    };
+    domcast_push::join(hub, layer, options, spawn, report)
 }
+
+/// How long the log is spared what it was told already.
+const DOWN_AGAIN: Duration = Duration::from_secs(10);
 
 fn log(news: News<RedisError>) {
     match news {
@@ -38,7 +55,6 @@ fn log(news: News<RedisError>) {
         News::Refused { cursor, error } => tracing::warn!(entry = cursor.0, %error, "push refused"),
         News::Bad { place, reason } => tracing::warn!(place, reason, "what redis holds is not ours"),
         News::Missed { view, after } => tracing::error!(%view, after = after.0, "pushes are gone that nobody had read"),
-        News::Down { error } => tracing::warn!(%error, "redis is away"),
         other => tracing::warn!(?other, "cluster"),
     }
 }
