@@ -179,6 +179,9 @@ fn parse(parser: &Parser, html: &str, context: Option<&str>) -> Result<(Tree, Op
     if let Some(parsed) = parsed {
         return Ok((parsed.tree, parsed.layout));
     }
+    // What the fast path has left to html5ever it would leave again.
+    let fast_path = parser.fast_path && context.is_none() && html.starts_with('\u{feff}');
+    let parser = Parser { fast_path, ..parser.clone() };
     let tree = match context {
         Some(context) => parser.fragment(html, context)?,
         None => parser.document(html)?,
