@@ -342,6 +342,25 @@ fn copies_of_copies_are_bounded_in_depth_and_number() {
     assert_eq!(state, old);
 }
 
+#[test]
+fn whatever_a_patch_nests_can_be_read_again() {
+    let mut n_refused = 0;
+    for n_levels in 120..132 {
+        for leaf in [json!(1), json!([]), json!({})] {
+            let value = (0..n_levels).fold(leaf, |inner, _| json!([inner]));
+            let mut state = state(&json!({"a": null}));
+            match state.patch(&[Operation::Replace { path: "/a".into(), value: State::new(&value).unwrap() }]) {
+                Ok(_) => {
+                    let text = serde_json::to_string(&state).unwrap();
+                    serde_json::from_str::<State>(&text).unwrap_or_else(|error| panic!("{n_levels} levels: {error}"));
+                }
+                Err(_) => n_refused += 1,
+            }
+        }
+    }
+    assert!((10..30).contains(&n_refused), "{n_refused}");
+}
+
 /// However rows come, go and move, a state that is renewed is the new one, and the rows that it had are the same parts. A few may be
 /// made anew before it is clear that many moved.
 #[test]

@@ -377,7 +377,8 @@ impl State {
 
     /// Whether there is room for a part below so many levels: copies of copies grow without bound, in depth and in number.
     fn check_place(&self, n_levels: usize, room: &mut usize) -> Result<(), StateError> {
-        if n_levels > MAX_LEVELS {
+        // A list or map is a level of its own, though it may be empty.
+        if n_levels + usize::from(matches!(self, State::List(_) | State::Map(_))) > MAX_LEVELS {
             return Err(StateError::new(format!("the state would be deeper than {MAX_LEVELS} levels")));
         }
         *room = room
