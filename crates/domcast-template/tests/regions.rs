@@ -127,6 +127,46 @@ fn a_template_that_a_macro_includes_finds_what_any_macro_beside_it_takes_along()
 }
 
 #[test]
+fn what_a_macro_took_along_is_there_for_the_next_item() {
+    let states =
+        [json!({"a": "r", "rows": [1, 2, 3]}), json!({"a": 0, "rows": [1, 2]}), json!({"a": "s", "rows": [1, 2, 3]})];
+    const MACRO: &str = "{% macro m() %}{{ a }}{% endmacro %}{{ m() }}";
+    const CALL: &str = "{% macro outer() %}<u>{{ caller() }}</u>{% endmacro %}{% call outer() %}{{ a }}{% endcall %}";
+    let set = "{% set a = 0 %}";
+    let may_set = "{% if a %}{% set a = 0 %}{% endif %}";
+    for body in [
+        [MACRO, set].concat(),
+        [MACRO, may_set].concat(),
+        [CALL, set].concat(),
+        [CALL, may_set].concat(),
+        [may_set, CALL].concat(),
+        ["{% if a %}", MACRO, "{% endif %}", set].concat(),
+        ["{% if a %}", MACRO, set, "{% endif %}"].concat(),
+        [MACRO, "{% filter upper %}", set, "{% endfilter %}"].concat(),
+        [MACRO, "{% set a %}0{% endset %}"].concat(),
+        [
+            "{% if a %}{% macro b() %}{{ r }}{% endmacro %}{% endif %}{% macro c() %}{{ b }}{% endmacro %}{{ c() }}",
+            may_set,
+        ]
+        .concat(),
+    ] {
+        let (program, _) = run(
+            &Templates::from_sources([("a.html", &*format!("{{% for r in rows %}}{body}{{% endfor %}}"))]),
+            &states,
+        );
+        assert!(program.explain().contains("a macro in the loop takes along"), "{body}: {}", program.explain());
+    }
+    // What is bound before, each time, is new each time.
+    for body in [["{% set a = r %}", CALL].concat(), ["{% with b = 1 %}", MACRO, "{% endwith %}", set].concat()] {
+        let (program, _) = run(
+            &Templates::from_sources([("a.html", &*format!("{{% for r in rows %}}{body}{{% endfor %}}"))]),
+            &states,
+        );
+        assert!(!program.explain().contains("takes along"), "{body}: {}", program.explain());
+    }
+}
+
+#[test]
 fn a_macro_with_a_caller_is_one_opaque_part() {
     let template = "{% macro box(t) %}<div>{{ t }}{{ caller() }}</div>{% endmacro %}\
                     {% for r in rows %}{% call box(r) %}<p>{{ r }}{{ a }}</p>{% endcall %}{% endfor %}";

@@ -180,7 +180,58 @@ pub(super) fn why_opaque(for_loop: &ForLoop<'_>) -> Option<&'static str> {
     if for_loop.body.iter().any(leaves_loop) {
         return Some("the loop has `break` or `continue`");
     }
+    if carries_over(&for_loop.body) {
+        return Some("a macro in the loop takes along what is bound after it, or not for each item");
+    }
     (!for_loop.body.iter().all(uses_loop_simply)).then_some("the loop uses `loop` for more than its position")
+}
+
+/// Whether a macro may find what was bound for the item before: the macros in the body of a loop share what they take along, for all items. What is
+/// bound before them, each time, is new each time.
+fn carries_over(body: &[Stmt<'_>]) -> bool {
+    let (mut taken, mut late) = (BTreeSet::new(), BTreeSet::new());
+    for stmt in body {
+        match stmt {
+            Stmt::Set(set) => late.extend(names_of(&set.target).into_iter().filter(|name| taken.contains(name))),
+            Stmt::Macro(_) => {}
+            _ => add_bound(stmt, &mut late),
+        }
+        add_taken(stmt, &mut taken);
+    }
+    !late.is_disjoint(&taken)
+}
+
+/// Adds what a statement binds for those after it, if it runs.
+fn add_bound<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
+    match stmt {
+        Stmt::Set(set) => names.extend(names_of(&set.target)),
+        Stmt::SetBlock(set) => names.extend(names_of(&set.target)),
+        Stmt::Macro(of) => _ = names.insert(of.name),
+        _ => {}
+    }
+    bodies_in_frame(stmt).into_iter().flatten().for_each(|stmt| add_bound(stmt, names));
+}
+
+/// Adds the names that macros in a statement may take along.
+fn add_taken<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
+    match stmt {
+        Stmt::Macro(_) | Stmt::CallBlock(_) => add_all_names(stmt, names),
+        _ => bodies_in_frame(stmt).into_iter().flatten().for_each(|stmt| add_taken(stmt, names)),
+    }
+}
+
+fn add_all_names<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
+    exprs_of(stmt).into_iter().for_each(|expr| add_names(expr, &|_| true, names));
+    bodies_of(stmt).into_iter().flatten().for_each(|stmt| add_all_names(stmt, names));
+}
+
+/// The statements in a statement that share its variables.
+fn bodies_in_frame<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x [Stmt<'a>]> {
+    match stmt {
+        Stmt::IfCond(_) | Stmt::SetBlock(_) | Stmt::AutoEscape(_) | Stmt::FilterBlock(_) => bodies_of(stmt),
+        Stmt::ForLoop(for_loop) => vec![&for_loop.else_body],
+        _ => Vec::new(),
+    }
 }
 
 fn leaves_loop(stmt: &Stmt<'_>) -> bool {
