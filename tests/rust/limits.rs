@@ -1,7 +1,7 @@
 //! Hostile input: what is refused and with which words, and what must not overflow a stack. Times are the business of
 //! `cargo bench -p domcast-benches --bench scaling`.
 
-use domcast_diff::{NodeId, Patches, Tree, apply, diff};
+use domcast_diff::{NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::{Limits, ParseError, Parser, parse_document, parse_fragment};
 
 /// Chromium's parser nests no deeper below `html`, which a fragment lacks: what would is a sibling.
@@ -82,6 +82,37 @@ fn a_tree_100_000_deep_that_no_parser_made_fits_a_small_stack() {
         old.remove(old.first_child(NodeId::ROOT).expect("the tree has an element"));
         assert_eq!(old.n_nodes(), 1);
     });
+}
+
+#[test]
+fn an_order_of_nodes_that_are_nowhere_is_refused() {
+    let mut tree = parse_fragment("<ul><li>a</li></ul><p>z", "div").expect("it is small");
+    let list = tree.first_child(NodeId::ROOT).expect("it has a list");
+    let orphan = tree.create(VNode::Text("x"));
+    let html = tree.to_html();
+    let order = Patches(vec![Patch::Permute { parent: list, order: vec![orphan] }]);
+    assert!(apply(&mut tree, &order).is_err());
+    assert_eq!(tree.to_html(), html);
+    assert!(apply(&mut tree, &Patches(vec![Patch::Clear { parent: NodeId::ROOT }])).is_ok());
+}
+
+#[test]
+fn many_small_texts_that_join_take_no_more_memory_than_their_page() {
+    const N: usize = 20_000;
+    let documents = [
+        format!("<!doctype html><head>{}<body>x", " <head>".repeat(N)),
+        format!("<!doctype html><body>x</body>{}", " <!---->".repeat(N)),
+    ];
+    let deep = "<div>".repeat(520);
+    let fragments = [format!("{deep}{}", "a<!---->".repeat(N)), format!("{deep}{}", "a<b x='&amp;'></b>".repeat(N))];
+    let trees = documents
+        .iter()
+        .map(|html| (html, parse_document(html)))
+        .chain(fragments.iter().map(|html| (html, parse_fragment(html, "div"))));
+    for (html, tree) in trees {
+        let tree = tree.expect("it is within the limits");
+        assert!(tree.n_bytes() < 40 * html.len(), "{} bytes for {}", tree.n_bytes(), html.len());
+    }
 }
 
 #[test]

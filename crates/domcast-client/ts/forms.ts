@@ -29,7 +29,7 @@ export class FormState {
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
-    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
+    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details') && (attribute === 'name' || dom.hasAttribute(node, 'name'))) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
     if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;
@@ -54,7 +54,8 @@ export class FormState {
 
   /** Call once the changes are made. */
   settle(): void {
-    for (const each of this.#open) if (openByServer.has(each)) settleDetails(each, this.#open);
+    // Each settles those of its name.
+    for (const each of this.#open) settleDetails(each, this.#open);
     this.#open.clear();
     if (this.#placed.size > 0) settleRadios(this.#placed);
     this.#placed.clear();
@@ -171,13 +172,14 @@ const OPEN_OF_NAME = 'details[open][name]';
 const CHECKED_RADIO = 'input[type=radio i][checked]';
 
 /** Of the details with the name of `one`, opens the first that the server's tree has open, unless the user chose another. */
-function settleDetails(one: Element, wanted: ReadonlySet<Element>): void {
+function settleDetails(one: Element, wanted: Set<Element>): void {
   const name = dom.getAttribute(one, 'name');
   const group = inRootOf(one, 'details[name]').filter((each) => dom.getAttribute(each, 'name') === name);
   const isOpen = (each: Element): boolean => dom.hasAttribute(each, 'open');
   const isUsers = group.some((each) => isOpen(each) && !openByServer.has(each));
   const first = group.find((each) => openByServer.has(each) && (isOpen(each) || wanted.has(each)));
   if (first && !isUsers && !isOpen(first)) dom.setAttribute(first, 'open', '');
+  group.forEach((each) => wanted.delete(each));
 }
 
 /** Of the groups that a radio came into, those in which the markup checks more than one, each once. */

@@ -121,7 +121,8 @@ fn apply_one(tree: &mut Tree, patch: &Patch) -> Result<(), Reason> {
             check_parent(tree, *parent)?;
             let n_children = tree.children(*parent).count();
             let named = check_siblings(tree, order)?;
-            if order.len() != n_children || named.is_some_and(|named| named != *parent) {
+            // Nodes that are nowhere have no parent.
+            if order.len() != n_children || (n_children > 0 && named != Some(*parent)) {
                 return Err(Reason::Order { found: order.len(), n_children });
             }
             tree.permute(*parent, order);

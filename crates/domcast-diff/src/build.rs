@@ -275,16 +275,22 @@ impl Builder {
         self.append_with(parent, Content::Text(text), text)
     }
 
-    /// Appends text to `parent`, to the text node that is there last if there is one.
-    pub fn join_text(&mut self, parent: NodeId, text: Text) {
+    /// Appends text to `parent`, to the text node that is there last if there is one. Returns how many bytes it copied for that.
+    ///
+    /// Many small texts that are joined cost a copy of what is there each; a caller who cannot know how many there are counts.
+    pub fn join_text(&mut self, parent: NodeId, text: Text) -> usize {
         let columns = &mut self.columns;
         let last = columns.slots[parent.0 as usize].last_child;
         match columns.slot(last).map(|slot| slot.content) {
             Some(Content::Text(present)) => {
                 let joined = [columns.pools.str(present), columns.pools.str(text)].concat();
                 columns.slots[last as usize].content = Content::Text(columns.pools.push_text(&joined));
+                joined.len()
             }
-            _ => _ = self.append(parent, Content::Text(text)),
+            _ => {
+                self.append(parent, Content::Text(text));
+                0
+            }
         }
     }
 

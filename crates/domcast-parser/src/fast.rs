@@ -170,6 +170,8 @@ pub(crate) struct Builder<'a> {
     seen_tags: SeenTags,
     /// So many nodes there is room for.
     n_expected: usize,
+    /// How many bytes of text were copied to join other text.
+    n_joined: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -215,6 +217,7 @@ impl<'a> Builder<'a> {
             read: Vec::new(),
             seen_tags: SeenTags::new(n_slots),
             n_expected: 0,
+            n_joined: 0,
         }
     }
 

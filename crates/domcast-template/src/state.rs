@@ -225,9 +225,18 @@ impl Map {
     /// Takes a key out, and returns what it had.
     pub fn remove(&mut self, key: &str) -> Option<State> {
         let idx = self.keys.position(key)?;
-        let names = self.keys.names.iter().enumerate().filter(|(at, _)| *at != idx).map(|(_, name)| Arc::clone(name));
-        self.keys = Arc::new(Keys::of(names.collect()));
+        Arc::make_mut(&mut self.keys).remove(idx);
         Some(self.values.remove(idx))
+    }
+
+    /// Takes out the keys at which `is_kept` is false, at once.
+    pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
+        let kept: Vec<bool> = self.keys.names.iter().map(|name| is_kept(name)).collect();
+        let names =
+            self.keys.names.iter().zip(&kept).filter(|(_, is_kept)| **is_kept).map(|(name, _)| Arc::clone(name));
+        self.keys = Arc::new(Keys::of(names.collect()));
+        let mut kept = kept.into_iter();
+        self.values.retain(|_| kept.next() == Some(true));
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -249,6 +258,19 @@ impl Keys {
         let mut keys = Keys { names, positions: None };
         keys.index();
         keys
+    }
+
+    /// The first `n` of them.
+    fn first(&self, n: usize) -> Keys {
+        Keys::of(self.names[..n].to_vec())
+    }
+
+    fn remove(&mut self, idx: usize) {
+        let name = self.names.remove(idx);
+        if let Some(positions) = &mut self.positions {
+            positions.remove(&name);
+            positions.values_mut().filter(|at| **at > idx).for_each(|at| *at -= 1);
+        }
     }
 
     fn push(&mut self, name: Arc<str>) {

@@ -342,6 +342,22 @@ fn copies_of_copies_are_bounded_in_depth_and_number() {
     assert_eq!(state, old);
 }
 
+/// Each step takes as long as the map is large; were it each key, this would take minutes.
+#[test]
+fn a_map_of_50_000_keys_is_made_renewed_and_emptied() {
+    let data = |value: i64| -> Value { (0..50_000).map(|idx| (format!("key {idx}"), json!(value))).collect() };
+    let mut state = State::new(&data(1)).unwrap();
+    assert_eq!(state.renewed(&data(2)).unwrap(), State::new(&data(2)).unwrap());
+    let nothing: Value = (1..50_000).map(|idx| (format!("key {idx}"), Value::Null)).collect();
+    state.merge(&State::new(&nothing).unwrap());
+    assert_eq!(json_of(&state), json!({"key 0": 1}));
+    let mut state = State::new(&data(1)).unwrap();
+    let removals: Vec<Operation> = (1..2_000).map(|idx| Operation::Remove { path: format!("/key {idx}") }).collect();
+    state.patch(&removals).unwrap();
+    assert_eq!(json_of(&state).as_object().unwrap().len(), 48_001);
+    assert_eq!(json_of(&state)["key 2001"], 1);
+}
+
 #[test]
 fn whatever_a_patch_nests_can_be_read_again() {
     let mut n_refused = 0;

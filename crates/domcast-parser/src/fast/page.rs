@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
                     // Comments may stand before it that come after it in the tree.
                     self.is_in_order &= self.tree.n_nodes() == n_nodes;
                     let text = self.tree.part(start..self.at);
-                    self.tree.join_text(body.id, text);
+                    self.join(body.id, text)?;
                 }
             }
         }
@@ -201,7 +201,6 @@ impl<'a> Builder<'a> {
         let text = self.part(start..self.at);
         let parent = self.parent();
         // It joins what stands before a tag that was ignored.
-        self.tree.join_text(parent, text);
-        Ok(())
+        self.join(parent, text)
     }
 }

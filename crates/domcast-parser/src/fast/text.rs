@@ -10,6 +10,9 @@ use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// So many bytes of joined text are no matter, however short the source is.
+const MIN_JOINED: usize = 4096;
+
 /// Returns where a text ends that begins at `start`, and whether it may have character references.
 pub(crate) fn text_end(html: &[u8], start: usize) -> (usize, bool) {
     let (mut end, mut has_references) = (start, false);
@@ -47,23 +50,29 @@ impl<'a> Builder<'a> {
         if !has_references && !self.is_too_deep() && self.tree.holds(&(start..end)) {
             self.tree.append_part(top.id, start..end);
         } else {
-            self.odd_text(top.id, start..end);
+            self.odd_text(top.id, start..end)?;
         }
         Ok(())
     }
 
     /// Appends a text that may hold character references, or stand too deep.
     #[inline(never)]
-    fn odd_text(&mut self, current: NodeId, range: Range<usize>) {
+    fn odd_text(&mut self, current: NodeId, range: Range<usize>) -> Result<(), Stop> {
         let text = self.decoded(range.clone(), false);
         if self.is_too_deep() {
             // What was between two texts may have become a sibling of this element.
             (self.is_flattened, self.is_in_order) = (true, false);
-            self.tree.join_text(current, text);
-            return;
+            return self.join(current, text);
         }
         let id = self.tree.append_text(current, text);
         self.tree.set_span(id, range);
+        Ok(())
+    }
+
+    /// Appends a text to the one that is there last. Who writes many small ones there is left to html5ever, whose texts grow in their places.
+    pub(super) fn join(&mut self, parent: NodeId, text: Text) -> Result<(), Stop> {
+        self.n_joined += self.tree.join_text(parent, text);
+        if self.n_joined > 2 * self.html.len() + MIN_JOINED { Err(Stop::Irregular) } else { Ok(()) }
     }
 
     pub(super) fn comment(&mut self) -> Result<(), Stop> {

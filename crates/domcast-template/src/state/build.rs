@@ -174,7 +174,7 @@ struct Fields<'a> {
     /// The keys of the part before. Rows made of the same struct hold one list of keys.
     likely: Option<Arc<Keys>>,
     /// Its keys, once they are others.
-    names: Option<Vec<Arc<str>>>,
+    names: Option<Keys>,
     values: Vec<State>,
 }
 
@@ -206,9 +206,9 @@ impl<'a> Fields<'a> {
         let n_before = self.values.len() - 1;
         let names = match &mut self.names {
             Some(names) => names,
-            names => names.insert(self.likely.as_ref().map_or(Vec::new(), |likely| likely.names[..n_before].to_vec())),
+            names => names.insert(self.likely.as_ref().map_or(Keys::default(), |likely| likely.first(n_before))),
         };
-        match names.iter().position(|name| **name == *key) {
+        match names.position(key) {
             // As in the engine's own maps, a key that comes twice keeps its place.
             Some(at) => _ = self.values.swap_remove(at),
             None => names.push(key.into()),
@@ -220,10 +220,10 @@ impl<'a> Fields<'a> {
         let Fields { parts, likely, names, values } = self;
         let keys = match (names, likely) {
             (None, Some(likely)) if likely.names.len() == values.len() => likely,
-            (None, Some(likely)) => Arc::new(Keys::of(likely.names[..values.len()].to_vec())),
+            (None, Some(likely)) => Arc::new(likely.first(values.len())),
             (None, None) => Arc::default(),
-            (Some(names), Some(likely)) if likely.names == names => likely,
-            (Some(names), _) => Arc::new(Keys::of(names)),
+            (Some(keys), Some(likely)) if likely.names == keys.names => likely,
+            (Some(keys), _) => Arc::new(keys),
         };
         push(parts, || State::Map(Arc::new(Map { keys, values })));
         parts
@@ -242,8 +242,8 @@ impl Entries<'_> {
     fn others(&mut self) -> &mut Vec<(Value, Value)> {
         let Fields { likely, names, values, .. } = &self.fields;
         self.others.get_or_insert_with(|| {
-            let names = names.as_ref().or(likely.as_ref().map(|likely| &likely.names));
-            let so_far = names.into_iter().flatten().zip(values);
+            let keys = names.as_ref().or(likely.as_deref());
+            let so_far = keys.into_iter().flat_map(|keys| &keys.names).zip(values);
             so_far.map(|(key, value)| (Value::from(key), value.to_value())).collect()
         })
     }

@@ -5,6 +5,7 @@
 
 use super::{List, Map, State};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -289,12 +290,13 @@ impl State {
             changed.push(path.clone());
         }
         let State::Map(map) = self else { unreachable!("it was made one") };
+        let mut removed = HashSet::new();
         for (key, value) in patch.iter() {
             let has_key = map.get(key).is_some();
             path.0.push(Step::Key(Arc::clone(key)));
             match (has_key, value) {
                 (true, State::Null) => {
-                    Arc::make_mut(map).remove(key);
+                    removed.insert(&**key);
                     changed.push(path.clone());
                 }
                 (false, State::Null) => {}
@@ -310,6 +312,9 @@ impl State {
                 }
             }
             path.0.pop();
+        }
+        if !removed.is_empty() {
+            Arc::make_mut(map).retain(|key| !removed.contains(key));
         }
     }
 

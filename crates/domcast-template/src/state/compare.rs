@@ -472,7 +472,7 @@ struct Entries<'a> {
     among: Option<&'a Among<'a>>,
     n_entries: usize,
     /// The new entries, from the first that differs on.
-    new: Option<(Vec<Arc<str>>, Vec<State>)>,
+    new: Option<(Keys, Vec<State>)>,
     key: Option<Value>,
     /// The entries as the engine holds them, from the first key on that is no string.
     others: Option<Vec<(Value, Value)>>,
@@ -498,11 +498,11 @@ impl Entries<'_> {
             new => {
                 // What was equal so far is taken over from the old map.
                 let (keys, values) = new.get_or_insert_with(|| match self.old {
-                    Some(old) => (old.keys.names[..idx].to_vec(), old.values[..idx].to_vec()),
+                    Some(old) => (old.keys.first(idx), old.values[..idx].to_vec()),
                     None => Default::default(),
                 });
                 let value = part.or_old(old_value);
-                match keys.iter().position(|name| **name == *key) {
+                match keys.position(key) {
                     // As in the engine's own maps, a key that comes twice keeps its place.
                     Some(at) => values[at] = value,
                     None => {
@@ -519,7 +519,7 @@ impl Entries<'_> {
     fn other_entry<T: Serialize + ?Sized>(&mut self, key: Value, value: &T) -> Result<(), StateError> {
         if self.others.is_none() {
             let so_far = match (&self.new, self.old) {
-                (Some((keys, values)), _) => keys.iter().zip(values).collect::<Vec<_>>(),
+                (Some((keys, values)), _) => keys.names.iter().zip(values).collect::<Vec<_>>(),
                 (None, Some(old)) => old.iter().take(self.n_entries).collect(),
                 (None, None) => Vec::new(),
             };
@@ -540,10 +540,10 @@ impl Entries<'_> {
                 old.iter().take(self.n_entries).map(|(k, v)| (Arc::clone(k), v.clone())).collect::<Map>(),
             )),
             (None, None) => Part::New(State::from(Map::default())),
-            (Some((names, values)), old) => {
+            (Some((keys, values)), old) => {
                 let keys = match old {
-                    Some(old) if old.keys.names == names => Arc::clone(&old.keys),
-                    _ => Arc::new(Keys::of(names)),
+                    Some(old) if old.keys.names == keys.names => Arc::clone(&old.keys),
+                    _ => Arc::new(keys),
                 };
                 Part::New(State::from(Map { keys, values }))
             }
