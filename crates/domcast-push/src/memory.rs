@@ -142,7 +142,9 @@ impl Ledger for MemoryLayer {
 
     async fn beats(&self, beats: &[(Arc<str>, Beat)]) -> Result<Vec<Standing>, BadCursor> {
         let mut memory = self.memory();
-        Ok(beats.iter().map(|(name, beat)| memory.beat(name, beat)).collect())
+        let now = Instant::now();
+        memory.forget(now);
+        Ok(beats.iter().map(|(name, beat)| memory.beat(name, beat, now)).collect())
     }
 
     async fn commit(&self, name: &str, owner: &str, token: &str, commit: &Commit) -> Result<Committed, BadCursor> {
@@ -251,9 +253,7 @@ impl Memory {
         Attended { is_kept, others: others.map(elsewhere).collect() }
     }
 
-    fn beat(&mut self, name: &str, beat: &Beat) -> Standing {
-        let now = Instant::now();
-        self.forget(now);
+    fn beat(&mut self, name: &str, beat: &Beat, now: Instant) -> Standing {
         let view = self.views.entry(name.into()).or_default();
         view.ends = beat.lifetime.map(|lifetime| now + lifetime);
         view.subscribers.insert(beat.owner.clone(), (beat.n_subscribers, now + beat.lease));

@@ -446,6 +446,11 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether the ledger keeps another life of the document than is shown.
+    pub(crate) fn is_other_life(&self, kept: &Kept) -> bool {
+        kept.read().is_ok_and(|(position, ..)| position.epoch != self.position().epoch)
+    }
+
     /// Gives the live half the source that the ledger keeps; run a turn with [`Input::Render`] next.
     pub(crate) async fn restore(&self, source: &str) -> Result<(), PushError> {
         self.slot.live.lock().await.restore(source)

@@ -122,9 +122,13 @@ impl Slot {
         Ticket { slot: Arc::clone(self), id, answer, is_answered: false, is_event }
     }
 
-    /// Puts an input that came through a ledger at the end of the queue. Nobody waits for its answer here.
-    pub(crate) fn arrive(&self, input: Input, arrival: Arrival) {
-        self.put(usize::MAX, input, oneshot::channel().0, Some(arrival));
+    /// Puts an input that came through a ledger at the end of the queue. Nobody waits for its answer here. Returns whether it is there: the document
+    /// may be dropped. It counts as used if the input is for it alone.
+    pub(crate) fn arrive(&self, input: Input, arrival: Arrival, is_use: bool) -> bool {
+        if is_use {
+            self.shown().used_at = Instant::now();
+        }
+        self.put(usize::MAX, input, oneshot::channel().0, Some(arrival)) != u64::MAX
     }
 
     /// Makes a ticket for an input that is put elsewhere.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! where `AT` is the time in milliseconds since 1970, and `REQUEST` and `SENDER` are empty unless a server forwards it. A genuine push that is
-//! written again is known by its nonce; nonces are remembered for a minute, and what is older than that beside the newest is refused.
+//! written again is known by its nonce; nonces are remembered for two and a half minutes. What is older than that beside the newest is refused, and
+//! so is what was written more than 30 s before or after it was sealed.
 //!
 //! Without a key nothing is sealed, and Redis is trusted with what fits.
 
@@ -21,7 +22,8 @@ use std::time::{Duration, SystemTime};
 
 /// How far the clocks of servers and Redis may be apart, and how late a push may be written.
 pub(crate) const MAX_SKEW: Duration = Duration::from_secs(30);
-const MEMORY_MS: u64 = 2 * MAX_SKEW.as_millis() as u64;
+/// For longer than that and the time that a document is kept without an owner.
+const MEMORY_MS: u64 = 5 * MAX_SKEW.as_millis() as u64;
 
 /// Seals texts, or leaves them as they are where there is no key.
 #[derive(Default)]
@@ -79,7 +81,8 @@ impl Seals {
         Some(format!("{at} {nonce} {seal}"))
     }
 
-    /// Says whether a push is genuine and new. `is_read_again`: it lies before what was read already, so it may be old.
+    /// Says whether a push is genuine and new, and written when it was sealed. `is_read_again`: it lies before what was read already, so it may be
+    /// older than that.
     pub(crate) fn check_push(
         &self,
         push: &SealedPush<'_>,
@@ -98,11 +101,16 @@ impl Seals {
             return Err("its seal is of another key, or for something else".into());
         }
         let at: u64 = at.parse().map_err(|_| "its seal has no time")?;
+        let written_at = id.split('-').next().and_then(|ms| ms.parse().ok());
+        let is_in_time = written_at.is_some_and(|written_at| is_near(written_at, at));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.entries.get(nonce) {
             Some((_, first)) if first == id => return Ok(()),
             Some((_, first)) => return Err(format!("it repeats the entry {first}")),
             None => {}
+        }
+        if !is_in_time {
+            return Err("it was sealed long before or after it was written".into());
         }
         if !is_read_again && at + MEMORY_MS < seen.newest_at {
             return Err("it was sealed long before others that were read already".into());

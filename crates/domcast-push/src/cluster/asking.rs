@@ -30,6 +30,14 @@ pub(super) struct Outbox {
     pub(super) n_bytes: usize,
 }
 
+/// What the names of pushes of a server that leaves begin with.
+const ORPHAN: &str = "orphan-";
+
+/// Whether no server sees to that there is a document for a push.
+pub(super) fn is_orphan(origin: &Origin) -> bool {
+    origin.request.starts_with(ORPHAN)
+}
+
 /// A push that waits until the ledger takes it.
 pub(super) struct Parcel {
     pub(super) forwarded: Forwarded,
@@ -118,9 +126,15 @@ impl<L: Ledger> Member<L> {
             Sender::Browser(tab) => Some((tab.id.to_string(), (*tab.client).clone())),
             Sender::Push | Sender::Handler => None,
         };
-        let origin = Origin { request: self.request(), browser, is_handler: *sender == Sender::Handler };
+        let origin = Origin { request: self.request_of_push(), browser, is_handler: *sender == Sender::Handler };
         let push = Push::new(&*replica.slot.view, change);
         Forwarded { push: replica.key().into_iter().fold(push, Push::key), origin }
+    }
+
+    /// Makes a name that nothing else has, for a push. Who leaves owns nothing any more, so the others see to that it has a document.
+    fn request_of_push(&self) -> String {
+        let orphan = if *self.is_leaving.borrow() { ORPHAN } else { "" };
+        format!("{orphan}{}", self.request())
     }
 
     /// Makes a name that nothing else has.

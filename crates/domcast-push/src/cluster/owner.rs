@@ -111,12 +111,17 @@ impl<L: Ledger> Member<L> {
                 let is_given_up = timeout_at(beat_at, replica.given_up()).await.is_ok();
                 let may_claim = !*self.is_leaving.borrow() && (is_given_up || Instant::now() >= claim_at);
                 let office = if may_claim { Some(self.offices.read().await) } else { None };
+                let n_before = replica.n();
                 let standing = self.beat(replica, None, may_claim, None).await;
                 let is_behind = |standing: &&Standing| standing.n > replica.n();
                 let behind = standing.as_ref().filter(|standing| standing.token.is_none()).filter(is_behind);
                 // What was committed since the last beat is on its way.
                 if behind.is_some() && missing.is_some_and(|missing| replica.n() <= missing) {
                     self.reload(replica).await;
+                }
+                let is_older = |standing: &Standing| standing.token.is_none() && (1..n_before).contains(&standing.n);
+                if standing.as_ref().is_some_and(is_older) {
+                    self.reload_next_life(replica, n_before).await;
                 }
                 (behind.map(|standing| standing.n), standing, office)
             });
@@ -172,6 +177,19 @@ impl<L: Ledger> Member<L> {
         may_claim: bool,
         read: Option<(u64, Cursor)>,
     ) -> Option<Standing> {
+        let standing = self.ask_beat(replica, token, may_claim, read).await.ok()?;
+        replica.set_n_subscribers_everywhere(standing.n_subscribers);
+        Some(standing)
+    }
+
+    /// Sends a [beat](Self::beat), whose answer comes later.
+    fn ask_beat(
+        &self,
+        replica: &Replica,
+        token: Option<&str>,
+        may_claim: bool,
+        read: Option<(u64, Cursor)>,
+    ) -> oneshot::Receiver<Standing> {
         let beat = Beat {
             owner: replica.owner.to_string(),
             token: token.map(Into::into),
@@ -183,9 +201,7 @@ impl<L: Ledger> Member<L> {
         };
         let (answer, standing) = oneshot::channel();
         _ = self.beats.send((Arc::clone(&replica.name), beat, answer));
-        let standing = standing.await.ok()?;
-        replica.set_n_subscribers_everywhere(standing.n_subscribers);
-        Some(standing)
+        standing
     }
 
     /// Sends the beats of all documents, those that fall together at once.
@@ -425,8 +441,11 @@ impl<L: Ledger> Member<L> {
         loop {
             sleep(self.options.lease / 3).await;
             let busy: Vec<_> = self.busy().values().cloned().collect();
-            for (replica, token) in busy {
-                self.beat(&replica, Some(&token), false, None).await;
+            // All of them before any is waited for, so that the ledger is asked once.
+            let asked: Vec<_> =
+                busy.iter().map(|(replica, token)| self.ask_beat(replica, Some(token), false, None)).collect();
+            for standing in asked {
+                _ = standing.await;
             }
         }
     }

@@ -3,15 +3,17 @@
 //! One task reads all pushes with one cursor. A view that is taken over gets first what lies between its kept cursor and that one, then
 //! what comes: nothing is left out and nothing comes twice.
 
+use super::asking::is_orphan;
 use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, Member, News};
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
-use crate::ledger::{Entry, Ledger, Origin};
+use crate::ledger::{Entry, Kept, Ledger, Origin};
 use crate::push::{Content, Push};
 use crate::replica::{self, Misfit, Replica};
 use crate::turn::Input;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
@@ -41,6 +43,9 @@ impl<L: Ledger> Member<L> {
         let mut owned: HashMap<Arc<str>, Term> = HashMap::new();
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));
         let mut pause = FIRST_PAUSE;
+        // Kept while readings come: a connection that waits is lost with it.
+        let receive = |cursor: Cursor| async move { self.ledger.receive(&cursor).await };
+        let mut receiving = pin!(receive(cursor.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -60,26 +65,31 @@ impl<L: Ledger> Member<L> {
                         _ = begun.send(());
                     }
                     // The next life of the document may have begun.
-                    Some(Reading::End(name, number)) => _ = owned.extract_if(|found, term| *found == name && term.number == number).count(),
+                    Some(Reading::End(name, number)) => {
+                        if owned.get(&name).is_some_and(|term| term.number == number) {
+                            owned.remove(&name);
+                        }
+                    }
                     None => return,
                 },
-                received = self.ledger.receive(&cursor) => {
-                    let messages = match received {
-                        Ok(messages) => messages,
+                received = &mut receiving => {
+                    match received {
+                        Ok(messages) => {
+                            pause = FIRST_PAUSE;
+                            for message in messages {
+                                cursor = message.cursor.clone();
+                                self.route(message, &owned, &room).await;
+                                // Not before: a document that this push makes begins with it.
+                                *self.read() = Some(cursor.clone());
+                            }
+                        }
                         Err(error) => {
                             (self.report)(News::Down { error });
                             sleep(pause).await;
                             pause = (2 * pause).min(LONGEST_PAUSE);
-                            continue;
                         }
-                    };
-                    pause = FIRST_PAUSE;
-                    for message in messages {
-                        cursor = message.cursor.clone();
-                        self.route(message, &owned, &room).await;
-                        // Not before: a document that this push makes begins with it.
-                        *self.read() = Some(cursor.clone());
                     }
+                    receiving.set(receive(cursor.clone()));
                 }
             }
         }
@@ -112,15 +122,18 @@ impl<L: Ledger> Member<L> {
             return;
         }
         match key.filter(|_| is_keyed) {
-            // Who forwarded it has the document.
-            Some(_) if message.origin.is_some() => {}
-            // Nobody may have it. Whoever owns it then reads this again.
-            Some(key) => {
-                if let Err(error) = self.hub.make_shared(view, key) {
-                    (self.report)(News::Refused { cursor: message.cursor, error });
-                }
-            }
+            // Who forwarded it sees to it.
+            Some(_) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {}
+            // Nobody may have it, not even who forwarded it long ago.
+            Some(key) => self.make(view, key, message.cursor),
             None => self.apply_here(message, room).await,
+        }
+    }
+
+    /// Makes the document that a push is for. Whoever owns it then reads the push again.
+    fn make(&self, view: &str, key: &str, cursor: Cursor) {
+        if let Err(error) = self.hub.make_shared(view, key) {
+            (self.report)(News::Refused { cursor, error });
         }
     }
 
@@ -144,11 +157,15 @@ impl<L: Ledger> Member<L> {
     async fn arrive(&self, term: &Term, message: Message, room: &Arc<Semaphore>) {
         let Message { cursor, push: Ok(push), origin } = message else { return };
         let room = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-        let Content::Change { change, .. } = push.content else { return };
+        let Content::Change { view, key, change } = push.content else { return };
         let request = origin.as_ref().map(|origin| origin.request.clone());
         let sender = sender(origin);
-        let arrival = Arrival { term: term.number, cursor, request, _room: room };
-        term.replica.slot.arrive(Input::Change(Arc::new(change), sender), arrival);
+        let arrival = Arrival { term: term.number, cursor: cursor.clone(), request, _room: room };
+        let is_taken = term.replica.slot.arrive(Input::Change(Arc::new(change), sender), arrival, key.is_some());
+        // It was given up just now, and nobody may have it.
+        if !is_taken && let Some(key) = key {
+            self.make(&view, &key, cursor);
+        }
     }
 
     /// Takes the steps of the documents that others own.
@@ -230,10 +247,24 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn reload(&self, replica: &Replica) -> bool {
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return false };
         let Some(kept) = kept else { return replica.n() == 0 };
+        self.take_kept(replica, &kept)
+    }
+
+    /// Loads the next life of a document, whose commits are numbered anew, if what this server has is an earlier one: it stood at `n_before`
+    /// already when the ledger was asked.
+    pub(super) async fn reload_next_life(&self, replica: &Replica, n_before: u64) {
+        let Some(Some(kept)) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return };
+        if !replica.is_owner() && kept.n < n_before && replica.is_other_life(&kept) {
+            replica.settle(0);
+            self.take_kept(replica, &kept);
+        }
+    }
+
+    fn take_kept(&self, replica: &Replica, kept: &Kept) -> bool {
         if replica.is_owner() || kept.n <= replica.n() {
             return false;
         }
-        match replica.reset(&kept) {
+        match replica.reset(kept) {
             Ok(()) => kept.log.iter().for_each(|entry| self.answer(replica, replica::replies(&entry.text))),
             Err(Misfit::Gap) => return false,
             Err(Misfit::Bad(reason)) => {

@@ -63,7 +63,7 @@ local function beat(keys, args)
     if lifetime ~= '' and redis.call('PTTL', kept) * 2 < tonumber(lifetime) then
         for _, key in ipairs({ tokens, kept, log }) do redis.call('PEXPIRE', key, lifetime) end
     end
-    return { token, n_subscribers, is_intact, n or '' }
+    return { token, n_subscribers, is_intact, n and string.match(n, '^%d+$') or '' }
 end
 
 local kinds = { 'string', 'string', 'hash', 'hash', 'stream' }

@@ -29,10 +29,11 @@ local added = redis.pcall('XADD', log, 'MAXLEN', '1024', n .. '-0', 'step', entr
 if type(added) == 'table' and added.err then return 'astray' end
 redis.call('HSET', kept, 'n', n, 'source', source, 'cursor', cursor)
 if snapshot ~= '' then redis.call('HSET', kept, 'snapshot', snapshot, 'snapshot_n', n) end
-if lifetime == '' then
-    redis.call('SET', own, commit, 'EX', 3600)
-else
-    redis.call('SET', own, commit, 'PX', lifetime)
+-- Who is cut off may come back when another has kept the document meanwhile, and asks what it wrote. Who gave it up does not.
+local remembered = math.max(tonumber(lifetime) or 0, 3600000)
+if lifetime ~= '' and last_word == '1' then remembered = lifetime end
+redis.call('SET', own, commit, 'PX', remembered)
+if lifetime ~= '' then
     for _, key in ipairs({ tokens, kept, log }) do redis.call('PEXPIRE', key, lifetime) end
 end
 if last_word == '1' then redis.call('DEL', lease) end

@@ -11,6 +11,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if limit > 0 and math.abs(now - ARGV[2]) > limit then return 0 end
 local found = redis.call('TYPE', KEYS[1]).ok
 if found ~= 'stream' and found ~= 'none' then redis.call('DEL', KEYS[1]) end
+-- Entries come after the last one, though that is from the future.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if limit > 0 and last and string.match(last[1], '^%d+') - ARGV[2] > limit then return 0 end
 for idx = 2, #KEYS do
     local push, request, sender, seal = unpack(ARGV, 4 * idx - 4, 4 * idx - 1)
     if redis.call('SET', KEYS[idx], '', 'NX', 'EX', 600) then

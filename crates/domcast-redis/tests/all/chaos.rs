@@ -4,7 +4,7 @@
 
 use crate::client::Page;
 use crate::servers::{Redis, Server, hub, hub_with, options, until};
-use domcast_push::{ClusterOptions, DocumentLimits, ErrorClass, Hub, Push};
+use domcast_push::{ClusterOptions, DocumentLimits, ErrorClass, Hub, Ledger, Push};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -324,4 +324,34 @@ async fn pushes_to_keys_are_applied_once_while_redis_is_killed_and_servers_let_d
         expected.iter().sum::<i32>()
     );
     assert_eq!(n_kept, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_to_a_key_waits_for_redis_longer_than_its_server_keeps_the_document() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    // Longer than a lease, which an earlier life of the document may have.
+    let forgetful = DocumentLimits { idle: 2 * options().lease, ..DocumentLimits::default() };
+    let servers = [hub(), hub_with(forgetful)].map(|hub| Server::start_with(&redis, hub, options()));
+    let order = |by: i64| Push::handler("order", "add", json!({"by": by})).key("42");
+    for server in &servers {
+        // From here on it reads.
+        server.hub.push(Push::state("n", [("n", 0)])).await.ok();
+    }
+    until("both share the view", || servers[0].position() == servers[1].position()).await;
+    redis.pause().await;
+    let error = servers[1].hub.push(order(5)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Queued, "{error}");
+    until("the document is let go", || servers[1].orders().is_empty()).await;
+    redis.resume().await;
+    let start = Instant::now();
+    while !matches!(redis.layer().load("order 42", "x").await, Ok(Some(_))) {
+        assert!(start.elapsed() < Duration::from_secs(15), "no server has the document again");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut page = servers[0].order("42");
+    until("the push is applied", || {
+        page.read(usize::MAX);
+        page.tree.to_html() == "<b>42: 5</b>"
+    })
+    .await;
 }

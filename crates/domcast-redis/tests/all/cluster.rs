@@ -492,6 +492,25 @@ async fn documents_with_keys_beat_together() {
 }
 
 #[tokio::test]
+async fn taking_documents_over_makes_no_connections() {
+    let Some(redis) = Redis::start().await else { return };
+    let server = Server::start_with(&redis, hub(), patient());
+    server.begin().await;
+    let n_connections = async || -> u64 {
+        let mut command = redis::cmd("INFO");
+        let info: String = command.arg("stats").query_async(&mut redis.connection().await).await.unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let before = n_connections().await;
+    for n in 0..20 {
+        begin(&server, &n.to_string()).await;
+    }
+    // One of them is the one that asks.
+    assert_eq!(n_connections().await - before, 1);
+}
+
+#[tokio::test]
 async fn the_owner_of_a_key_goes_on_while_redis_says_nothing() {
     let Some(redis) = Redis::start_durable().await else { return };
     let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options()));

@@ -67,6 +67,9 @@ conformance! {
     a_push_to_a_key_that_no_server_has_makes_its_document_once
     a_document_that_no_server_uses_is_forgotten_and_made_anew
     a_document_goes_on_where_it_is_used_when_its_owner_drops_it
+    a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_numbers_are_lower
+    a_server_that_leaves_forwards_to_keys_that_no_server_has
+    what_an_owner_committed_last_is_known_for_longer_than_its_document
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
     who_is_at_a_server_is_told_to_the_others_until_it_is_silent
     who_is_here_is_known_on_all_servers_once_per_user
@@ -607,6 +610,59 @@ async fn a_document_goes_on_where_it_is_used_when_its_owner_drops_it(ledger: &Ar
     // And whoever uses it again has the same.
     let mut again = servers[0].order("42");
     shows(&mut again, "<b>42: 8</b>").await;
+}
+
+async fn a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_numbers_are_lower(
+    ledger: &Arc<impl Ledger + 'static>,
+) {
+    let mut owner = Server::start_on_with(ledger, forgetful());
+    begin(&owner, "42").await;
+    let cut_off = Server::start_on_with(ledger, forgetful());
+    let mut page = cut_off.order("42");
+    for _ in 0..20 {
+        owner.hub.push(add("42", 1)).await.unwrap();
+    }
+    shows(&mut page, "<b>42: 20</b>").await;
+    let go_on = cut_off.pause();
+    owner.kill();
+    let start = tokio::time::Instant::now();
+    // The connection of the dead server is gone with it.
+    while !matches!(ledger.load("order 42", "x").await, Ok(None)) {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        sleep(LEASE / 4).await;
+    }
+    let next = Server::start_on_with(ledger, forgetful());
+    let _page = next.order("42");
+    // What waited comes later, and says the same.
+    while next.hub.push(Push::state("order", [("n", 5)]).key("42")).await.is_err() {}
+    drop(go_on);
+    shows(&mut page, "<b>42: 5</b>").await;
+    assert_eq!(cut_off.orders(), next.orders());
+}
+
+async fn a_server_that_leaves_forwards_to_keys_that_no_server_has(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    for server in &servers {
+        // From here on it reads.
+        begin(server, "0").await;
+    }
+    servers[1].hub.leave().await;
+    _ = servers[1].hub.push(add("42", 5)).await;
+    until("the other has it", || servers[0].orders().iter().any(|(key, _)| key == "42")).await;
+    shows(&mut servers[0].order("42"), "<b>42: 5</b>").await;
+}
+
+async fn what_an_owner_committed_last_is_known_for_longer_than_its_document(ledger: &Arc<impl Ledger>) {
+    let lifetime = Some(2 * LEASE);
+    let beat = |owner, token| Beat { lifetime, ..beat(owner, token) };
+    let token = one_beat(ledger, "n", &beat("a", None)).await.token.unwrap();
+    ledger.commit("n", "a", &token, &Commit { lifetime, ..install(1) }).await.unwrap();
+    for _ in 0..8 {
+        // It is cut off, and another keeps the document.
+        sleep(LEASE / 2).await;
+        one_beat(ledger, "n", &beat("b", None)).await;
+    }
+    assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().n_own, 1);
 }
 
 async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document(

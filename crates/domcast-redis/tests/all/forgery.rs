@@ -2,7 +2,7 @@
 
 use crate::client::Page;
 use crate::servers::{Redis, Server, hub, patient, until};
-use domcast_push::{ChannelLayer, Client, ClusterOptions, Cursor, Ledger, Message, Place, Push};
+use domcast_push::{Beat, ChannelLayer, Client, ClusterOptions, Cursor, Ledger, Message, Place, Push};
 use domcast_redis::RedisLayer;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
@@ -206,6 +206,41 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     until("both show it", || servers.iter().all(|server| server.n() == 118)).await;
     assert_eq!(servers[0].position().epoch, before.epoch);
     assert_eq!(servers[0].position().version, before.version + 1);
+}
+
+#[tokio::test]
+async fn a_number_of_bad_bytes_spoils_no_beat_of_another_document() {
+    let Some(redis) = Redis::start().await else { return };
+    let layer = redis.layer();
+    let mut command = Cmd::new();
+    write(&mut redis.connection().await, command.arg("HSET").arg(key("kept")).arg("n").arg(b"\xff")).await;
+    let beat = Beat {
+        owner: "a".into(),
+        token: None,
+        may_claim: true,
+        lease: Duration::from_secs(1),
+        n_subscribers: 1,
+        lifetime: None,
+        read: None,
+    };
+    let standings = layer.beats(&["n", "m"].map(|document| (document.into(), beat.clone()))).await.unwrap();
+    assert_eq!(standings.iter().map(|standing| (standing.n, standing.n_subscribers)).collect::<Vec<_>>(), [(0, 1); 2]);
+}
+
+#[tokio::test]
+async fn a_genuine_push_that_is_written_again_later_is_not_read_as_one_that_was_missed() {
+    let Some(redis) = Redis::start().await else { return };
+    let genuine = redis.sealed("the key").publish(&add(1)).await.unwrap();
+    let mut connection = redis.connection().await;
+    let (_, fields) = last(&mut connection, RedisLayer::STREAM).await;
+    let at: u64 = genuine.0.split('-').next().unwrap().parse().unwrap();
+    let again = Cursor(format!("{}-0", at + 40_000));
+    write_entry(&mut connection, RedisLayer::STREAM, &again.0, &fields).await;
+    write(&mut connection, Cmd::new().arg("XDEL").arg(RedisLayer::STREAM).arg(&genuine.0)).await;
+    // As a server reads that has not seen the first one.
+    let layer = redis.sealed("the key");
+    let messages = layer.between(&Cursor("0-0".into()), &again).await.unwrap().unwrap();
+    assert!(messages.len() == 1 && messages[0].push.is_err(), "{messages:?}");
 }
 
 /// Writes who is at a server.
