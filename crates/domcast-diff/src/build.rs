@@ -47,8 +47,9 @@ impl Builder {
     /// sixteen times what is there. Returns for how many nodes there is room.
     pub fn expect(&mut self, n_bytes: usize, limit: usize) -> usize {
         let rest = self.n_source.saturating_sub(n_bytes) as f64 / n_bytes.max(1) as f64;
-        // An eighth more, because pages are not the same all over; and at least that, so that not all is moved again and again.
-        let share = (1.125 * rest).clamp(0.125, 15.0);
+        // A little more, because pages are not the same all over: allocators do not take it back. And at least an eighth, so that not all is moved
+        // again and again.
+        let share = (1.05 * rest).clamp(0.125, 15.0);
         let more = |len: usize| (share * len as f64) as usize + 1;
         let Columns { slots, pools, .. } = &mut self.columns;
         slots.reserve_exact(more(slots.len()).min(limit.saturating_sub(slots.len()) + 2));
