@@ -41,8 +41,10 @@ export class FormState {
   /** Call when nodes have another place: of the checked radios of a group the last in the page wins, not the last to come. */
   placed(node: Node): void {
     if (!dom.isElement(node)) return;
-    if (dom.matches(node, CHECKED_RADIO)) this.#placed.add(node as HTMLInputElement);
-    for (const radio of dom.querySelectorAll(node, CHECKED_RADIO)) this.#placed.add(radio as HTMLInputElement);
+    for (const radio of [node, ...dom.querySelectorAll(node, CHECKED_RADIO)]) {
+      // SVG has elements of that name too.
+      if (dom.isHtml(radio, 'input') && dom.matches(radio, CHECKED_RADIO)) this.#placed.add(radio as HTMLInputElement);
+    }
   }
 
   /** Call when nodes are made, once they have a place. */
@@ -165,7 +167,7 @@ function inRootOf(node: Node, selector: string): Element[] {
   const top = dom.getRootNode(node) as Node & ParentNode;
   const type = dom.nodeType(top);
   const query = type === dom.ELEMENT ? dom.querySelectorAll : type === dom.DOCUMENT ? dom.queryDocument : dom.queryFragment;
-  return [...query(top, selector)];
+  return [...query(top, selector)].filter((each) => dom.namespaceURI(each) === dom.HTML);
 }
 
 const OPEN_OF_NAME = 'details[open][name]';

@@ -14,7 +14,7 @@ export function showFault(of: number, fault: Fault | null): void {
   shown.get(of)?.remove();
   shown.delete(of);
   if (!fault) return;
-  place ??= block('div', 'all:initial;position:fixed;inset:auto 1rem 1rem;z-index:2147483647;max-height:60vh;overflow:auto;color:#eee;font:14px/1.5 system-ui,sans-serif');
+  place ??= block('div', 'all:initial;position:fixed;inset:auto 1rem 1rem;z-index:2147483647;max-height:60vh;overflow:auto;color:#eee;font:14px/1.5 sans-serif');
   const box = block('div', 'display:block;padding:1rem;border-left:4px solid #d33;background:#1c1c1f');
   box.setAttribute('role', 'alert');
   box.setAttribute('dc-fault', '');

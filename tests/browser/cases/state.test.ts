@@ -214,6 +214,14 @@ browserTest('a details keeps what the user did, until the server speaks of it', 
   assert.deepEqual(await open(), [false, true]);
 });
 
+browserTest('an input of SVG is no radio', async () => {
+  const svg = await livePage('<p></p>');
+  const tokens = ['<svg svg', '<svg input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', ''];
+  await snapshot(svg, ...tokens);
+  await apply(svg, ['i', 0, 0, ...tokens]);
+  assert.equal(await read(svg, "live.root.querySelectorAll('svg').length"), 2);
+});
+
 browserTest('of the details of one name the one is open at the end that a parse would open', async () => {
   const markup = '<figure><details name=one open></details></figure><details name=two></details>';
   const outcome = '<details name="one" open=""></details><figure></figure><details name="two"></details>';
