@@ -39,7 +39,7 @@ browserTest(
     console.log(`${verdict.lines} generated pairs, ${verdict.count} trees compared, ${verdict.failures.length} differences`);
     await assertNone(pages[0]!, verdict);
   },
-  60_000 + COUNT * 6,
+  60_000 + COUNT * 3,
 );
 
 browserTest(
@@ -52,7 +52,7 @@ browserTest(
     assert.deepEqual(verdict.failures.slice(0, 5), []);
     assert.deepEqual([verdict.lines, verdict.count], [count, 50 * count]);
   },
-  60_000 + COUNT * 6,
+  60_000 + COUNT * 3,
 );
 
 browserTest(
@@ -70,7 +70,7 @@ browserTest(
     }
     assert.equal(judged, count);
   },
-  60_000 + COUNT * 6,
+  60_000 + COUNT * 3,
 );
 
 /** Runs in the page: shows `old`, puts the caret into the field, applies the patches there, and lets the page be painted. */
