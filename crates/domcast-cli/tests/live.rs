@@ -305,6 +305,15 @@ fn without_a_token_nobody_pushes_through_a_proxy() {
 }
 
 #[test]
+fn views_that_are_no_list_are_named_as_that() {
+    let hint = "views are a list, each begins with `[[views]]`";
+    let error = refused("no-list", &[("domcast.toml", "[views]\nname = 'a'\n")]);
+    assert!(error.contains("line 1: ") && error.contains(hint), "{error}");
+    let error = refused("no-other-list", &[("domcast.toml", "topics = { a = 1 }\n")]);
+    assert!(error.contains("expected a sequence") && !error.contains(hint), "{error}");
+}
+
+#[test]
 fn an_empty_token_is_refused_wherever_it_comes_from() {
     let (code, _, err) = run(&["demo", "--bind", ANY_PORT, "--token", ""], b"");
     assert!(code == 2 && err.contains("it is empty: anybody could guess it"), "{err}");

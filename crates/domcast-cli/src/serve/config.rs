@@ -369,7 +369,8 @@ impl Reader<'_> {
     fn syntax(&self, error: &toml::de::Error) -> anyhow::Error {
         // What serde calls a field is a key here.
         let mut message = error.message().replace(" field `", " key `").replace('\n', ", ");
-        if message == "invalid type: map, expected a sequence" {
+        let is_of_views = error.span().is_some_and(|span| self.source[span.start..].starts_with("[views"));
+        if is_of_views && message == "invalid type: map, expected a sequence" {
             message.push_str(": views are a list, each begins with `[[views]]`");
         }
         match error.span() {
