@@ -158,7 +158,7 @@ const BROKEN: &[&str] = &[
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
     "tea", "milk", "sugar", "a", "b", "1", "2", "42", "label", " ", "\n", "  \n  ", "&amp;", "&lt;b&gt;", "&nbsp;", "é", "漢字", "😀", "e\u{301}",
-    "&#x1F600;", "&copy", "&notit;", "&", "< ", "&#x80;", "&quot;", ",", "long text that a splice is shorter than", "\t", "&NotEqualTilde;",
+    "&#x1F600;", "&copy", "&notit;", "&", "< ", "&#x80;", "&quot;", ",", "long text that one splice makes shorter", "\t", "&NotEqualTilde;",
     "👩‍👩‍👧", "x > y", "--", "]]>", "'", "&ampamp", "&#0;", "\u{a0}",
 ];
 const ODD_WORDS: &[&str] =
