@@ -1,7 +1,7 @@
 //! Views declared without Rust code: a template, a state, and handlers that are edits of the state.
 
 use crate::call::{Effects, Sender};
-use crate::edit::{MAX_LEVELS, bad_state, changed_keys, edited, is_too_deep, keys, kind, with_values};
+use crate::edit::{MAX_LEVELS, bad_state, changed_keys, edited, keys, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
 use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
@@ -222,7 +222,8 @@ impl DeclaredSource {
         let scope = self.scope(payload)?;
         let edit = |(key, expression): (&String, &String)| {
             let value = self.evaluate(handler, key, expression, &scope, templates)?;
-            match is_too_deep(&value, keys(&self.state).get(key), 1) {
+            // The state itself is a level too.
+            match value.is_deeper_than(MAX_LEVELS - 1, keys(&self.state).get(key)) {
                 true => {
                     let reason = format!("`{key}`: the state would be deeper than {MAX_LEVELS} levels");
                     Err(failed(&self.name, handler, reason))

@@ -81,26 +81,6 @@ pub(crate) fn keys(state: &State) -> &Map {
     }
 }
 
-/// Whether a value below `n_levels` reaches deeper than a state may be. What is the `old` one at the same place is not looked at again.
-pub(crate) fn is_too_deep(value: &State, old: Option<&State>, n_levels: usize) -> bool {
-    if old.is_some_and(|old| old.is_same(value)) {
-        return false;
-    }
-    match (value, old) {
-        // The state itself is a level too.
-        (State::List(_) | State::Map(_), _) if n_levels >= MAX_LEVELS => true,
-        (State::List(items), Some(State::List(old))) => {
-            items.iter().enumerate().any(|(idx, item)| is_too_deep(item, old.get(idx), n_levels + 1))
-        }
-        (State::List(items), _) => items.iter().any(|item| is_too_deep(item, None, n_levels + 1)),
-        (State::Map(map), Some(State::Map(old))) => {
-            map.iter().any(|(key, value)| is_too_deep(value, old.get(key), n_levels + 1))
-        }
-        (State::Map(map), _) => map.iter().any(|(_, value)| is_too_deep(value, None, n_levels + 1)),
-        _ => false,
-    }
-}
-
 /// Returns the keys whose values are others than before.
 pub(crate) fn changed_keys<'a>(old: &'a State, new: &'a State) -> impl Iterator<Item = (&'a Arc<str>, &'a State)> {
     keys(new).iter().filter(|(key, value)| !keys(old).get(key).is_some_and(|old| old.is_same(value)))

@@ -1,31 +1,55 @@
 //! What templates and handlers find beside the engine's own filters.
 
+use crate::state::{List, State};
 use minijinja::value::{Rest, Value};
 use minijinja::{Environment, Error, ErrorKind};
+use std::sync::Arc;
 
-/// A filter that gives the same for the same arguments.
-pub(crate) const UPSERT: &str = "upsert";
+/// The names. Each filter gives the same for the same arguments.
+pub(crate) const NAMES: [&str; 2] = ["upsert", "without"];
 
 pub(crate) fn add(environment: &mut Environment<'static>) {
-    environment.add_filter(UPSERT, upsert);
+    let [upsert_name, without_name] = NAMES;
+    environment.add_filter(upsert_name, upsert);
+    environment.add_filter(without_name, without);
 }
 
-/// `rows | upsert(row)`: the rows with `row` in the place of the one that has its `id`, or at the end where none has it.
-/// `rows | upsert(row, "slug")` looks at another key. Costs one comparison for each row; the others stay the same parts.
+/// `rows | upsert(row)`: the rows with `row` in the place of the first that has its `id`, or at the end where none has it.
+/// `rows | upsert(row, "slug")` looks at another key. The first time it looks at all rows; on what it made, only at that row.
 fn upsert(rows: &Value, row: Value, key: Rest<String>) -> Result<Value, Error> {
-    let key = match &key[..] {
-        [] => "id",
-        [key] => key,
-        _ => return Err(ErrorKind::TooManyArguments.into()),
-    };
+    let key = key_of(&key)?;
     let id = row.get_attr(key)?;
     if id.is_undefined() || id.is_none() {
         return Err(Error::new(ErrorKind::InvalidOperation, format!("the row has no `{key}` to find its place by")));
     }
-    let mut rows: Vec<Value> = rows.try_iter()?.collect();
-    match rows.iter_mut().find(|other| other.get_attr(key).is_ok_and(|other| other == id)) {
-        Some(place) => *place = row,
-        None => rows.push(row),
+    Ok(value(list(rows)?.upsert(key, &state(id)?, state(row)?)))
+}
+
+/// `rows | without(42)`: the rows but for those whose `id` is 42. `rows | without("tea", "slug")` looks at another key. Costs what
+/// `upsert` costs.
+fn without(rows: &Value, id: Value, key: Rest<String>) -> Result<Value, Error> {
+    Ok(value(list(rows)?.without(key_of(&key)?, &state(id)?)))
+}
+
+fn key_of(key: &[String]) -> Result<&str, Error> {
+    match key {
+        [] => Ok("id"),
+        [key] => Ok(key),
+        _ => Err(ErrorKind::TooManyArguments.into()),
     }
-    Ok(rows.into())
+}
+
+fn list(rows: &Value) -> Result<Arc<List>, Error> {
+    match rows.downcast_object() {
+        Some(list) => Ok(list),
+        None => Ok(Arc::new(rows.try_iter()?.map(state).collect::<Result<List, Error>>()?)),
+    }
+}
+
+fn state(value: Value) -> Result<State, Error> {
+    State::of_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+fn value(list: List) -> Value {
+    State::from(list).to_value()
 }

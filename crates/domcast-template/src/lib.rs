@@ -36,8 +36,9 @@
 //! | an opaque part | what the engine takes to render it |
 //!
 //! The engine is [minijinja]: inheritance, includes, macros and filters are those of Jinja2. What this crate adds is
-//! limits, errors that show the place in the template, reloading, expressions over a state, and the filter `upsert`: `rows | upsert(row)`
-//! is the rows with `row` in the place of the one with its `id`, or of another key (`upsert(row, "slug")`), or at the end.
+//! limits, errors that show the place in the template, reloading, expressions over a state, and two filters. `rows | upsert(row)` is the
+//! rows with `row` in the place of the one with its `id`, or at the end; `rows | without(42)` those whose `id` is another. Both take
+//! another key (`upsert(row, "slug")`), and remember for the next time where the rows are.
 //!
 //! - **Escaping goes by file name**: templates named `.html`, `.htm`, `.xml` and `.svg` (a further `.j2`, `.jinja` or `.jinja2`
 //!   does not count) have what they print escaped, all others have nothing escaped. It knows no contexts: a value

@@ -8,6 +8,7 @@
 //! printing and order are those of the engine, which sees [`Map`] and [`List`] as objects and copies nothing.
 
 mod list; // a persistent vector
+mod ids; // where its rows are
 mod build; // from any `Serialize`
 mod compare; // the same, beside the old state
 mod change; // paths, merge patch, JSON Patch
@@ -102,6 +103,25 @@ impl State {
             (State::Text(a), State::Text(b)) => Arc::ptr_eq(a, b) || a == b,
             (State::List(a), State::List(b)) => Arc::ptr_eq(a, b),
             (State::Other(a), State::Other(b)) => is_same_other(a, b),
+            _ => false,
+        }
+    }
+
+    /// Whether maps and lists are nested in each other more than `n_levels` deep. What it shares with `old`, which is not as deep, is
+    /// not looked at again.
+    pub fn is_deeper_than(&self, n_levels: usize, old: Option<&State>) -> bool {
+        let is_deeper = |part: &State, old: Option<&State>| part.is_deeper_than(n_levels - 1, old);
+        match (self, old) {
+            (_, Some(old)) if self.is_same(old) => false,
+            (State::List(_) | State::Map(_), _) if n_levels == 0 => true,
+            (State::List(items), Some(State::List(old))) => {
+                let (n_start, n_end) = items.same_ends(old);
+                let others = items.iter_from(n_start).take(items.len() - n_start - n_end);
+                others.enumerate().any(|(idx, item)| is_deeper(item, old.get(n_start + idx)))
+            }
+            (State::List(items), _) => items.iter().any(|item| is_deeper(item, None)),
+            (State::Map(map), Some(State::Map(old))) => map.iter().any(|(key, part)| is_deeper(part, old.get(key))),
+            (State::Map(map), _) => map.iter().any(|(_, part)| is_deeper(part, None)),
             _ => false,
         }
     }

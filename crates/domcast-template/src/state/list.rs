@@ -8,6 +8,7 @@
 //! refuses and six dependencies.
 
 use super::State;
+use super::ids::Remembered;
 use std::sync::Arc;
 
 /// Items of a leaf, nodes of a branch. A change copies a node of each level, which counts each of its entries up, wherever these are in
@@ -15,9 +16,11 @@ use std::sync::Arc;
 const MAX: usize = 16;
 
 /// A list of states.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct List {
     root: Node,
+    /// Where rows are by their ids. Every change forgets it.
+    pub(super) remembered: Remembered,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ impl List {
 
     /// The item at a position, to change it.
     pub(crate) fn get_mut(&mut self, mut idx: usize) -> Option<&mut State> {
+        self.remembered = Remembered::default();
         let mut node = &mut self.root;
         loop {
             match node {
@@ -75,6 +79,7 @@ impl List {
     /// If `idx` is beyond the length.
     pub fn insert(&mut self, idx: usize, item: State) {
         assert!(idx <= self.len(), "position {idx} of a list of {}", self.len());
+        self.remembered = Remembered::default();
         if let Some(right) = self.root.insert(idx, item) {
             let left = std::mem::take(&mut self.root);
             self.root = Node::Branch(Branch::of([left, right].map(Arc::new)));
@@ -93,6 +98,7 @@ impl List {
     /// If there is none.
     pub fn remove(&mut self, idx: usize) -> State {
         assert!(idx < self.len(), "position {idx} of a list of {}", self.len());
+        self.remembered = Remembered::default();
         let item = self.root.remove(idx);
         while let Node::Branch(branch) = &mut self.root {
             match branch.nodes.len() {
@@ -213,6 +219,18 @@ impl Node {
     }
 }
 
+impl Clone for List {
+    fn clone(&self) -> List {
+        List::from(self.root.clone())
+    }
+}
+
+impl From<Node> for List {
+    fn from(root: Node) -> List {
+        List { root, remembered: Remembered::default() }
+    }
+}
+
 impl Default for Node {
     fn default() -> Node {
         Node::Leaf(Vec::new())
@@ -261,13 +279,13 @@ impl FromIterator<State> for List {
         let next_leaf = || Some(items.by_ref().take(MAX).collect::<Vec<State>>()).filter(|leaf| !leaf.is_empty());
         let mut leaves: Vec<Vec<State>> = std::iter::from_fn(next_leaf).collect();
         if leaves.len() <= 1 {
-            return List { root: Node::Leaf(leaves.pop().unwrap_or_default()) };
+            return List::from(Node::Leaf(leaves.pop().unwrap_or_default()));
         }
         let mut level: Vec<Arc<Node>> = leaves.into_iter().map(|leaf| Arc::new(Node::Leaf(leaf))).collect();
         while level.len() > MAX {
             level = level.chunks(MAX).map(|nodes| Arc::new(Node::Branch(Branch::of(nodes.iter().cloned())))).collect();
         }
-        List { root: Node::Branch(Branch::of(level)) }
+        List::from(Node::Branch(Branch::of(level)))
     }
 }
 

@@ -61,7 +61,6 @@ const FILTERS: &[&str] = &[
     "pprint",
     "tojson",
     "urlencode",
-    crate::filters::UPSERT,
 ];
 const TESTS: &[&str] = &[
     "undefined",
@@ -202,6 +201,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         };
         let is_known_filter = |name: &str| {
             self.templates.is_pure(name)
+                || crate::filters::NAMES.contains(&name)
                 || FILTERS.contains(&name) && (!CALLING_FILTERS.contains(&name) || !self.templates.is_configured())
         };
         let is_pure = facts.functions.iter().all(|function| is_known(function))
