@@ -1,14 +1,14 @@
 //! Authorisation: who may look at which view, for how long, and what takes it away again.
 //!
 //! A page is made for a user, and the element of each view in it carries a *mount token*: the user and an expiry, signed for
-//! that view. Whoever connects shows it, and is asked about anew. What is granted is granted for a time: when half of it is over
+//! that view, or for its document of a key. Whoever connects shows it, and is asked about anew. What is granted is granted for a time: when half of it is over
 //! the hook is asked again, and the client gets a newer token or loses the view. [`Domcast::reauthorize`] asks at once.
 //!
 //! A token names no template and no position: it says who may look, and a page that is older than the server's
 //! template differs in its checksum or its epoch, which a snapshot repairs.
 //!
 //! Form of a token: `expiry.user.signature`; the expiry in seconds since 1970, the user in hexadecimal digits, and HMAC-SHA256 in
-//! hexadecimal digits over `domcast mount`, the view, the user and the expiry, each after its length.
+//! hexadecimal digits over `domcast mount`, the view, the user, the expiry, and the key if there is one, each after its length.
 
 use crate::domcast::{Domcast, now};
 use crate::hooks::Hooked;
@@ -39,10 +39,10 @@ pub struct Authorization {
     key: Hmac<Sha256>,
 }
 
-type Hook = dyn Fn(&str, &str) -> Access + Send + Sync;
+type Hook = dyn Fn(&str, Option<&str>, &str) -> Access + Send + Sync;
 
 impl Authorization {
-    /// Asks `hook`, with the view and the user, before anybody gets a view, and again from time to time.
+    /// Asks `hook`, with the view, the key if its document of one is meant, and the user, before anybody gets it, and again from time to time.
     ///
     /// It is called while frames wait, so let it answer from memory. The user is what
     /// [`page_for`](Domcast::page_for) was given, and the empty text for those it was not called for.
@@ -53,7 +53,7 @@ impl Authorization {
     /// # Panics
     ///
     /// Panics if the system has no random numbers.
-    pub fn new(hook: impl Fn(&str, &str) -> Access + Send + Sync + 'static) -> Authorization {
+    pub fn new(hook: impl Fn(&str, Option<&str>, &str) -> Access + Send + Sync + 'static) -> Authorization {
         let mut key = [0; 32];
         getrandom::fill(&mut key).expect("the system has random numbers");
         Authorization { hook: Arc::new(hook), key: hmac(&key) }
@@ -66,19 +66,19 @@ impl Authorization {
         self
     }
 
-    /// Asks the hook; if it allows, returns the user's token for the view, and how long it holds.
-    fn grant(&self, view: &str, user: &str) -> Option<(String, Duration)> {
-        let Access::Allow(time) = (self.hook)(view, user) else { return None };
+    /// Asks the hook; if it allows, returns the user's token for the view or its key, and how long it holds.
+    fn grant(&self, view: &str, key: Option<&str>, user: &str) -> Option<(String, Duration)> {
+        let Access::Allow(time) = (self.hook)(view, key, user) else { return None };
         let expiry = (unix_time() + time).as_secs();
         let mut token = format!("{expiry}.");
         hexadecimal(user.as_bytes(), &mut token);
         token.push('.');
-        hexadecimal(&self.signed(view, user, expiry).finalize().into_bytes(), &mut token);
+        hexadecimal(&self.signed(view, key, user, expiry).finalize().into_bytes(), &mut token);
         Some((token, time))
     }
 
-    /// Returns the user of a token for this view, if we signed it and it holds still.
-    fn user(&self, view: &str, token: &str) -> Option<String> {
+    /// Returns the user of a token for this view or key, if we signed it and it holds still.
+    fn user(&self, view: &str, key: Option<&str>, token: &str) -> Option<String> {
         let mut parts = token.split('.');
         let (Some(expiry), Some(user), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -87,13 +87,16 @@ impl Authorization {
         };
         let user = String::from_utf8(from_hexadecimal(user)?).ok()?;
         let expiry: u64 = expiry.parse().ok()?;
-        self.signed(view, &user, expiry).verify_slice(&from_hexadecimal(signature)?).ok()?;
+        self.signed(view, key, &user, expiry).verify_slice(&from_hexadecimal(signature)?).ok()?;
         (unix_time().as_secs() <= expiry).then_some(user)
     }
 
-    fn signed(&self, view: &str, user: &str, expiry: u64) -> Hmac<Sha256> {
+    fn signed(&self, view: &str, key: Option<&str>, user: &str, expiry: u64) -> Hmac<Sha256> {
         let mut hmac = self.key.clone();
-        for part in [b"domcast mount", view.as_bytes(), user.as_bytes(), &expiry.to_be_bytes()] {
+        let expiry = expiry.to_be_bytes();
+        let parts = [b"domcast mount", view.as_bytes(), user.as_bytes(), &expiry];
+        // One part more than a view without a key has, so none is taken for the other.
+        for part in parts.into_iter().chain(key.map(str::as_bytes)) {
             hmac.update(&(part.len() as u64).to_be_bytes());
             hmac.update(part);
         }
@@ -129,17 +132,17 @@ impl Domcast {
         session
     }
 
-    /// Whether this user may look at the view now; always, without an [`authorization`](crate::Config::authorization).
-    pub fn may_look(&self, view: &str, user: &str) -> bool {
-        self.config().authorization.as_ref().is_none_or(|authorization| authorization.grant(view, user).is_some())
+    /// Whether this user may look at the view, or its document of a key, now; always, without an [`authorization`](crate::Config::authorization).
+    pub fn may_look(&self, view: &str, key: Option<&str>, user: &str) -> bool {
+        self.config().authorization.as_ref().is_none_or(|authorization| authorization.grant(view, key, user).is_some())
     }
 
-    /// Returns the attribute that carries the mount token in the element of a view, with a space before it.
+    /// Returns the attribute that carries the mount token in the element of a view, or of its document of a key, with a space before it.
     ///
     /// `None` if the user may not look. Without an [`authorization`](crate::Config::authorization) it is empty.
-    pub fn token_attribute(&self, view: &str, user: &str) -> Option<String> {
+    pub fn token_attribute(&self, view: &str, key: Option<&str>, user: &str) -> Option<String> {
         let Some(authorization) = &self.config().authorization else { return Some(String::new()) };
-        authorization.grant(view, user).map(|(token, _)| format!(" dc-token=\"{token}\""))
+        authorization.grant(view, key, user).map(|(token, _)| format!(" dc-token=\"{token}\""))
     }
 
     /// Asks the hook again, now, about all that this user looks at. What it denies is taken away.
@@ -178,12 +181,18 @@ fn ask_again(guarded: &Mutex<Vec<Guarded>>, is_meant: impl Fn(&Grant) -> bool) {
         // Out of the list meanwhile: a session that mounts holds its own lock and waits for the list's.
         let meant: Vec<Grant> = grants.list().extract_if(.., |grant| is_meant(grant)).collect();
         for mut grant in meant {
-            let Some((token, time)) = grants.authorization.grant(&grant.view, &grant.user) else {
-                tracing::info!(session = session.id(), view = grant.view, user = grant.user, "revoked");
-                session.revoke(&grant.view);
+            let Some((token, time)) = grants.authorization.grant(&grant.view, grant.key.as_deref(), &grant.user) else {
+                tracing::info!(
+                    session = session.id(),
+                    view = grant.view,
+                    key = grant.key,
+                    user = grant.user,
+                    "revoked"
+                );
+                session.revoke(&grant.view, grant.key.as_deref());
                 continue;
             };
-            session.renew(&grant.view, &token);
+            session.renew(&grant.view, grant.key.as_deref(), &token);
             grant.ask_at = now() + time / 2;
             grants.list().push(grant);
         }
@@ -201,6 +210,7 @@ pub(crate) struct Grants {
 
 struct Grant {
     view: String,
+    key: Option<String>,
     user: String,
     /// When to ask the hook again.
     ask_at: Duration,
@@ -213,12 +223,13 @@ impl Grants {
 }
 
 impl Gate for Grants {
-    fn may_mount(&self, view: &str, token: Option<&str>) -> bool {
-        let Some(user) = token.and_then(|token| self.authorization.user(view, token)) else { return false };
+    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool {
+        let Some(user) = token.and_then(|token| self.authorization.user(view, key, token)) else { return false };
         // Under this lock the hook is not asked again, so a change of mind is not missed between its answer and the list.
         let mut list = self.list();
-        let Some((_, time)) = self.authorization.grant(view, &user) else { return false };
-        list.push(Grant { view: view.to_owned(), user, ask_at: now() + time / 2 });
+        let Some((_, time)) = self.authorization.grant(view, key, &user) else { return false };
+        let (view, key) = (view.to_owned(), key.map(str::to_owned));
+        list.push(Grant { view, key, user, ask_at: now() + time / 2 });
         true
     }
 }
@@ -250,22 +261,27 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_view_its_user_and_its_time_only() {
-        let allow = |time| Authorization::new(move |_, _| Access::Allow(time)).key(&[7; 32]);
+        let allow = |time| Authorization::new(move |_, _, _| Access::Allow(time)).key(&[7; 32]);
         let minute = allow(Duration::from_secs(60));
-        let (token, _) = minute.grant("orders", "änne").unwrap();
-        assert_eq!(minute.user("orders", &token).as_deref(), Some("änne"));
-        assert_eq!(minute.user("order", &token), None);
-        assert_eq!(minute.clone().key(&[8; 32]).user("orders", &token), None);
+        let (token, _) = minute.grant("orders", None, "änne").unwrap();
+        assert_eq!(minute.user("orders", None, &token).as_deref(), Some("änne"));
+        assert_eq!(minute.user("order", None, &token), None);
+        assert_eq!(minute.user("orders", Some(""), &token), None);
+        assert_eq!(minute.clone().key(&[8; 32]).user("orders", None, &token), None);
+        let (of_key, _) = minute.grant("orders", Some("42"), "änne").unwrap();
+        assert_eq!(minute.user("orders", Some("42"), &of_key).as_deref(), Some("änne"));
+        assert_eq!(minute.user("orders", Some("43"), &of_key), None);
+        assert_eq!(minute.user("orders", None, &of_key), None);
         // Every other text of the same length and of any shorter one is refused.
         for idx in 0..token.len() {
-            assert_eq!(minute.user("orders", &token[..idx]), None, "{idx}");
+            assert_eq!(minute.user("orders", None, &token[..idx]), None, "{idx}");
             let mut forged = token.clone().into_bytes();
             forged[idx] = if forged[idx] == b'0' { b'1' } else { b'0' };
-            assert_eq!(minute.user("orders", std::str::from_utf8(&forged).unwrap()), None, "{idx}");
+            assert_eq!(minute.user("orders", None, std::str::from_utf8(&forged).unwrap()), None, "{idx}");
         }
-        let expired = minute.signed("orders", "a", 5).finalize().into_bytes();
+        let expired = minute.signed("orders", None, "a", 5).finalize().into_bytes();
         let mut token = "5.61.".to_owned();
         hexadecimal(&expired, &mut token);
-        assert_eq!(minute.user("orders", &token), None);
+        assert_eq!(minute.user("orders", None, &token), None);
     }
 }

@@ -68,8 +68,8 @@ impl Hooked {
 }
 
 impl Gate for Hooked {
-    fn may_mount(&self, view: &str, token: Option<&str>) -> bool {
-        self.gate.as_ref().is_none_or(|gate| gate.may_mount(view, token))
+    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.may_mount(view, key, token))
     }
 
     fn mounted(&self, view: &str, key: Option<&str>) {

@@ -71,7 +71,7 @@ impl Domcast {
             let wrong = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
             let html =
                 domcast.hub().html_for(&client, name, key.as_deref()).map_err(|error| wrong(error.to_string()))?;
-            let token = domcast.token_attribute(name, user(&client));
+            let token = domcast.token_attribute(name, key.as_deref(), user(&client));
             let token = token.ok_or_else(|| wrong(format!("the user may not look at view `{name}`")))?;
             let mut start_tag = format!("<div{token} ");
             if runs_scripts {
@@ -145,7 +145,7 @@ fn checked_schemes(schemes: &str) -> Result<&str, Error> {
 fn element(domcast: &Domcast, parts: &Parts, view: &str, key: Option<&str>) -> Result<String, Refusal> {
     let client = domcast.client(parts);
     let missing = || Refusal(StatusCode::NOT_FOUND, NO_VIEW.into());
-    let token = domcast.token_attribute(view, user(&client)).ok_or_else(missing)?;
+    let token = domcast.token_attribute(view, key, user(&client)).ok_or_else(missing)?;
     let element = domcast.hub().html_for(&client, view, key).map_err(|error| match error {
         PushError::UnknownView { .. } if !domcast.hub().options().development => missing(),
         error => error.into(),

@@ -562,12 +562,16 @@ impl Hub {
         matches!(self.inner.views.get(view), Ok((_, Documents::Keyed(keyed))) if keyed.is_private)
     }
 
+    /// The key that a document is asked for by; that of a private one is a secret between its page and the server.
+    pub(crate) fn known_key(&self, slot: &Slot) -> Option<Arc<str>> {
+        let is_private = self.is_private(&slot.view);
+        slot.shown().document.key().filter(|_| !is_private).cloned()
+    }
+
     /// Where those are who look at a document: at its view, and at its key unless that is a secret.
     pub(crate) fn places(&self, slot: &Slot) -> impl Iterator<Item = Place> + use<> {
-        let is_private = self.is_private(&slot.view);
-        let key = slot.shown().document.key().filter(|_| !is_private).cloned();
         let view = Arc::clone(&slot.view);
-        let of_key = key.map(|key| Place::View { view: Arc::clone(&view), key: Some(key) });
+        let of_key = self.known_key(slot).map(|key| Place::View { view: Arc::clone(&view), key: Some(key) });
         std::iter::once(Place::View { view, key: None }).chain(of_key)
     }
 

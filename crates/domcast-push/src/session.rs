@@ -33,8 +33,8 @@ pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
 /// Decides what one session may mount, and is told what it has mounted.
 pub trait Gate: Send + Sync {
-    /// Whether `view` may be mounted by who shows this token.
-    fn may_mount(&self, view: &str, token: Option<&str>) -> bool;
+    /// Whether `view`, or its document of `key`, may be mounted by who shows this token. A private view has no key here.
+    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool;
 
     /// A document of `view` is mounted. No lock is held.
     fn mounted(&self, _view: &str, _key: Option<&str>) {}
@@ -219,12 +219,12 @@ impl Session {
         self.mailbox.is_held()
     }
 
-    /// Takes a view away from the client, with all that waits of it. Nothing more of it is sent.
-    pub fn revoke(&self, view: &str) {
+    /// Takes a view, or its document of a key, away from the client, with all that waits of it. Nothing more of it is sent.
+    pub fn revoke(&self, view: &str, key: Option<&str>) {
         let mut told = Vec::new();
         for (document, mount) in self.mounted().iter_mut().flat_map(ByDocument::iter_mut) {
             if let Mount::Live(slot, is_told) = mount
-                && *slot.view == *view
+                && self.is_of(slot, view, key)
             {
                 self.unsubscribe_from(slot);
                 self.mailbox.forget(document);
@@ -255,6 +255,10 @@ impl Session {
         }
     }
 
+    fn is_of(&self, slot: &Slot, view: &str, key: Option<&str>) -> bool {
+        *slot.view == *view && self.hub.known_key(slot).as_deref() == key
+    }
+
     fn unsubscribe_from(&self, slot: &Slot) -> bool {
         for place in self.hub.places(slot) {
             self.hub.tabs().presence.leave(&self.tab, place);
@@ -268,10 +272,10 @@ impl Session {
         tell(&**gate, &slot.view, key.as_deref());
     }
 
-    /// Gives the client another token for a view that it has mounted.
-    pub fn renew(&self, view: &str, token: &str) {
+    /// Gives the client another token for a view, or its document of a key, that it has mounted.
+    pub fn renew(&self, view: &str, key: Option<&str>, token: &str) {
         for (document, mount) in self.mounted().iter().flat_map(ByDocument::iter) {
-            if matches!(mount, Mount::Live(slot, _) if *slot.view == *view) {
+            if matches!(mount, Mount::Live(slot, _) if self.is_of(slot, view, key)) {
                 self.mailbox.answer(frame::token(document, token));
             }
         }
@@ -288,7 +292,8 @@ impl Session {
         }
         let mounted = guard.insert(ByDocument::default());
         for Greeting { view, position, key, token } in views {
-            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, token.as_deref())) {
+            let known_key = key.as_deref().filter(|_| !self.hub.is_private(&view));
+            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, known_key, token.as_deref())) {
                 self.mailbox.answer(frame::denied(&view));
                 continue;
             }

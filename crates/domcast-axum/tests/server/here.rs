@@ -170,14 +170,16 @@ async fn a_hook_hears_of_a_view_that_is_taken_away_and_not_of_one_that_is_denied
     let is_allowed = Arc::new(Mutex::new(true));
     let authorization = {
         let is_allowed = Arc::clone(&is_allowed);
-        Authorization::new(move |view, user| match view == "counter" && user == "ann" && *is_allowed.lock().unwrap() {
-            true => Access::Allow(Duration::from_secs(60)),
-            false => Access::Deny,
+        Authorization::new(move |view, _, user| {
+            match view == "counter" && user == "ann" && *is_allowed.lock().unwrap() {
+                true => Access::Allow(Duration::from_secs(60)),
+                false => Access::Deny,
+            }
         })
     };
     let server = start_known(Config { authorization: Some(authorization), ..open() }).await;
     let mut told = note_hooks(&server);
-    let attribute = server.domcast.token_attribute("counter", "ann").unwrap();
+    let attribute = server.domcast.token_attribute("counter", None, "ann").unwrap();
     let token = attribute.split('"').nth(1).unwrap();
     let hello = json!(["hello", 1, [["counter", null, null, token], ["panel", null, null, token]]]);
     let _page = server.say_hello("ws", "ann", &hello).await;

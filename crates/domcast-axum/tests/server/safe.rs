@@ -2,8 +2,8 @@
 
 use crate::*;
 use domcast_axum::{Access, Authorization, Rate};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 const PUSH: &str = r#"{"view": "counter", "state": {"count": 1}}"#;
 
@@ -150,7 +150,7 @@ async fn a_view_wants_a_mount_token_of_its_page() {
     let mut client = server.connect().await;
     client.say(json!(["hello", 1, [["counter", null, null, token]]])).await;
     assert_eq!(client.hear().await[0], "mounted");
-    assert_eq!(server.domcast.token_attribute("counter", "bob"), None);
+    assert_eq!(server.domcast.token_attribute("counter", None, "bob"), None);
     let page = server.domcast.render_page_for(&named("ann"), "page.html", ()).unwrap();
     assert!(page.contains("<div dc-token=\""), "{page}");
     assert!(server.domcast.render_page_for(&named("bob"), "page.html", ()).is_err());
@@ -183,6 +183,67 @@ async fn a_revoked_view_goes_silent_at_once() {
     client.say(json!(["ping"])).await;
     assert_eq!(client.hear().await, json!(["pong"]));
     assert_eq!(server.metric("domcast_subscribers{view=\"counter\"}").await, 0.0);
+}
+
+/// Whoever may look at one order sees no other by naming its key, and loses that one only.
+#[tokio::test]
+async fn a_key_is_allowed_for_itself_and_taken_back_for_itself() {
+    let allowed = Arc::new(Mutex::new(vec![(Some("41"), "ann"), (Some("42"), "ann"), (None, "ann")]));
+    let hook = {
+        let allowed = Arc::clone(&allowed);
+        move |view: &str, key: Option<&str>, user: &str| match (view, allowed.lock().unwrap().contains(&(key, user))) {
+            ("order" | "cart", true) => Access::Allow(Duration::from_secs(60)),
+            _ => Access::Deny,
+        }
+    };
+    let server = start(Config { authorization: Some(Authorization::new(hook)), ..open() }).await;
+    server.domcast.identify(|_| named("ann"));
+    server.domcast.hub().register_keyed("order", |_| Ok(Counter { count: 0 })).unwrap();
+    server.domcast.hub().register_private("cart", |_| Ok(Counter { count: 0 })).unwrap();
+    let token = |view, key| {
+        let attribute = server.domcast.token_attribute(view, key, "ann")?;
+        Some(attribute.split('"').nth(1).unwrap().to_owned())
+    };
+    let (of_41, of_42) = (token("order", Some("41")).unwrap(), token("order", Some("42")).unwrap());
+    let (of_all, of_cart) = (token("order", None).unwrap(), token("cart", None).unwrap());
+    assert_eq!(token("order", Some("43")), None);
+    // The key of a private document is a secret between the server and its page, and nobody is asked about it.
+    let cart = server.domcast.hub().html_for(&named("ann"), "cart", None).unwrap();
+    let secret = cart.split("dc-view-key=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+
+    let mut client = server.connect().await;
+    let views = [
+        ("order", "42", &of_41, "denied"),
+        ("order", "43", &of_42, "denied"),
+        ("order", "42", &of_all, "denied"),
+        ("order", "41", &of_41, "mounted"),
+        ("order", "42", &of_42, "mounted"),
+        ("cart", secret, &of_cart, "mounted"),
+    ];
+    let entries: Vec<_> = views.iter().map(|(view, key, token, _)| json!([view, null, key, token])).collect();
+    client.say(json!(["hello", 1, entries])).await;
+    let mut answers = Vec::new();
+    while answers.len() < views.len() {
+        let answer = client.hear().await;
+        if answer[0] == "denied" || answer[0] == "mounted" {
+            answers.push(answer);
+        }
+    }
+    let expected = views.map(|(.., expected)| expected);
+    assert_eq!(answers.iter().map(|answer| &answer[0]).collect::<Vec<_>>(), expected);
+
+    allowed.lock().unwrap().retain(|(key, _)| *key != Some("42"));
+    server.domcast.reauthorize("ann");
+    let mut told = Vec::new();
+    while !told.iter().any(|frame: &serde_json::Value| frame[0] == "revoked") || told.len() < 3 {
+        let frame = client.hear().await;
+        told.extend((frame[0] == "revoked" || frame[0] == "token").then_some(frame));
+    }
+    let mounted: Vec<_> = answers.iter().filter(|answer| answer[0] == "mounted").map(|answer| &answer[2]).collect();
+    for (document, expected) in mounted.into_iter().zip(["token", "revoked", "token"]) {
+        let frames: Vec<_> = told.iter().filter(|frame| frame[1] == *document).map(|frame| &frame[0]).collect();
+        assert_eq!(frames, [expected]);
+    }
 }
 
 /// S18: a grant that ends by itself; the token is renewed as long as it does not.
@@ -318,7 +379,7 @@ async fn a_storm_of_reconnects_is_served() {
 
 /// Everybody may look at nothing, but Ann at everything while `may` is set.
 fn only_ann(may: Arc<AtomicBool>, time: Duration) -> Config {
-    let hook = move |_: &str, user: &str| match user == "ann" && may.load(Ordering::Relaxed) {
+    let hook = move |_: &str, _: Option<&str>, user: &str| match user == "ann" && may.load(Ordering::Relaxed) {
         true => Access::Allow(time),
         false => Access::Deny,
     };
@@ -327,7 +388,7 @@ fn only_ann(may: Arc<AtomicBool>, time: Duration) -> Config {
 
 impl Server {
     fn token(&self, view: &str, user: &str) -> String {
-        let attribute = self.domcast.token_attribute(view, user).unwrap();
+        let attribute = self.domcast.token_attribute(view, None, user).unwrap();
         attribute.split('"').nth(1).unwrap().to_owned()
     }
 }

@@ -156,8 +156,8 @@ fn a_view_that_is_taken_away_is_left() {
     let hub = hub();
     let page = Page::open(&hub, "note", None, ann());
     let session = page.session.as_ref().unwrap();
-    session.revoke("note");
-    session.revoke("note");
+    session.revoke("note", None);
+    session.revoke("note", None);
     assert_eq!(here(&hub, &Place::view("note")), (vec![], 0));
 }
 
@@ -191,7 +191,7 @@ struct Told {
 }
 
 impl Gate for Told {
-    fn may_mount(&self, view: &str, _: Option<&str>) -> bool {
+    fn may_mount(&self, view: &str, _: Option<&str>, _: Option<&str>) -> bool {
         view != "cart"
     }
 
@@ -201,7 +201,7 @@ impl Gate for Told {
         assert!(self.hub.views().iter().any(|info| &*info.name == view && info.subscribers == 1));
         self.notes.lock().unwrap().push(format!("+{view} {}", key.unwrap_or("-")));
         if view == "order" {
-            self.session.get().unwrap().upgrade().unwrap().revoke("order");
+            self.session.get().unwrap().upgrade().unwrap().revoke("order", key);
         }
     }
 
