@@ -12,6 +12,7 @@
 
 mod config; // `domcast.toml`
 mod pages; // templates at their paths
+mod signals; // who subscribes, told to the application
 mod upstream; // the application that serves all else
 mod watch; // edits of templates
 mod who; // who a page is for
@@ -116,6 +117,11 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         (None, _) => None,
     };
     domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
+    match (&config.signals, &upstream) {
+        (Some((path, _)), Some(upstream)) => signals::send(&domcast, upstream.clone(), path.clone()),
+        (Some((_, line)), None) => bail!("{}: `signals` are for the upstream, and there is none", config.at(*line)),
+        (None, _) => {}
+    }
     let redis = match (&args.redis, &config.redis) {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),

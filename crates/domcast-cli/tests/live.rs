@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite;
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -323,8 +324,9 @@ fn an_empty_token_is_refused_wherever_it_comes_from() {
 fn all_that_the_help_lists_may_be_in_the_file() {
     let toml = include_str!("../src/serve/domcast.toml");
     // These reach for other servers, or answer to others only.
-    let is_alone =
-        |line: &&str| !["redis", "upstream", "identify", "allowed_hosts"].iter().any(|key| line.starts_with(key));
+    let is_alone = |line: &&str| {
+        !["redis", "upstream", "identify", "signals", "allowed_hosts"].iter().any(|key| line.starts_with(key))
+    };
     let lines = toml.lines().filter(is_alone);
     let toml: String = lines.map(|line| format!("{line}\n")).collect();
     let files = [
@@ -364,7 +366,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `identify`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `identify`, `signals`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -812,11 +814,12 @@ handlers.add = { set = { items = "items + [payload.item]" }, reply = "items | le
     assert_eq!((code, err), (1, format!("domcast: {message}\n")));
 }
 
-/// An application that answers every request with what it was sent, until it is asked for `/stop`.
+/// An application that answers every request with what it was sent, until it is asked for `/stop`; `GET /signals` with the signals that it got.
 fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     let address = listener.local_addr().unwrap();
     let serve = move || {
+        let mut signals = String::new();
         for socket in listener.incoming() {
             let mut socket = BufReader::new(socket.unwrap());
             let (mut head, mut n_bytes) = (String::new(), 0);
@@ -833,7 +836,12 @@ fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
             }
             let mut body = vec![0; n_bytes];
             socket.read_exact(&mut body).unwrap();
+            if head.starts_with("POST /signals ") {
+                let cookie = head.lines().find(|line| line.to_ascii_lowercase().starts_with("cookie:"));
+                signals += &format!("{} {}\n", cookie.unwrap(), std::str::from_utf8(&body).unwrap());
+            }
             let answer = match head.split_once(" HTTP").map(|(start, _)| start) {
+                Some("GET /signals") => signals.clone(),
                 Some("GET /who") => r#"{"user": "ann", "topics": ["orders"]}"#.to_owned(),
                 _ => format!("{head}{}", String::from_utf8(body).unwrap()),
             };
@@ -883,6 +891,46 @@ fn the_application_says_from_the_cookies_who_a_page_is_for() {
     assert_eq!(connect("Cookie: login=ann").0, 503);
     let alone = refused("who-alone", &[("domcast.toml", "identify = '/who'\n")]);
     assert!(alone.contains("line 1: `identify` asks the upstream, and there is none"), "{alone}");
+}
+
+#[test]
+fn the_application_is_told_who_subscribes_with_the_cookies() {
+    let (application, thread) = application();
+    let toml = format!(
+        "upstream = 'http://{application}'\nidentify = '/who'\nsignals = '/signals'\n[[views]]\nname = 'order'\ntemplate = 'o.html'\nkeyed = true\n"
+    );
+    let dir = folder("signals", &[("domcast.toml", &toml), ("templates/o.html", "{{ key }}")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let hello = r#"["hello", 1, [["order", null, "42"]]]"#;
+    let (status, opened) = server.request("POST /_domcast/poll", &["Cookie: login=ann"], hello);
+    assert_eq!(status, 200, "{opened}");
+    let name = opened.split('"').nth(3).expect("the session has a name");
+    let told = |expected: &[&str]| {
+        let of = |signal| {
+            format!(
+                r#"cookie: login=ann {{"signal":"{signal}","view":"order","key":"42","user":"ann","session":null}}"#
+            ) + "\n"
+        };
+        let expected: String = expected.iter().map(of).collect();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let (_, found) = server.request("GET /signals", &[], "");
+            if found == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    told(&["subscribe"]);
+    assert_eq!(server.request(&format!("DELETE /_domcast/poll/{name}"), &[], "").0, 204);
+    told(&["subscribe", "unsubscribe"]);
+    server.request("GET /stop", &[], "");
+    thread.join().unwrap();
+    let alone = refused("signals-alone", &[("domcast.toml", "signals = '/signals'\n")]);
+    assert!(alone.contains("line 1: `signals` are for the upstream, and there is none"), "{alone}");
+    let path = refused("signals-path", &[("domcast.toml", "signals = 'signals'\n")]);
+    assert!(path.contains("line 1: `signals` is `signals`, expected a path such as `/signals`"), "{path}");
 }
 
 #[test]

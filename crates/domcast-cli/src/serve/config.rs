@@ -7,7 +7,7 @@
 use super::upstream::{self, Upstream};
 use crate::{input, web};
 use anyhow::{Context, Result, anyhow, bail};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Uri};
 use domcast_axum::{DeclaredView, Edits, Limits, PushError, Rate};
 use domcast_push::DeclaredHandler;
 use domcast_template::Limits as TemplateLimits;
@@ -40,6 +40,8 @@ pub(super) struct Config {
     pub(super) upstream: Option<Upstream>,
     /// The path of the upstream that says who a page is for, and its line.
     pub(super) identify: Option<(String, usize)>,
+    /// The path of the upstream that is told of subscriptions, and its line.
+    pub(super) signals: Option<(String, usize)>,
     pub(super) content_security_policy: HeaderValue,
     pub(super) limits: Limits,
     pub(super) template_limits: TemplateLimits,
@@ -113,6 +115,7 @@ struct RawConfig {
     redis_key: Option<String>,
     upstream: Option<Spanned<String>>,
     identify: Option<Spanned<String>>,
+    signals: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
     #[serde(default)]
     limits: RawLimits,
@@ -217,9 +220,12 @@ impl Reader<'_> {
                 .ok_or_else(|| self.wrong(url, &format!("`upstream` is `{found}`, {}", upstream::EXPECTED)))
         });
         let upstream = upstream.transpose()?;
-        if let Some(path) = raw.identify.as_ref().filter(|path| !path.get_ref().starts_with('/')) {
-            let found = path.get_ref();
-            return Err(self.wrong(path, &format!("`identify` is `{found}`, expected a path such as `/who`")));
+        for (key, path) in [("identify", &raw.identify), ("signals", &raw.signals)] {
+            let is_path = |path: &str| path.starts_with('/') && path.parse::<Uri>().is_ok();
+            if let Some(path) = path.as_ref().filter(|path| !is_path(path.get_ref())) {
+                let found = path.get_ref();
+                return Err(self.wrong(path, &format!("`{key}` is `{found}`, expected a path such as `/{key}`")));
+            }
         }
         let (limits, template_limits) = self.limits(&raw.limits)?;
         let views = raw.views.into_iter().map(|view| self.view(view)).collect::<Result<_>>()?;
@@ -234,6 +240,7 @@ impl Reader<'_> {
             redis_key: raw.redis_key,
             upstream,
             identify: raw.identify.map(|path| (path.get_ref().clone(), self.line(&path))),
+            signals: raw.signals.map(|path| (path.get_ref().clone(), self.line(&path))),
             content_security_policy,
             limits,
             template_limits,

@@ -6,7 +6,7 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
 use axum_reverse_proxy::{HostBehaviour, ProxyError, ProxyPolicy, ReverseProxy};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,6 +17,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// How requests are marked that passed here: one that comes back is a loop, and is answered 508.
 const VIA: &str = "domcast";
+
+/// What the application is told of the request of a browser that it is asked about.
+const TOLD: [header::HeaderName; 5] =
+    [header::HOST, header::COOKIE, header::AUTHORIZATION, header::USER_AGENT, header::ACCEPT_LANGUAGE];
 
 /// What an address is not that [`Upstream::new`] refuses.
 pub(super) const EXPECTED: &str = "expected an address such as `http://127.0.0.1:8001`";
@@ -46,6 +50,23 @@ impl Upstream {
 
     pub(super) fn url(&self) -> &str {
         self.proxy.target()
+    }
+
+    /// A request of our own about one of a browser, with what tells the application who sent that.
+    ///
+    /// # Panics
+    ///
+    /// If `path` is none.
+    pub(super) fn ask(method: Method, path: &str, browser: &HeaderMap, body: Body) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().expect("`domcast.toml` was checked to name a path");
+        for name in TOLD {
+            for value in browser.get_all(&name) {
+                request.headers_mut().append(&name, value.clone());
+            }
+        }
+        request
     }
 
     /// Returns the answer of the application, or why there is none.

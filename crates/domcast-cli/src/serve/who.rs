@@ -7,7 +7,7 @@
 use super::upstream::Upstream;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domcast_push::Client;
@@ -16,10 +16,6 @@ use std::collections::BTreeSet;
 
 /// What opens a connection; all other requests are of one that is open.
 const OPENING: [&str; 3] = ["/_domcast/ws", "/_domcast/sse", "/_domcast/poll"];
-
-/// What the application is told of the request, besides its path.
-const TOLD: [header::HeaderName; 5] =
-    [header::HOST, header::COOKIE, header::AUTHORIZATION, header::USER_AGENT, header::ACCEPT_LANGUAGE];
 
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
@@ -56,12 +52,7 @@ pub(super) async fn ask(State(who): State<Who>, mut request: Request, next: Next
 
 impl Who {
     async fn client(&self, headers: &HeaderMap) -> Result<Client, String> {
-        let mut request = Request::get(&*self.path).body(Body::empty()).map_err(|error| error.to_string())?;
-        for name in TOLD {
-            for value in headers.get_all(&name) {
-                request.headers_mut().append(&name, value.clone());
-            }
-        }
+        let request = Upstream::ask(Method::GET, &self.path, headers, Body::empty());
         let response = self.upstream.answer(request).await?;
         match response.status() {
             StatusCode::OK => {}
