@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
-use domcast_push::{Client, Hub};
+use domcast_push::{Client, Hub, TickNews};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
@@ -273,8 +273,10 @@ impl Domcast {
         let spawn = |tick: domcast_push::Tick| {
             tokio::spawn(async move {
                 let view = tick.view().clone();
-                if let Err(error) = tick.run().await {
-                    tracing::warn!(%view, %error, "tick failed");
+                match tick.run_for_news().await {
+                    Some(TickNews::Failed(error)) => tracing::warn!(%view, %error, "ticks fail"),
+                    Some(TickNews::Recovered) => tracing::info!(%view, "ticks succeed again"),
+                    None => {}
                 }
             });
         };

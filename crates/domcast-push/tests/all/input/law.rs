@@ -61,6 +61,7 @@ struct World {
     hub: Hub,
     /// Who sends anything: her sessions are opened anew when they are closed.
     eve: Option<Session>,
+    n_events: u64,
     /// Who only looks on.
     bob: [Page; 3],
     cart: Page,
@@ -103,7 +104,7 @@ impl World {
         let pages = [("counter", None), ("order", Some("42")), ("panel", None)];
         let pages = pages.map(|(view, key)| Page::open(&hub, view, key, bob()));
         let cart = Page::open(&hub, "cart", None, Client { user: Some("bob".into()), ..Client::default() });
-        World { hub, eve: None, bob: pages, cart }
+        World { hub, eve: None, n_events: 0, bob: pages, cart }
     }
 
     fn step(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
@@ -145,7 +146,15 @@ impl World {
             1 => {
                 Value::Array((0..u.int_in_range(0..=6)?).map(|_| json_value(u, 3)).collect::<Result<_>>()?).to_string()
             }
-            _ => frame(u)?.to_string(),
+            _ => {
+                let mut frame = frame(u)?;
+                // Most events are new.
+                if frame[0] == "event" && frame[1].as_u64().is_some_and(|n| n > 0) {
+                    self.n_events += 1;
+                    frame[1] = json!(self.n_events);
+                }
+                frame.to_string()
+            }
         };
         let hub = &self.hub;
         let eve = self.eve.get_or_insert_with(|| {
