@@ -1,5 +1,8 @@
 //! The servers and `domcast push` as a shell and an HTTP client see them. Every server listens on a free port of its own.
 
+#[path = "live/readme.rs"]
+mod readme_in_rust;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
