@@ -8,7 +8,6 @@
 use crate::api::Refusal;
 use crate::close::End;
 use crate::domcast::{Domcast, Limits, now};
-use crate::origin::is_allowed;
 use crate::rate::Bucket;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -176,7 +175,7 @@ impl Connection {
 
 /// Refuses requests of pages of other origins.
 pub(crate) fn check_origin(domcast: &Domcast, request: &Parts) -> Result<(), Refusal> {
-    if is_allowed(&request.headers, request.uri.host(), &domcast.config().allowed_origins) {
+    if domcast.may_connect(&request.headers, &request.uri) {
         return Ok(());
     }
     tracing::warn!(origin = ?request.headers.get("origin"), "connection refused");

@@ -4,17 +4,18 @@ use crate::authorization::{Authorization, Guarded};
 use crate::connection::Connections;
 use crate::health::{self, Health};
 use crate::hooks::Hooks;
+use crate::origin::is_allowed;
 use crate::rate::{Bucket, Rate};
 use crate::status::Status;
 use crate::stream::{self, Streams};
 use crate::{api, metrics, page, presence, socket};
 use axum::Router;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domcast_client::{CLIENT_HASH, CLIENT_JS};
-use domcast_push::{Client, Hub};
+use domcast_push::{Client, Hub, TickNews};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
@@ -225,6 +226,12 @@ impl Domcast {
         _ = self.shared.identify.set(Box::new(client));
     }
 
+    /// Whether the page that a request comes from may connect, by its origin. One that may not is refused in any case; this is for a layer before the router
+    /// that would first ask somebody else who it is.
+    pub fn may_connect(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        is_allowed(headers, uri.host(), &self.config().allowed_origins)
+    }
+
     /// Returns who sends a request, for [`page_for`](Self::page_for).
     pub fn client(&self, parts: &Parts) -> Client {
         self.shared.identify.get().map(|identify| identify(parts)).unwrap_or_default()
@@ -240,6 +247,7 @@ impl Domcast {
         let status = self.shared.status.as_ref().map(|status| status.router(self)).unwrap_or_default();
         let routes = Router::new()
             .route("/push", post(api::push))
+            .route("/views", get(metrics::views))
             .route("/views/{name}", get(page::view_page))
             .route("/views/{name}/html", get(page::view_html).put(api::put_html))
             .route("/presence", get(presence::presence))
@@ -273,8 +281,10 @@ impl Domcast {
         let spawn = |tick: domcast_push::Tick| {
             tokio::spawn(async move {
                 let view = tick.view().clone();
-                if let Err(error) = tick.run().await {
-                    tracing::warn!(%view, %error, "tick failed");
+                match tick.run_for_news().await {
+                    Some(TickNews::Failed(error)) => tracing::warn!(%view, %error, "ticks fail"),
+                    Some(TickNews::Recovered) => tracing::info!(%view, "ticks succeed again"),
+                    None => {}
                 }
             });
         };

@@ -29,6 +29,7 @@
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
 //! | `POST /push` | a push as JSON (see [`PushAccess`]) |
 //! | `GET /presence?prefix=NAME` | how many are at each view, key and topic of such a name, as JSON (for who may push) |
+//! | `GET /views?prefix=NAME` | the statistics of each view of such a name, as JSON (for who may push) |
 //! | `GET /_domcast` | the status page, live (for who may push) |
 //! | `GET /metrics` | the statistics as Prometheus reads them (for who may push) |
 //! | `GET /healthz` | `ok` while the process lives |

@@ -1,15 +1,18 @@
-//! Metrics: the hub's statistics as Prometheus reads them, at `GET /metrics`, for who may push.
+//! Metrics: the hub's statistics as Prometheus reads them, at `GET /metrics`, and those of some views as JSON, at `GET /views?prefix=NAME`, for who may push.
 
 use crate::access::check_sender;
 use crate::api::Refusal;
 use crate::domcast::Domcast;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, header};
+use crate::presence::Prefix;
+use axum::Json;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use domcast_push::{Counter, Histogram, Hub, ViewInfo, ViewStatistics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value};
 use std::fmt;
 use tokio::runtime::Handle;
 
@@ -21,6 +24,29 @@ pub(crate) async fn metrics(
 ) -> Result<([(HeaderName, &'static str); 1], String), Refusal> {
     check_sender(&domcast, request.headers(), request.uri().host())?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], domcast.metrics()))
+}
+
+/// The views whose names begin so, each with its counts since the server began and how it is now.
+pub(crate) async fn views(
+    State(domcast): State<Domcast>,
+    Query(Prefix { prefix }): Query<Prefix>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Map<String, Value>>>, Refusal> {
+    check_sender(&domcast, &headers, uri.host())?;
+    let views = by_view(domcast.hub()).into_iter().filter(|view| view.name.starts_with(&*prefix));
+    Ok(Json(views.map(|view| statistics(&view)).collect()))
+}
+
+/// The names are those of the metrics.
+fn statistics(view: &ViewInfo) -> Map<String, Value> {
+    let short = |name: &str| name.trim_start_matches("domcast_").to_owned();
+    let gauges = VIEW_GAUGES.map(|(name, _, gauge)| (short(name), gauge(view).into()));
+    let counts = VIEW_COUNTERS.map(|(name, _, count)| (short(name), count(&view.statistics).get().into()));
+    let resyncs: Map<_, _> =
+        RESYNCS.iter().map(|(cause, count)| ((*cause).to_owned(), count(&view.statistics).get().into())).collect();
+    let name = ("view".to_owned(), Value::from(&*view.name));
+    std::iter::once(name).chain(gauges).chain(counts).chain([("resyncs".to_owned(), resyncs.into())]).collect()
 }
 
 impl Domcast {
@@ -57,6 +83,12 @@ const VIEW_COUNTERS: [ViewCounter; 15] = [
     ("domcast_encodings", "Patch lists encoded, each once for all subscribers", |view| &view.updates),
     ("domcast_patch_bytes", "Bytes of these patch lists", |view| &view.patch_bytes),
     ("domcast_deliveries", "Patch lists put into the queues of subscribers", |view| &view.deliveries),
+];
+
+const VIEW_GAUGES: [ViewGauge; 3] = [
+    ("domcast_subscribers", "Sessions that have mounted the view", |view| view.subscribers as u64),
+    ("domcast_queue_depth", "Pushes, events and ticks that wait for a turn", |view| view.waiting as u64),
+    ("domcast_broken", "1 while the view cannot be rendered", |view| view.statistics.is_broken().into()),
 ];
 
 const RESYNCS: [(&str, Count); 4] = [
@@ -131,12 +163,7 @@ impl Collector for Metrics {
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let gauges: [ViewGauge; 3] = [
-            ("domcast_subscribers", "Sessions that have mounted the view", |view| view.subscribers as u64),
-            ("domcast_queue_depth", "Pushes, events and ticks that wait for a turn", |view| view.waiting as u64),
-            ("domcast_broken", "1 while the view cannot be rendered", |view| view.statistics.is_broken().into()),
-        ];
-        for (name, help, gauge) in gauges {
+        for (name, help, gauge) in VIEW_GAUGES {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for view in &views {
                 family.encode_family(&[("view", &*view.name)])?.encode_gauge(&gauge(view))?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 pub(crate) struct Prefix {
     #[serde(default)]
-    prefix: String,
+    pub(crate) prefix: String,
 }
 
 pub(crate) async fn presence(

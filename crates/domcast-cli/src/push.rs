@@ -16,6 +16,10 @@ use ureq::http::Uri;
 /// How long the server may take, until it has answered.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// A body of more than this is sent once the server has said that it takes it: one that refuses does not read it, and closes, so that its reason would be lost
+/// with the connection.
+const ASK_BYTES: usize = 4 << 10;
+
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 /// Change a view, for everyone who is looking, or tell the pages something
@@ -101,7 +105,10 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     };
     let agent: Agent =
         Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIME_LIMIT)).build().into();
-    let request = ureq::http::Request::builder().method(method).uri(&url).header("content-type", content_type);
+    let mut request = ureq::http::Request::builder().method(method).uri(&url).header("content-type", content_type);
+    if body.len() > ASK_BYTES {
+        request = request.header("expect", "100-continue");
+    }
     let request = match &args.token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
         None => request,

@@ -11,6 +11,7 @@
 //! With `upstream` the application there serves all else.
 
 mod config; // `domcast.toml`
+mod names; // names that nothing has a value for
 mod pages; // templates at their paths
 mod signals; // who subscribes, told to the application
 mod upstream; // the application that serves all else
@@ -24,8 +25,9 @@ use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
 use domcast_push::{ChannelLayer, Client, ClusterOptions};
 use domcast_redis::RedisLayer;
+use names::Names;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use upstream::FromUpstream;
@@ -73,11 +75,11 @@ const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let config = Config::read(&args.dir)?;
-    web::run(serve(args, config))?;
+    web::run(serve(args, Arc::new(config)))?;
     Ok(Answer::Yes)
 }
 
-async fn serve(args: &Args, config: Config) -> Result<()> {
+async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
     let bind = args.bind.unwrap_or(config.bind);
     let token = args.token.as_deref().or(config.token.as_deref());
     let development = config.development.unwrap_or(bind.ip().to_canonical().is_loopback());
@@ -92,14 +94,17 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
     let folder = args.dir.join("templates");
     let templates = Templates::from_folder_with(&folder, config.template_limits);
     let hub = Hub::with_options(templates, Options { development, ..Options::default() });
-    let watched = watch::watch(&folder)?;
+    let (watched, watched_files) = (watch::watch(&folder)?, watch::watch_files(&args.dir)?);
     register(&hub, &config)?;
     // In development a view is there even if it cannot be rendered yet.
     watch::log_errors(&hub.templates_changed().await);
+    let mut names = Names::new(&config);
+    names.warn(hub.templates());
     match watched {
-        Some(watched) => _ = tokio::spawn(watched.follow(hub.clone())),
+        Some(watched) => _ = tokio::spawn(watched.follow(hub.clone(), names)),
         None => tracing::info!("there is no folder {}", input::name(&folder)),
     }
+    tokio::spawn(watched_files.tell(Arc::clone(&config)));
     let access = domcast_axum::Config {
         push: web::push_access(token),
         allowed_origins: config.allowed_origins.clone(),
@@ -109,13 +114,12 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
     };
     let domcast = Domcast::with_config(hub, access);
     let anybody = Client { topics: config.topics.iter().cloned().collect(), ..Client::default() };
-    let who = match (&config.identify, &upstream) {
-        (Some((path, _)), Some(upstream)) => {
-            Some(Who { upstream: upstream.clone(), path: path.clone(), anybody: anybody.clone() })
-        }
+    let application = match (&config.identify, &upstream) {
+        (Some((path, _)), Some(upstream)) => Some((upstream.clone(), path.clone())),
         (Some((_, line)), None) => bail!("{}: `identify` asks the upstream, and there is none", config.at(*line)),
         (None, _) => None,
     };
+    let who = Who { domcast: domcast.clone(), application, anybody: anybody.clone() };
     domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
     match (&config.signals, &upstream) {
         (Some((path, _)), Some(upstream)) => signals::send(&domcast, upstream.clone(), path.clone()),
@@ -136,14 +140,11 @@ async fn serve(args: &Args, config: Config) -> Result<()> {
         tokio::spawn(watch_redis(domcast.clone(), Arc::clone(&layer)));
         tokio::spawn(domcast_redis::join_with(domcast.hub(), layer, ClusterOptions::default()));
     }
-    let mut router = pages::router(&domcast, &args.dir, upstream);
-    if let Some(who) = who {
-        router = router.layer(from_fn_with_state(who, who::ask));
-    }
+    let router = pages::router(&domcast, &args.dir, upstream).layer(from_fn_with_state(who, who::ask));
     let router = domcast.guard(router);
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
-    web::serve(listening, domcast, router, config.content_security_policy).await
+    web::serve(listening, domcast, router, config.content_security_policy.clone()).await
 }
 
 /// Tells `/readyz` how Redis is: it keeps the server from being ready until it is reached once, and troubles it later.
@@ -157,6 +158,26 @@ async fn watch_redis(domcast: Domcast, layer: Arc<RedisLayer>) {
             Err(error) => domcast.set_trouble("redis", Some(error.to_string())),
         }
         tokio::time::sleep(LOOK_AT_REDIS_EVERY).await;
+    }
+}
+
+/// Whether this is the folder of the templates of a folder that can be served.
+pub(crate) fn has_templates(folder: &Path) -> bool {
+    folder.ends_with("templates") && folder.with_file_name(config::FILE).is_file()
+}
+
+/// Whether a template of this folder is a page.
+pub(crate) fn is_page(folder: &Path, template: &str) -> bool {
+    template.starts_with(pages::FOLDER) && has_templates(folder)
+}
+
+/// Returns the template of a view, as far as the configuration beside the folder of the templates says so.
+pub(crate) fn template_of(folder: &Path, view: &str) -> Option<String> {
+    let config = Config::read(folder.parent()?).ok()?;
+    let view = config.views.into_iter().find(|of| of.name == view)?;
+    match view.source {
+        Source::Declared(declared) | Source::Keyed(declared) => Some(declared.template),
+        Source::Posted(_) => None,
     }
 }
 

@@ -35,7 +35,9 @@ fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
     _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("a folder can be made");
     for (name, text) in files {
-        std::fs::write(dir.join(name), text).expect("a file can be written");
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("a folder can be made");
+        std::fs::write(path, text).expect("a file can be written");
     }
     dir
 }
@@ -333,4 +335,40 @@ fn check_names_the_line_that_is_no_pair() {
     let outcome = run(Path::new("."), &["check", "-"], b"oops");
     assert_eq!((outcome.code, outcome.out), (2, String::new()));
     assert_eq!(outcome.err, "domcast: line 1 of standard input is no pair: expected value at line 1 column 1\n");
+}
+
+#[test]
+fn explain_of_a_page_tells_which_views_stay_live_in_it() {
+    let files = [
+        ("domcast.toml", "[[views]]\nname = \"counter\"\ntemplate = \"parts/counter.html\"\n"),
+        ("templates/parts/counter.html", "{% include 'parts/n.html' %}"),
+        ("templates/parts/n.html", "{{ n }}"),
+        ("templates/layout.html", "<!doctype html>{{ script() }}<main>{% block main %}{% endblock %}</main>"),
+        (
+            "templates/pages/about.html",
+            "{% extends 'layout.html' %}\n{% block main %}{{ path }}\n{{ view(\"counter\") }}\n{% for v in views %}{{ view(v) }}{% endfor %}{% endblock %}",
+        ),
+        ("templates/pages/plain.html", "<p>Nothing live</p>"),
+    ];
+    let dir = folder("explain-page", &files);
+    let Outcome { code, out, err, .. } = run(&dir, &["explain", "templates/pages/about.html"], b"");
+    let expected = "`pages/about.html` is a page: it is rendered when it is loaded, and no update patches it
+what stays live in it:
+  pages/about.html:3 view(\"counter\"), whose template is `parts/counter.html`: explain that
+  pages/about.html:4 view(v)
+what shows with the next load:
+  pages/about.html:2 hole path; reads path
+  pages/about.html:4 for v in views
+";
+    assert_eq!((code, &*out, &*err), (0, expected, ""));
+    let Outcome { code, out, .. } = run(&dir, &["explain", "templates/pages/plain.html"], b"");
+    assert!(code == 0 && out.ends_with("it shows no view: nothing in it stays live\n"), "{out}");
+    let Outcome { code, err, .. } =
+        run(&dir, &["explain", "templates/pages/about.html", "--trace", "domcast.toml", "domcast.toml"], b"");
+    let message =
+        "domcast: `pages/about.html` is a page, which no update patches: trace the template of a view in it\n";
+    assert_eq!((code, &*err), (2, message));
+    // Names in the templates of a served folder are relative to all of them, wherever one stands.
+    let Outcome { code, out, .. } = run(&dir, &["explain", "templates/parts/counter.html"], b"");
+    assert!(code == 0 && out.starts_with("parts/n.html:1 hole n; reads n\n"), "{out}");
 }

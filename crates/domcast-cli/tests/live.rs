@@ -1,5 +1,8 @@
 //! The servers and `domcast push` as a shell and an HTTP client see them. Every server listens on a free port of its own.
 
+#[path = "live/readme.rs"]
+mod readme_in_rust;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -90,11 +93,17 @@ impl Server {
         self.request(&format!("GET /views/{view}/html"), &[], "").1
     }
 
-    /// Waits for a line of the log.
+    /// Waits for a line of the log; returns those before it.
     #[track_caller]
-    fn logged(&self, part: &str) {
-        let found = self.log.iter().any(|line| line.contains(part));
-        assert!(found, "the log ended without `{part}`");
+    fn logged(&self, part: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        for line in &self.log {
+            if line.contains(part) {
+                return before;
+            }
+            before.push(line);
+        }
+        panic!("the log ended without `{part}`: {before:#?}");
     }
 }
 
@@ -533,6 +542,18 @@ fn pushes_through_redis_arrive() {
 }
 
 #[test]
+fn the_redis_command_of_the_readme_works_as_written() {
+    let Some((_redis, url)) = redis() else { return };
+    let server = Server::start(&["demo", "--bind", ANY_PORT, "--redis", &url]);
+    let mut commands = readme("Push from anywhere").into_iter().filter(|line| line.starts_with("    redis-cli "));
+    let command = commands.next().unwrap().replace("redis-cli", &format!("redis-cli -u {url}"));
+    // The server takes what is added from the moment on that it follows, which is soon.
+    while !server.html("dashboard").contains("<dd>44</dd>") {
+        assert!(Command::new("sh").arg("-c").arg(&command).output().unwrap().status.success());
+    }
+}
+
+#[test]
 fn with_a_key_only_sealed_pushes_through_redis_count() {
     let Some((_redis, url)) = redis() else { return };
     let view = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = 1, items = [] }\n";
@@ -885,6 +906,12 @@ fn the_application_says_from_the_cookies_who_a_page_is_for() {
     assert!(server.request("GET /presence?prefix=panel", &[], "").1.contains(r#""users":1,"anonymous":1"#));
     // Whom the application cannot name now is not somebody else.
     assert_eq!(connect("Cookie: broken").0, 503);
+    // It is not asked about pages of other origins.
+    let foreign = ["Cookie: broken", "Origin: https://evil.net"];
+    for opening in ["POST /_domcast/poll", "POST /_domcast/sse", "GET /_domcast/ws"] {
+        let (status, _) = server.request(opening, &foreign, hello);
+        assert!(status == 403 || opening.ends_with("ws") && status == 400, "{opening}: {status}");
+    }
     server.logged("`/who` of the application did not say who a page is for: it answered 500");
     assert!(server.request("GET /stop", &[], "").1.contains("GET /stop"));
     thread.join().unwrap();
@@ -902,14 +929,15 @@ fn the_application_is_told_who_subscribes_with_the_cookies() {
     let dir = folder("signals", &[("domcast.toml", &toml), ("templates/o.html", "{{ key }}")]);
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     let hello = r#"["hello", 1, [["order", null, "42"]]]"#;
-    let (status, opened) = server.request("POST /_domcast/poll", &["Cookie: login=ann"], hello);
+    let session = "0123456789abcdef0123456789abcdef";
+    let cookies = format!("cookie: login=ann; domcast-session={session}");
+    let (status, opened) = server.request("POST /_domcast/poll", &[&cookies], hello);
     assert_eq!(status, 200, "{opened}");
     let name = opened.split('"').nth(3).expect("the session has a name");
     let told = |expected: &[&str]| {
         let of = |signal| {
-            format!(
-                r#"cookie: login=ann {{"signal":"{signal}","view":"order","key":"42","user":"ann","session":null}}"#
-            ) + "\n"
+            let body = json!({"signal": signal, "view": "order", "key": "42", "user": "ann", "session": session});
+            format!("{cookies} {body}\n")
         };
         let expected: String = expected.iter().map(of).collect();
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -1031,4 +1059,149 @@ fn a_server_that_is_its_own_upstream_says_so() {
     let (code, _, err) = run(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT, "--upstream", "ftp://a"], b"");
     let message = "domcast: `--upstream` is `ftp://a`, expected an address such as `http://127.0.0.1:8001`\n";
     assert_eq!((code, &*err), (2, message));
+}
+
+#[test]
+fn names_that_no_state_has_are_told_of_once_with_what_may_be_meant() {
+    let toml = r#"
+[[views]]
+name = "counter"
+template = "counter.html"
+state = { count = 0, seconds = 0 }
+tick = { every = "1h", set = { seconds = "seconds + payload.by" } }
+handlers.add.set = { count = "cuont + payload.by" }
+handlers.tell.reply = "payload.x + nothing_like_it"
+
+[[views]]
+name = "order"
+template = "order.html"
+keyed = true
+"#;
+    let files = [
+        ("domcast.toml", toml),
+        ("templates/counter.html", "<p>\n{{ count }} {{ secnods }} {% include 'part.html' %}</p>"),
+        ("templates/part.html", "{{ title | default('-') }}{% for n in range(2) %}{{ n }}{{ loop.index }}{% endfor %}"),
+        ("templates/order.html", "{{ key }}"),
+    ];
+    let dir = folder("names", &files);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let edit = |text: &str| std::fs::write(dir.join("templates/order.html"), text).unwrap();
+    edit("{{ kye }}");
+    let warnings = |lines: Vec<String>| -> Vec<String> {
+        let warnings = lines.iter().filter_map(|line| line.split_once("WARN "));
+        warnings.map(|(_, text)| text.replace(&format!("{}/", dir.display()), "")).collect()
+    };
+    let expected = [
+        "template `counter.html` line 2 reads `secnods`, which the state of view `counter` does not have: it shows nothing (did you mean `seconds`?)",
+        "`domcast.toml` line 6: handler `handle_tick` of view `counter` reads `payload`, which its state does not have",
+        "`domcast.toml` line 7: handler `add` of view `counter` reads `cuont`, which its state does not have (did you mean `count`?)",
+        "`domcast.toml` line 8: handler `tell` of view `counter` reads `nothing_like_it`, which its state does not have",
+    ];
+    assert_eq!(warnings(server.logged("templates read again")), expected);
+    server.logged("template `order.html` line 1 reads `kye`, which the state of view `order` does not have: it shows nothing (did you mean `key`?)");
+    edit("{{ kye }}, still");
+    assert_eq!(warnings(server.logged("templates read again")), [] as [&str; 0]);
+    edit("{{ key }}");
+    assert_eq!(warnings(server.logged("templates read again")), [] as [&str; 0], "each is told of once");
+}
+
+#[test]
+fn an_edit_of_the_configuration_is_told_of_once() {
+    let dir = folder("edited", &[("domcast.toml", "")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+    write("domcast.toml", "topics = ['news']");
+    server.logged("domcast.toml` was edited: restart the server to apply it");
+    write("notes.txt", "nothing of it");
+    write("domcast.toml", "topics = 'news'");
+    let before = server.logged("domcast.toml` line 1: invalid type: string \"news\", expected a sequence");
+    assert_eq!(before, [] as [&str; 0]);
+    write("domcast.toml", "");
+    server.logged("domcast.toml` is what is served again");
+}
+
+#[test]
+fn a_push_that_is_too_large_is_told_the_limit() {
+    let toml = "[limits]\npush_bytes = 100000\nhtml_bytes = 200000\n[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = \"\" }\n[[views]]\nname = \"panel\"\n";
+    let dir = folder("large", &[("domcast.toml", toml)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let state = |n_bytes: usize| format!("{{\"n\":\"{}\"}}", "x".repeat(n_bytes));
+    // More than a socket takes in without a reader.
+    let (code, _, err) = server.push(&["list", "--state", "-"], &state(20_000_000));
+    let message = "domcast: push of 20000032 bytes exceeds the limit of 100000\n";
+    assert_eq!((code, &*err), (1, message));
+    let (code, _, err) = server.push(&["panel", "--html", "-"], &"x".repeat(20_000_000));
+    assert_eq!((code, &*err), (1, "domcast: HTML of 20000000 bytes exceeds the limit of 200000\n"));
+    assert_eq!(server.push(&["list", "--state", "-"], &state(90_000)).0, 0);
+    assert_eq!(server.push(&["panel", "--html", "-"], &"x".repeat(190_000)).0, 0);
+    assert!(server.html("list").contains(&"x".repeat(90_000)));
+}
+
+#[test]
+fn the_tabs_of_a_browser_that_nobody_knows_count_as_one() {
+    let dir = folder("tabs", &[("domcast.toml", "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\n")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let hello = r#"["hello", 1, [["list", null]]]"#;
+    let connect = |cookie: &str| {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        let head = format!("POST /_domcast/poll HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", server.address);
+        write!(socket, "{head}Cookie: {cookie}\r\nContent-Length: {}\r\n\r\n{hello}", hello.len()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("mounted"), "{answer}");
+        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        cookie.map(|cookie| cookie.split_once("; ").map(|(pair, rest)| (pair.to_owned(), rest.to_owned())).unwrap())
+    };
+    let (cookie, attributes) = connect("theme=dark").expect("a browser that brings none is given one");
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(connect(&format!("theme=dark; {cookie}")), None);
+    assert_eq!(connect(&cookie), None);
+    let here = || server.request("GET /presence?prefix=list", &[], "").1;
+    assert_eq!(here(), r#"[{"view":"list","users":0,"anonymous":1}]"#);
+    assert!(connect("domcast-session=made-up").is_some(), "what is none of ours counts for nothing");
+    assert_eq!(here(), r#"[{"view":"list","users":0,"anonymous":2}]"#);
+    let session = cookie.split_once('=').unwrap().1;
+    let (code, out, _) = server.push(&["--topic", "t", "--data", "1", "--session", session], "");
+    assert_eq!((code, &*out), (0, "{\"documents\":0,\"subscribers\":3}\n"));
+}
+
+#[test]
+fn ticks_that_fail_are_told_of_once_and_again_when_they_succeed() {
+    let toml = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = 0, by = 0 }\ntick = { every = \"10ms\", set = { n = \"n + 6 // by\" } }\n";
+    let dir = folder("ticks", &[("domcast.toml", toml)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let (mut page, _) = tungstenite::client(
+        format!("ws://{}/_domcast/ws", server.address),
+        TcpStream::connect(server.address).unwrap(),
+    )
+    .unwrap();
+    page.send(r#"["hello", 1, [["list", null]]]"#.into()).unwrap();
+    server.logged("handler `handle_tick` of view `list` failed: `n`: invalid operation: unable to calculate 6 // 0");
+    // Time for a few more.
+    let n_refused = || -> u64 {
+        let metrics = server.request("GET /metrics", &[], "").1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("domcast_refused_total{view=\"list\"} "));
+        line.expect("there is such a metric").parse().unwrap()
+    };
+    while n_refused() < 5 {}
+    assert_eq!(server.push(&["list", "--state", r#"{"by": 2}"#], "").0, 0);
+    assert_eq!(server.logged("ticks succeed again view=list"), [] as [&str; 0]);
+    assert_eq!(server.push(&["list", "--state", r#"{"by": 0}"#], "").0, 0);
+    assert_eq!(server.logged("ticks fail"), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_refused_is_in_the_log_with_its_span() {
+    let toml = "[[views]]\nname = \"list\"\ntemplate = \"list.html\"\nstate = { n = 0 }\nhandlers.fail.set = { n = \"1 // n\" }\n";
+    let dir = folder("spans", &[("domcast.toml", toml)]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    assert_eq!(server.push(&["list", "--handler", "fail"], "").0, 1);
+    server.logged("push{view=list}: push refused error=handler `fail` of view `list` failed");
+    let url = format!("ws://{}/_domcast/ws", server.address);
+    let (mut page, _) = tungstenite::client(url, TcpStream::connect(server.address).unwrap()).unwrap();
+    page.send(r#"["hello", 1, [["list", null]]]"#.into()).unwrap();
+    page.send(r#"["event", 1, 0, "fail", {}]"#.into()).unwrap();
+    server.logged(
+        "session{id=0 transport=\"WebSocket\"}: event refused id=\"0.1\" error=handler `fail` of view `list` failed",
+    );
 }

@@ -106,6 +106,22 @@ impl Tabs {
         }
     }
 
+    /// Lets all tabs of an audience get the messages of a topic, or keeps them from these; returns for how many that is new.
+    pub(crate) fn set_topic(&self, audience: &Audience, topic: &str, is_subscribed: bool) -> usize {
+        let mut n_changed = 0;
+        for connected in self.lock().values_mut().filter(|connected| audience.holds(&connected.tab)) {
+            let (is_changed, tell): (bool, fn(&Presence, &Tab, Place)) = match is_subscribed {
+                true => (connected.topics.insert(topic.into()), Presence::enter),
+                false => (connected.topics.remove(topic), Presence::leave),
+            };
+            if is_changed {
+                tell(&self.presence, &connected.tab, Place::topic(topic));
+                n_changed += 1;
+            }
+        }
+        n_changed
+    }
+
     /// Puts a message into the mailboxes of an audience; returns how many took it.
     pub(crate) fn tell(&self, topic: &str, audience: &Audience, frame: &Bytes) -> usize {
         let is_named = audience.is_named();

@@ -2,7 +2,7 @@
 
 mod turns; // pushes, from the queue to the subscribers
 
-use crate::audience::{Client, Tab, Tabs};
+use crate::audience::{Audience, Client, Tab, Tabs};
 use crate::cluster::Cluster;
 use crate::declared::{DeclaredSource, DeclaredView};
 use crate::document::{Document, HistoryLimits, Name};
@@ -396,6 +396,18 @@ impl Hub {
     /// ```
     pub fn presence_events(&self) -> broadcast::Receiver<PresenceEvent> {
         self.inner.tabs.presence.listen()
+    }
+
+    /// Lets the tabs of an audience that are connected to this hub get the messages of a topic from now on. Returns for how many that is new.
+    pub fn subscribe(&self, audience: &Audience, topic: &str) -> usize {
+        self.inner.tabs.set_topic(audience, topic, true)
+    }
+
+    /// Takes a topic from the tabs of an audience that are connected to this hub: no message that is sent after the call reaches them. Returns how many had it.
+    ///
+    /// What a tab gets when it connects, and connects again, its [`Client`] says: take the topic from there before.
+    pub fn unsubscribe(&self, audience: &Audience, topic: &str) -> usize {
+        self.inner.tabs.set_topic(audience, topic, false)
     }
 
     /// Opens a session: one per connection. Nothing is known of its client.

@@ -88,6 +88,6 @@ pub use presence::{Headcount, Place, PresenceEvent, Present};
 pub use push::{Change, Content, Push, Receipt};
 pub use session::{Gate, Handling, Refused, Session, Work};
 pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
-pub use ticks::Tick;
+pub use ticks::{Tick, TickNews};
 pub use view::{Empty, HandlerResult, Handlers, View};
 pub use views::DocumentLimits;

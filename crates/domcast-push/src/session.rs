@@ -61,6 +61,8 @@ pub struct Session {
     gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
     mounted: Mutex<Option<ByDocument<Mount>>>,
+    /// The number of the newest event that was taken in.
+    newest_event: Mutex<Option<u64>>,
 }
 
 #[derive(Clone)]
@@ -74,7 +76,7 @@ enum Mount {
 impl Session {
     pub(crate) fn new(hub: Hub, id: u64, tab: Tab, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
         hub.statistics().sessions_opened.add(1);
-        Session { hub, id, tab, mailbox, gate, mounted: Mutex::default() }
+        Session { hub, id, tab, mailbox, gate, mounted: Mutex::default(), newest_event: Mutex::default() }
     }
 
     /// The hub that the session is of.
@@ -122,6 +124,9 @@ impl Session {
     /// An event is put into its view's queue at once, which keeps the order of events; the work returned waits for its
     /// turn and answers it. Spawn it: a slow handler must not keep the connection from being read.
     ///
+    /// An event whose number is not above those before it was taken in already, and is not taken in again: its client may repeat what it
+    /// does not know to have arrived.
+    ///
     /// # Errors
     ///
     /// [`FrameError`]: close the connection with its [`close_code`](FrameError::close_code).
@@ -143,8 +148,15 @@ impl Session {
                 }
             }
             ClientFrame::Event { n, document, handler, payload } => {
+                let mount = self.document(document)?;
+                // Held until the event is in its queue: of two posts that hold the same events neither overtakes the other.
+                let mut newest = self.newest_event.lock().unwrap_or_else(PoisonError::into_inner);
+                if newest.is_some_and(|newest| n <= newest) {
+                    return Ok(None);
+                }
+                *newest = Some(n);
                 let id = format!("{}.{n}", self.id);
-                let Mount::Live(slot, _) = self.document(document)? else {
+                let Mount::Live(slot, _) = mount else {
                     self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id));
                     return Ok(None);
                 };

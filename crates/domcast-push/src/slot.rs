@@ -35,6 +35,8 @@ pub(crate) struct Slot {
     shown: Mutex<Shown>,
     /// Whether a tick is under way.
     pub(crate) is_ticking: AtomicBool,
+    /// Why the last tick failed, if it did.
+    pub(crate) tick_failure: Mutex<Option<String>>,
     pub(crate) statistics: Arc<ViewStatistics>,
     /// Set once the view is shared with other servers, which then run its turns in one place.
     pub(crate) link: OnceLock<Arc<Link>>,
@@ -103,6 +105,7 @@ impl Slot {
             live: tokio::sync::Mutex::new(live),
             shown: Mutex::new(shown),
             is_ticking: AtomicBool::new(false),
+            tick_failure: Mutex::default(),
             statistics,
             link: OnceLock::new(),
         }

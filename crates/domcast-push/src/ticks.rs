@@ -11,8 +11,8 @@ use crate::turn::Input;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,6 +30,15 @@ pub struct Tick {
     view: Arc<str>,
 }
 
+/// What is new about the ticks of a document.
+#[derive(Clone, Debug)]
+pub enum TickNews {
+    /// They fail, and did not before, or not like this.
+    Failed(PushError),
+    /// They succeed again.
+    Recovered,
+}
+
 impl Hub {
     /// Hands out ticks as they are due, for ever.
     ///
@@ -40,8 +49,8 @@ impl Hub {
     /// hub.run_ticks(|tick| {
     ///     tokio::spawn(async move {
     ///         let view = tick.view().clone();
-    ///         if let Err(error) = tick.run().await {
-    ///             eprintln!("tick of view {view}: {error}");
+    ///         if let Some(news) = tick.run_for_news().await {
+    ///             eprintln!("ticks of view {view}: {news:?}");
     ///         }
     ///     });
     /// })
@@ -105,6 +114,21 @@ impl Tick {
     /// [`PushError`]; the view is then as it was.
     pub async fn run(self) -> Result<Receipt, PushError> {
         self.hub.start(&self.slot, Input::Tick).await
+    }
+
+    /// Runs the tick as [`run`](Self::run) does, and returns what is worth a line in a log: a tick that fails will fail the next time too.
+    pub async fn run_for_news(self) -> Option<TickNews> {
+        let outcome = self.hub.start(&self.slot, Input::Tick).await;
+        let mut failure = self.slot.tick_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(_) => failure.take().map(|_| TickNews::Recovered),
+            Err(error) => {
+                let message = error.to_string();
+                let is_news = failure.as_deref() != Some(&message);
+                *failure = Some(message);
+                is_news.then_some(TickNews::Failed(error))
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::error::TemplateError;
 use crate::state::Path;
 use crate::templates::Templates;
 pub(crate) use compared::Compared;
+pub use compile::Name;
 use expr::Expr;
 use minijinja::{AutoEscape, Environment};
 use std::fmt;
@@ -302,6 +303,12 @@ impl Program {
     /// The body with an id.
     pub fn body(&self, id: BodyId) -> &Body {
         &self.bodies()[id as usize]
+    }
+
+    /// The names that the template takes from the state, each where it first stands. Those that it asks about (`is defined`, `default`) and those that it
+    /// binds somewhere itself are left out, so that a state without one of these names is a mistake most likely.
+    pub fn names(&self) -> Vec<Name> {
+        compile::names(self.cell.borrow_owner(), self.cell.borrow_dependent())
     }
 
     /// The regions of the template as text: what each is, what it reads, and why it is opaque if it is.

@@ -238,6 +238,20 @@ impl Templates {
         checked.map_err(|error| TemplateError::expression(expression, error))
     }
 
+    /// Returns the names that an expression takes from its state.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`]: the expression is wrong.
+    pub fn names_of_expression(&self, expression: &str) -> Result<BTreeSet<String>, TemplateError> {
+        let environment = self.environment();
+        let compiled = environment.compile_expression(expression);
+        let compiled = compiled.map_err(|error| TemplateError::expression(expression, error))?;
+        let globals: BTreeSet<&str> = environment.globals().map(|(name, _)| name).collect();
+        let names = compiled.undeclared_variables(false).into_iter();
+        Ok(names.filter(|name| !globals.contains(&**name)).collect())
+    }
+
     pub(crate) fn environment(&self) -> Arc<Environment<'static>> {
         Arc::clone(&self.shared.environment.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -190,3 +190,30 @@ fn temp_folder(name: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
+
+#[test]
+fn a_template_tells_which_names_it_takes_from_the_state() {
+    let templates = Templates::from_sources([
+        (
+            "base.html",
+            "<h1>{% block title %}{{ title }}{% endblock %}</h1>\n{% block body %}{{ overridden }}{% endblock %}",
+        ),
+        (
+            "page.html",
+            "{% extends 'base.html' %}\n{% block body %}\n{% for row in rows %}{{ loop.index }}{{ row.name }}{{ cuont }}{% endfor %}\n\
+             {% set total = cuont %}{{ total }}{{ range(3) }}{{ maybe | default('-') }}{% if flag is defined %}{{ flag }}{% endif %}\n\
+             {% include 'row.html' %}{% endblock %}",
+        ),
+        ("row.html", "{{ row }}\n{% macro m(arg) %}{{ arg }}{{ deep }}{% endmacro %}{{ m(1) }}"),
+        ("whole.html", "{% set ns = namespace(n=0) %}\n{% for x in xs %}{% set ns.n = 1 %}{% endfor %}{{ ns.n }}"),
+    ]);
+    let names = |template: &str| -> Vec<String> {
+        let names = templates.program(template).unwrap().names();
+        names.iter().map(|found| format!("{} {}:{}", found.name, found.template, found.line)).collect()
+    };
+    // `row` is bound in the loop, so it is not told of in the other template either.
+    assert_eq!(names("page.html"), ["cuont page.html:3", "rows page.html:3", "title base.html:1", "deep row.html:2"]);
+    assert_eq!(names("whole.html"), ["xs whole.html:2"]);
+    let names = templates.names_of_expression("count + payload.by + range(3) | length").unwrap();
+    assert_eq!(Vec::from_iter(names), ["count", "payload"]);
+}

@@ -314,6 +314,94 @@ async fn frames_and_hellos_have_a_size() {
     assert_eq!(server.metric("domcast_frames_malformed_total").await, 2.0);
 }
 
+/// S19: any bytes where frames, pushes, HTML or a request are expected. The hub's own law (`input`) has any frames that can be read.
+#[tokio::test]
+async fn whatever_is_sent_is_answered_with_a_typed_error_and_harms_nobody() {
+    let server = start(open()).await;
+    let mut bystander = server.connect().await;
+    bystander.say(json!(["hello", 1, [["counter", server.position("counter")]]])).await;
+    bystander.hear().await;
+    let mut seed = 1_u64;
+    let mut below = move |limit: usize| {
+        // SplitMix64 (Steele, Lea and Flood, 2014).
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (((mixed ^ (mixed >> 27)) >> 33) % limit as u64) as usize
+    };
+    let samples = [
+        hello(&server).to_string(),
+        r#"["event",1,0,"nothing",{"by":1}]"#.to_owned(),
+        r#"["resync",7]"#.into(),
+        r#"{"view":"counter","handler":"add","payload":{"by":"x"}}"#.into(),
+        r#"{"view":"nothing","patch":[{"op":"add","path":"/a","value":[1]}]}"#.into(),
+    ];
+    for round in 0..150 {
+        let mut bytes = samples[below(samples.len())].clone().into_bytes();
+        for _ in 0..below(6) {
+            let at = below(bytes.len());
+            match below(4) {
+                0 => bytes[at] = below(256) as u8,
+                1 => bytes.truncate(at + 1),
+                2 => bytes.insert(at, b"[]{}\",\\\0\xff\n"[below(10)]),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        for line in [
+            "POST /push",
+            "POST /_domcast/sse",
+            "POST /_domcast/poll",
+            "PUT /views/nothing/html",
+            "POST /_domcast/sse/x",
+        ] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let head = format!("{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", server.address);
+            let head = format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", bytes.len());
+            stream.write_all(&[head.as_bytes(), &bytes].concat()).await.unwrap();
+            let mut answer = Vec::new();
+            // An event stream that was opened goes on.
+            while !answer.windows(2).any(|end| end == b"\n\n" || end == b"}}" || end == b"\"}") {
+                assert_ne!(
+                    stream.read_buf(&mut answer).await.unwrap(),
+                    0,
+                    "{line}: {}",
+                    String::from_utf8_lossy(&answer)
+                );
+            }
+            let answer = String::from_utf8_lossy(&answer);
+            let (status, body) = (&answer[9..12], answer.split_once("\r\n\r\n").unwrap().1);
+            let is_typed = match status {
+                "200" => line.contains("_domcast") && body.contains("data:[\"session\""),
+                _ if line.contains("_domcast") => {
+                    body.starts_with("data:[\"bye\",4") || body.starts_with("data:[\"bye\",1009")
+                }
+                "400" | "404" | "422" => body.starts_with("{\"error\":\""),
+                _ => false,
+            };
+            assert!(is_typed, "{line} {}: {answer}", String::from_utf8_lossy(&bytes));
+        }
+        let mut client = server.connect().await;
+        let message = match String::from_utf8(bytes.clone()) {
+            Ok(text) if round % 8 > 0 => Message::text(text),
+            _ => Message::binary(bytes),
+        };
+        client.socket.send(message).await.unwrap();
+        // It may be closed already.
+        _ = client.socket.send(Message::text("[]")).await;
+        assert!([4400, 4426].contains(&client.close_code().await.0));
+    }
+    // Not even HTTP.
+    for text in ["\0\0\0\0", "GET", "GET / HTTP/9.9\r\n\r\n", "POST /push HTTP/1.1\r\nContent-Length: -1\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // It closes, with or without a word.
+        _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    assert_eq!(server.push(PUSH, &[]).await.0, 200);
+    assert_eq!(bystander.hear().await, json!(["p", 0, 1, [["t", 2, "1"]]]), "nothing else came");
+    assert_eq!(server.metric("domcast_drops_total{view=\"counter\"}").await, 0.0);
+}
+
 /// S20: a client that never reads costs a bounded amount, and the others nothing.
 #[tokio::test]
 async fn a_stalled_client_does_not_delay_the_others() {

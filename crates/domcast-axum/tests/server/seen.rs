@@ -155,3 +155,28 @@ async fn metrics_and_status_want_what_a_push_wants() {
         assert_eq!(server.get(path).await.0, 401, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_statistics_of_views_are_json_by_prefix_for_who_may_push() {
+    let server = start(Config { push: PushAccess::Token("s3cret".into()), ..Config::default() }).await;
+    let ask = async |path: &str| {
+        let answer = server.request(path, &["Authorization: Bearer s3cret"], "").await;
+        (answer.0, serde_json::from_str::<Value>(&answer.2).unwrap())
+    };
+    server.domcast.hub().push(Push::state("counter", [("count", 3)])).await.unwrap();
+    server.domcast.hub().push(Push::state("counter", [("cuont", 3)])).await.unwrap_err();
+    let mut client = server.connect().await;
+    client.say(json!(["hello", 1, [["counter", null]]])).await;
+    client.hear().await;
+    let (status, views) = ask("GET /views?prefix=count").await;
+    let found = |key: &str| views[0][key].clone();
+    assert_eq!((status, views.as_array().unwrap().len(), found("view")), (200, 1, json!("counter")));
+    let counts =
+        ["subscribers", "queue_depth", "broken", "pushes", "refused", "drops", "renders", "encodings"].map(found);
+    assert_eq!(counts, [1, 0, 0, 1, 1, 0, 2, 1].map(|n| json!(n)));
+    assert_eq!(found("resyncs"), json!({"asked": 0, "behind": 1, "slow": 0, "restart": 0}));
+    let names =
+        ask("GET /views").await.1.as_array().unwrap().iter().map(|view| view["view"].clone()).collect::<Vec<_>>();
+    assert_eq!(names, ["counter", "panel", "ticker"]);
+    assert_eq!(server.get("/views").await.0, 401);
+}

@@ -19,13 +19,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
-const FILE: &str = "domcast.toml";
+pub(super) const FILE: &str = "domcast.toml";
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const MIN_TICK: Duration = Duration::from_millis(10);
 
 /// What `domcast.toml` says.
 pub(super) struct Config {
     path: PathBuf,
+    /// The text of the file.
+    text: String,
     pub(super) bind: SocketAddr,
     pub(super) token: Option<String>,
     pub(super) allowed_origins: Vec<String>,
@@ -53,7 +55,7 @@ pub(super) struct View {
     pub(super) name: String,
     pub(super) source: Source,
     line: usize,
-    edits: Vec<Edit>,
+    pub(super) edits: Vec<Edit>,
 }
 
 pub(super) enum Source {
@@ -64,11 +66,13 @@ pub(super) enum Source {
     Posted(String),
 }
 
-struct Edit {
-    handler: String,
+/// An expression of a handler or a tick.
+pub(super) struct Edit {
+    pub(super) handler: String,
+    pub(super) is_tick: bool,
     key: String,
-    expression: String,
-    line: usize,
+    pub(super) expression: String,
+    pub(super) line: usize,
 }
 
 impl Config {
@@ -82,6 +86,25 @@ impl Config {
     /// Returns how errors name a line of the file.
     pub(super) fn at(&self, line: usize) -> String {
         at(&self.path, line)
+    }
+
+    /// Returns what there is to say about the file if it is another text by now than `known`, which is what it was when it was last asked for,
+    /// or at first what was read.
+    pub(super) fn edited(&self, known: &mut Option<String>) -> Option<String> {
+        // An editor may have taken it away for a moment.
+        let text = input::text(&self.path).ok()?;
+        if text == *known.as_ref().unwrap_or(&self.text) {
+            return None;
+        }
+        let is_served = text == self.text;
+        *known = Some(text);
+        let name = input::name(&self.path);
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        Some(match Config::read(dir) {
+            Ok(_) if is_served => format!("{name} is what is served again"),
+            Ok(_) => format!("{name} was edited: restart the server to apply it"),
+            Err(error) => format!("{error:#} (the server goes on with what it has read)"),
+        })
     }
 }
 
@@ -245,6 +268,7 @@ impl Reader<'_> {
             limits,
             template_limits,
             views,
+            text: self.source.to_owned(),
             path: self.path,
         })
     }
@@ -310,14 +334,14 @@ impl Reader<'_> {
                 let message = format!("a tick every `{}`, expected at least `10ms`", every.get_ref());
                 return Err(self.wrong(&every, &message));
             }
-            let set = self.edits("handle_tick", set, &mut edits);
+            let set = self.edits("handle_tick", true, set, &mut edits);
             declared = declared.tick(interval, set);
         }
         for (handler, RawHandler { set, push_only, reply }) in raw.handlers {
-            let set = self.edits(&handler, set, &mut edits);
+            let set = self.edits(&handler, false, set, &mut edits);
             if let Some(reply) = &reply {
                 let (line, expression) = (self.line(reply), reply.get_ref().clone());
-                edits.push(Edit { handler: handler.clone(), key: "reply".into(), expression, line });
+                edits.push(Edit { handler: handler.clone(), is_tick: false, key: "reply".into(), expression, line });
             }
             let reply = reply.map(Spanned::into_inner);
             declared.handlers.insert(handler, DeclaredHandler { set, push_only, reply });
@@ -329,11 +353,17 @@ impl Reader<'_> {
         Ok(View { name, source, line, edits })
     }
 
-    fn edits(&self, handler: &str, set: BTreeMap<String, Spanned<String>>, all: &mut Vec<Edit>) -> Edits {
+    fn edits(
+        &self,
+        handler: &str,
+        is_tick: bool,
+        set: BTreeMap<String, Spanned<String>>,
+        all: &mut Vec<Edit>,
+    ) -> Edits {
         let edit = |(key, expression): (String, Spanned<String>)| {
             let line = self.line(&expression);
             let expression = expression.into_inner();
-            all.push(Edit { handler: handler.into(), key: key.clone(), expression: expression.clone(), line });
+            all.push(Edit { handler: handler.into(), is_tick, key: key.clone(), expression: expression.clone(), line });
             (key, expression)
         };
         Edits(set.into_iter().map(edit).collect())

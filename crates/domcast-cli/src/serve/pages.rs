@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tower_http::services::ServeDir;
 
+/// What the names of pages begin with.
+pub(super) const FOLDER: &str = "pages/";
+
 /// Pages of our own, where the folder has none.
 const BUILT_IN: [(&str, &str); 3] = [
     ("index.html", include_str!("../../serve/index.html")),
@@ -95,9 +98,9 @@ impl Pages {
         let path = percent_decode_str(path.trim_matches('/')).decode_utf8().ok()?;
         let is_part = |part: &str| !part.is_empty() && !part.starts_with(['.', '_']) && !part.contains(['\\', '\0']);
         let candidates = match &*path {
-            "" => vec!["pages/index.html".to_owned()],
+            "" => vec![format!("{FOLDER}index.html")],
             path if path.split('/').all(is_part) => {
-                vec![format!("pages/{path}.html"), format!("pages/{path}/index.html")]
+                vec![format!("{FOLDER}{path}.html"), format!("{FOLDER}{path}/index.html")]
             }
             _ => Vec::new(),
         };

@@ -1,11 +1,14 @@
-//! Edits of templates: noticed, awaited to their end, and shown in open pages.
+//! Edits of the folder: noticed, and awaited to their end. Those of templates show in open pages, one of the configuration is told of.
 
+use super::config::Config;
+use super::names::Names;
 use crate::render::with_excerpt;
 use anyhow::{Context, Result};
 use domcast_axum::{Hub, PushError};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -24,38 +27,59 @@ pub(super) struct Watched {
 
 /// Watches a folder with all that is below it; `None` if there is no such folder.
 pub(super) fn watch(folder: &Path) -> Result<Option<Watched>> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
+    folder.is_dir().then(|| watch_as(folder, RecursiveMode::Recursive)).transpose()
+}
+
+/// Watches the files in a folder.
+pub(super) fn watch_files(folder: &Path) -> Result<Watched> {
+    watch_as(folder, RecursiveMode::NonRecursive)
+}
+
+fn watch_as(folder: &Path, mode: RecursiveMode) -> Result<Watched> {
     // One waiting message stands for any number of changes.
     let (sender, changed) = mpsc::channel(1);
     let heard = move |event: notify::Result<Event>| match event {
         Ok(event) if is_reading(event.kind) => {}
         Ok(_) => _ = sender.try_send(()),
-        Err(error) => tracing::warn!(%error, "the watch of the templates has gaps"),
+        Err(error) => tracing::warn!(%error, "the watch of the folder has gaps"),
     };
     let watch = || -> notify::Result<RecommendedWatcher> {
         let mut watcher = notify::recommended_watcher(heard)?;
-        watcher.watch(folder, RecursiveMode::Recursive)?;
+        watcher.watch(folder, mode)?;
         Ok(watcher)
     };
     let watcher = watch().with_context(|| format!("`{}` cannot be watched", folder.display()))?;
-    Ok(Some(Watched { _watcher: watcher, changed }))
+    Ok(Watched { _watcher: watcher, changed })
 }
 
 impl Watched {
     /// Renders all views anew after every edit, for ever.
-    pub(super) async fn follow(mut self, hub: Hub) {
-        while self.changed.recv().await.is_some() {
-            for _ in 0..MAX_CHANGES {
-                if timeout(QUIET, self.changed.recv()).await.is_err() {
-                    break;
-                }
-            }
+    pub(super) async fn follow(mut self, hub: Hub, mut names: Names) {
+        while self.edited().await {
             let errors = hub.templates_changed().await;
             tracing::info!(n_errors = errors.len(), "templates read again");
             log_errors(&errors);
+            names.warn(hub.templates());
         }
+    }
+
+    /// Says after every edit of the configuration that it is not applied, for ever.
+    pub(super) async fn tell(mut self, config: Arc<Config>) {
+        let mut known = None;
+        while self.edited().await {
+            config.edited(&mut known).inspect(|message| tracing::warn!("{message}"));
+        }
+    }
+
+    /// Waits for an edit, to its end.
+    async fn edited(&mut self) -> bool {
+        let is_edited = self.changed.recv().await.is_some();
+        for _ in 0..MAX_CHANGES {
+            if timeout(QUIET, self.changed.recv()).await.is_err() {
+                break;
+            }
+        }
+        is_edited
     }
 }
 

@@ -2,14 +2,18 @@
 //!
 //! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"]}`, each key as it likes. A user unknown to the application is answered
 //! with 204, 401, 403 or 404, and is nobody. Where the application fails the connection is refused, and the page comes back: it
-//! must not be taken for somebody else's.
+//! must not be taken for somebody else's. Nothing is asked for pages of other origins.
+//!
+//! Where nobody names the session, a cookie does that holds a random number and nothing else, given with the first connection of a browser: so that its
+//! tabs count as one visitor.
 
 use super::upstream::Upstream;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use domcast_axum::Domcast;
 use domcast_push::Client;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -19,10 +23,13 @@ const OPENING: [&str; 3] = ["/_domcast/ws", "/_domcast/sse", "/_domcast/poll"];
 
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
+const COOKIE: &str = "domcast-session";
+
 #[derive(Clone)]
 pub(super) struct Who {
-    pub(super) upstream: Upstream,
-    pub(super) path: String,
+    pub(super) domcast: Domcast,
+    /// The application that knows, and the path where it says so.
+    pub(super) application: Option<(Upstream, String)>,
     /// Everybody.
     pub(super) anybody: Client,
 }
@@ -36,24 +43,61 @@ struct Answer {
     topics: BTreeSet<String>,
 }
 
-/// Asks before a connection opens, and leaves the [`Client`] in the request.
+/// Finds out before a connection opens, and leaves the [`Client`] in the request.
 pub(super) async fn ask(State(who): State<Who>, mut request: Request, next: Next) -> Response {
-    if OPENING.contains(&request.uri().path()) {
-        match who.client(request.headers()).await {
-            Ok(client) => _ = request.extensions_mut().insert(client),
+    let is_opening = OPENING.contains(&request.uri().path());
+    // What the origin forbids is refused further on.
+    if !is_opening || !who.domcast.may_connect(request.headers(), request.uri()) {
+        return next.run(request).await;
+    }
+    let mut client = match &who.application {
+        Some((application, path)) => match who.client(application, path, request.headers()).await {
+            Ok(client) => client,
             Err(reason) => {
-                tracing::error!("`{}` of the application did not say who a page is for: {reason}", who.path);
+                tracing::error!("`{path}` of the application did not say who a page is for: {reason}");
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
-        }
+        },
+        None => who.anybody.clone(),
+    };
+    let mut cookie = None;
+    if client.session.is_none() {
+        let session = session(request.headers()).unwrap_or_else(|| {
+            let session = new_session();
+            cookie = HeaderValue::from_str(&format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax")).ok();
+            session
+        });
+        client.session = Some(session);
     }
-    next.run(request).await
+    request.extensions_mut().insert(client);
+    let mut response = next.run(request).await;
+    if let Some(cookie) =
+        cookie.filter(|_| !response.status().is_client_error() && !response.status().is_server_error())
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The session that a browser was given.
+fn session(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let mut cookies = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    let is_ours = |session: &str| session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit());
+    cookies.find(|(name, session)| *name == COOKIE && is_ours(session)).map(|(_, session)| session.to_owned())
+}
+
+/// 128 random bits: who knows them counts as that browser.
+fn new_session() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Who {
-    async fn client(&self, headers: &HeaderMap) -> Result<Client, String> {
-        let request = Upstream::ask(Method::GET, &self.path, headers, Body::empty());
-        let response = self.upstream.answer(request).await?;
+    async fn client(&self, application: &Upstream, path: &str, headers: &HeaderMap) -> Result<Client, String> {
+        let request = Upstream::ask(Method::GET, path, headers, Body::empty());
+        let response = application.answer(request).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {

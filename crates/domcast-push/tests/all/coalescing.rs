@@ -2,7 +2,7 @@
 
 use crate::client::{Page, content, now};
 use domcast_push::template::Templates;
-use domcast_push::{Client, DeclaredView, Edits, Handlers, Hub, Options, Push, View};
+use domcast_push::{Client, DeclaredView, Edits, Empty, Handlers, Hub, Options, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -152,6 +152,8 @@ fn blocking_pushes_share_renderings_too() {
 struct Counter {
     n_calls: u64,
     sum: u64,
+    n_events: u64,
+    last: u64,
     n_ticks: u64,
 }
 
@@ -159,11 +161,15 @@ impl View for Counter {
     const TEMPLATE: &'static str = "counter.html";
 
     fn handlers(handlers: &mut Handlers<Self>) {
-        handlers.on("add", |view: &mut Self, n: u64| {
+        handlers.on_push("add", |view: &mut Self, n: u64| {
             if n.is_multiple_of(1000) {
                 std::thread::sleep(Duration::from_millis(20));
             }
             (view.n_calls, view.sum) = (view.n_calls + 1, view.sum + n);
+            Ok(())
+        });
+        handlers.on("event", |view: &mut Self, Empty {}: Empty| {
+            view.n_events += 1;
             Ok(())
         });
     }
@@ -179,8 +185,10 @@ impl View for Counter {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_concurrent_pushes_run_exactly_once_each_during_events_ticks_and_slow_handlers() {
-    let hub = Hub::new(Templates::from_sources([("counter.html", "{{ n_calls }} {{ sum }}")]));
-    hub.register("counter", Counter { n_calls: 0, sum: 0, n_ticks: 0 }).unwrap();
+    let template = "{{ n_calls }} {{ sum }} {{ n_events }} {{ last }}{% if n_ticks > 1 %} ticked{% endif %}";
+    let hub = Hub::new(Templates::from_sources([("counter.html", template)]));
+    let counter = Counter { n_calls: 0, sum: 0, n_events: 0, last: 0, n_ticks: 0 };
+    hub.register("counter", counter).unwrap();
     let clock = hub.clone();
     tokio::spawn(async move { clock.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
     let page = Page::open(&hub, "counter", None, Client::default());
@@ -190,10 +198,22 @@ async fn ten_thousand_concurrent_pushes_run_exactly_once_each_during_events_tick
             tokio::spawn(async move { hub.push(Push::handler("counter", "add", n)).await.unwrap() })
         })
         .collect();
-    let refused = page.event(1, "add", json!({"not": "a number"})).unwrap();
-    refused.await;
+    // One sender's states, in order among all that.
+    let states = hub.clone();
+    let states = tokio::spawn(async move {
+        for n in 1..=100 {
+            states.push(Push::state("counter", [("last", n)])).await.unwrap();
+        }
+    });
+    let events: Vec<_> = (1..=100).map(|n| tokio::spawn(page.event(n, "event", json!({})).unwrap())).collect();
+    for event in events {
+        assert!(event.await.unwrap().is_none(), "it was handled");
+    }
     for push in pushes {
         push.await.unwrap();
     }
-    assert_eq!(content(&hub, "counter"), format!("10000 {}", 10_000 * 10_001 / 2));
+    states.await.unwrap();
+    assert_eq!(content(&hub, "counter"), format!("10000 {} 100 100 ticked", 10_000 * 10_001 / 2));
+    let statistics = &hub.views()[0].statistics;
+    assert_eq!((statistics.lost.get(), statistics.refused.get()), (0, 0));
 }

@@ -4,6 +4,7 @@ mod calls; // what handlers want besides changing their view
 mod client; // a page: a tree that follows frames
 mod coalescing; // many pushes, few renderings
 mod edits; // merge and patch
+mod input; // anything from anybody
 mod keys; // one document per key, and private ones
 mod presence; // who is here
 mod pushes; // what pushes do, and what they are told

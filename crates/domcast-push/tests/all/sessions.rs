@@ -2,12 +2,12 @@
 
 use crate::client::{Page, content, now, unlimited, waiting};
 use domcast_push::template::Templates;
-use domcast_push::{HistoryLimits, Hub, MailboxLimits, Options, Push};
+use domcast_push::{Client, DeclaredView, Edits, HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 fn hub(options: Options) -> Hub {
-    let hub = Hub::with_options(Templates::from_sources([("", ""); 0]), options);
+    let hub = Hub::with_options(Templates::from_sources([("n.html", "{{ n }}")]), options);
     hub.register_posted("panel", "<p>0</p>").unwrap();
     hub.register_posted("other", "<p>other</p>").unwrap();
     hub
@@ -319,4 +319,25 @@ fn outside_development_faults_go_to_the_sender_only() {
     page.connect(&hub);
     assert!(hub.push_blocking(Push::state("a", [("n", 1)])).is_err());
     assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
+}
+
+#[test]
+fn an_event_that_is_repeated_on_its_session_runs_once_and_a_lower_number_not_at_all() {
+    let hub = hub(unlimited());
+    let counter = DeclaredView::new("n.html").state("n", 0).handler("add", Edits::new().set("n", "n + 1"));
+    hub.register_declared("counter", counter).unwrap();
+    let mut page = Page::open(&hub, "counter", None, Client::default());
+    for (n, is_new) in [(1, true), (1, false), (3, true), (2, false), (3, false), (4, true)] {
+        match page.event(n, "add", json!({})) {
+            Some(work) => assert!(is_new && now(work).is_some(), "{n}"),
+            None => assert!(!is_new, "{n}"),
+        }
+    }
+    // Each is answered once; who repeats it gets the answer that it missed as it gets all frames.
+    assert_eq!(page.read(usize::MAX), [json!(["ack", 1]), json!(["ack", 3]), json!(["ack", 4])]);
+    assert_eq!(content(&hub, "counter"), "3");
+    page.connect(&hub);
+    page.read(usize::MAX);
+    now(page.event(1, "add", json!({})).expect("the numbers of another connection mean nothing on this one"));
+    assert_eq!(content(&hub, "counter"), "4");
 }

@@ -1,6 +1,6 @@
 //! Pushes of all kinds, slow and lost senders, slow readers, cut connections, ticks and restarts of the hub, at random; on a
 //! shared view, views with keys (orders, and variants that are pushed to together) and private ones. Pages acknowledge late,
-//! twice, never any more, or what they were never sent.
+//! twice, never any more, or what they were never sent, and repeat events.
 //!
 //! Time is tokio's, paused, and every step is drawn from a seeded generator, so a failure names the seed that repeats it:
 //! `DOMCAST_SEED=7 cargo test -p domcast-push simulation`. `DOMCAST_SEEDS` says how many seeds run; `tests/run` says 1,000.
@@ -273,6 +273,10 @@ impl World {
             return;
         }
         let work = page.event(n as u32, "call", json!({ "n": n })).unwrap();
+        // A page that does not know whether it arrived says it again.
+        if self.random.below(4) == 0 {
+            assert!(page.event(n as u32, "call", json!({ "n": n })).is_none(), "it was taken in already");
+        }
         let document = *document;
         self.model(document).sent.push_back((n, Edit::Call(n)));
         self.wait_for(

@@ -2,7 +2,7 @@
 
 use crate::client::{Page, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{Client, Hub, Push, View};
+use domcast_push::{Audience, Client, Hub, Place, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -104,6 +104,23 @@ fn a_session_may_be_subscribed_and_unsubscribed_later() {
     pages[2].session.as_ref().unwrap().unsubscribe("news");
     assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 2);
     assert_eq!(pages.each_mut().map(|page| page.read(usize::MAX).len()), [1, 1, 0]);
+}
+
+#[test]
+fn a_topic_may_be_taken_from_all_tabs_of_a_user_at_once_and_given_back() {
+    let (hub, mut pages) = three_tabs("shared");
+    let ann = Audience { user: Some("ann".into()), ..Audience::default() };
+    let told = |hub: &Hub, pages: &mut [Page; 3]| {
+        let n_told = hub.push_blocking(Push::message("news", 1)).unwrap().subscribers;
+        (n_told, pages.each_mut().map(|page| page.read(usize::MAX).len()))
+    };
+    assert_eq!(hub.unsubscribe(&ann, "news"), 1, "one of her tabs had it");
+    assert_eq!(told(&hub, &mut pages), (1, [0, 0, 1]));
+    assert_eq!(hub.presence(&Place::topic("news")).users, ["bob".into()].into());
+    assert_eq!((hub.subscribe(&ann, "news"), hub.subscribe(&ann, "news")), (2, 0));
+    assert_eq!(told(&hub, &mut pages), (3, [1, 1, 1]));
+    assert_eq!(hub.unsubscribe(&Audience::default(), "news"), 3);
+    assert_eq!(told(&hub, &mut pages), (0, [0, 0, 0]));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::client::{Page, content};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, Hub, Tick};
+use domcast_push::{Client, DeclaredView, Edits, Hub, Push, Tick, TickNews};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -74,4 +75,36 @@ async fn a_tick_never_overlaps_itself_and_delays_no_other_view() {
     held.lock().unwrap().clear();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(held.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_that_fail_are_news_when_that_changes() {
+    let hub = Hub::new(Templates::from_sources([("n.html", "{{ n }}")]));
+    let view = DeclaredView::new("n.html").state("n", 0).state("by", 0).state("rows", json!([]));
+    let set = Edits::new().set("n", "6 // by + rows[0].n");
+    hub.register_declared("a", view.tick(Duration::from_secs(1), set)).unwrap();
+    let (sender, mut news) = tokio::sync::mpsc::unbounded_channel();
+    run(&hub, move |tick| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let found = match tick.run_for_news().await {
+                Some(TickNews::Failed(error)) => error.to_string(),
+                Some(TickNews::Recovered) => "recovered".into(),
+                None => "nothing".into(),
+            };
+            sender.send(found).unwrap();
+        });
+    });
+    let _page = Page::open(&hub, "a", None, Client::default());
+    let push = async |key: &str, value: Value| hub.push(Push::state("a", [(key, value)])).await.unwrap();
+    let mut next = async || news.recv().await.unwrap();
+    assert!(next().await.contains("unable to calculate 6 // 0"));
+    assert_eq!([next().await, next().await], ["nothing"; 2]);
+    push("by", json!(1)).await;
+    assert!(next().await.contains("undefined value"), "it fails otherwise");
+    assert_eq!(next().await, "nothing");
+    push("rows", json!([{"n": 1}])).await;
+    assert_eq!([next().await, next().await], ["recovered", "nothing"]);
+    push("by", json!(0)).await;
+    assert!(next().await.contains("unable to calculate 6 // 0"));
 }

@@ -12,6 +12,7 @@ mod exprs; // expressions, and what they read
 mod code; // what the engine runs
 mod key; // what the items of a loop are known by
 mod syntax; // questions to the syntax tree
+mod names; // what is taken from the state
 
 use super::compared::compared;
 use super::expr::Expr;
@@ -20,6 +21,8 @@ use crate::engine::{self, CallType, Facts, ForLoop, IfCond, Stmt};
 use crate::state::State;
 use key::key_of;
 use minijinja::Error;
+pub use names::Name;
+pub(super) use names::names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use syntax::{
     bodies_of, constant_text, has_extends, left_out, line_of, names_of, names_of_templates, source_of, why_opaque,

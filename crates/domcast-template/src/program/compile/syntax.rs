@@ -46,7 +46,7 @@ pub(super) fn bodies_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x [Stmt<'a>]> {
 }
 
 /// The expressions of a statement, without those in its bodies.
-fn exprs_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x engine::Expr<'a>> {
+pub(super) fn exprs_of<'x, 'a>(stmt: &'x Stmt<'a>) -> Vec<&'x engine::Expr<'a>> {
     match stmt {
         Stmt::EmitExpr(emit) => vec![&emit.expr],
         Stmt::ForLoop(for_loop) => std::iter::once(&for_loop.iter).chain(&for_loop.filter_expr).collect(),
@@ -77,7 +77,7 @@ fn argument<'x, 'a>(argument: &'x CallArg<'a>) -> &'x engine::Expr<'a> {
 }
 
 /// The expressions in an expression.
-fn parts_of<'x, 'a>(expr: &'x engine::Expr<'a>) -> Vec<&'x engine::Expr<'a>> {
+pub(super) fn parts_of<'x, 'a>(expr: &'x engine::Expr<'a>) -> Vec<&'x engine::Expr<'a>> {
     use engine::Expr as E;
     match expr {
         E::Var(_) | E::Const(_) => Vec::new(),
