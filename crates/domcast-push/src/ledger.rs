@@ -24,12 +24,11 @@ pub trait Ledger: ChannelLayer {
     /// Publishes pushes of a replica, each once however often it is tried.
     fn forward(&self, forwarded: &[Forwarded]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Returns the messages after `after` up to `until`, oldest first; `None` if some of them are no longer kept.
-    fn between(
-        &self,
-        after: &Cursor,
-        until: &Cursor,
-    ) -> impl Future<Output = Result<Option<Vec<Message>>, Self::Error>> + Send;
+    /// Returns the next messages after `after` up to `until`, oldest first, a few hundred at most: go on after the last of them. Without any,
+    /// there are no more.
+    ///
+    /// It costs what it returns, however many messages there are.
+    fn between(&self, after: &Cursor, until: &Cursor) -> impl Future<Output = Result<Between, Self::Error>> + Send;
 
     /// Whether `cursor` is a later place than `other`.
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool;
@@ -68,6 +67,15 @@ pub trait Ledger: ChannelLayer {
         server: &str,
         attendance: &Attendance,
     ) -> impl Future<Output = Result<Attended, Self::Error>> + Send;
+}
+
+/// Messages between two places.
+#[derive(Clone, Debug)]
+pub struct Between {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether nothing between the first place and these is forgotten.
+    pub is_whole: bool,
 }
 
 /// Who is at a server, as it tells the others.

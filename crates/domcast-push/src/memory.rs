@@ -4,7 +4,8 @@
 
 use crate::channel::{ChannelLayer, Cursor, Message};
 use crate::ledger::{
-    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+    Attendance, Attended, Beat, Between, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin,
+    Standing,
 };
 use crate::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -61,6 +62,8 @@ struct Lease {
 
 /// The most pushes that a [`MemoryLayer`] keeps.
 const MAX_KEPT: usize = 10_000;
+/// The most of them that are read again at once.
+const MAX_AGAIN: usize = 256;
 /// How many forwarded pushes it remembers: more than a server sends at once.
 const MAX_REQUESTS: usize = 1024;
 /// The most commits that it keeps of a view, besides those after the last snapshot.
@@ -102,9 +105,9 @@ impl ChannelLayer for MemoryLayer {
     }
 
     async fn receive(&self, cursor: &Cursor) -> Result<Vec<Message>, BadCursor> {
-        let after = |memory: &Memory| match memory.after(cursor) {
-            Some(messages) if messages.is_empty() => None,
-            Some(messages) => Some(Ok(messages)),
+        let after = |memory: &Memory| match memory.number_of(cursor) {
+            Some(n_seen) if n_seen == memory.n_published => None,
+            Some(n_seen) => Some(Ok(memory.after(n_seen).collect())),
             None => Some(Err(BadCursor(cursor.clone()))),
         };
         self.wait(after).await
@@ -128,11 +131,14 @@ impl Ledger for MemoryLayer {
         Ok(())
     }
 
-    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, BadCursor> {
-        let messages = self.memory().after(after);
-        Ok(messages.map(|messages| {
-            messages.into_iter().take_while(|message| !self.is_after(&message.cursor, until)).collect()
-        }))
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Between, BadCursor> {
+        let memory = self.memory();
+        let n_forgotten = memory.n_published - memory.pushes.len() as u64;
+        let n_seen: u64 = after.0.parse().unwrap_or_default();
+        let is_whole = n_seen >= n_forgotten;
+        let messages = memory.after(n_seen.max(n_forgotten));
+        let messages = messages.take(MAX_AGAIN).take_while(|message| !self.is_after(&message.cursor, until)).collect();
+        Ok(Between { messages, is_whole })
     }
 
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
@@ -297,17 +303,22 @@ impl Memory {
         Cursor(self.n_published.to_string())
     }
 
-    /// Returns the messages after a cursor, or `None` if they are not all kept.
-    fn after(&self, cursor: &Cursor) -> Option<Vec<Message>> {
+    /// Returns how many messages there were up to a cursor, or `None` if those after it are not all kept.
+    fn number_of(&self, cursor: &Cursor) -> Option<u64> {
         let n_seen: u64 = cursor.0.parse().ok()?;
         let n_new = usize::try_from(self.n_published.checked_sub(n_seen)?).ok()?;
-        let first = self.pushes.len().checked_sub(n_new)?;
-        let message = |((push, origin), n): (&(Push, Option<Origin>), u64)| Message {
+        (n_new <= self.pushes.len()).then_some(n_seen)
+    }
+
+    /// Returns the messages after the first `n_seen`.
+    fn after(&self, n_seen: u64) -> impl Iterator<Item = Message> {
+        let n_new = usize::try_from(self.n_published.saturating_sub(n_seen)).unwrap_or(usize::MAX);
+        let first = self.pushes.len().saturating_sub(n_new);
+        self.pushes.range(first..).zip(n_seen + 1..).map(|((push, origin), n)| Message {
             cursor: Cursor(n.to_string()),
             push: Ok(push.clone()),
             origin: origin.clone(),
-        };
-        Some(self.pushes.range(first..).zip(n_seen + 1..).map(message).collect())
+        })
     }
 }
 

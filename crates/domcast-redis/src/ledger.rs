@@ -22,7 +22,7 @@
 use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
 use domcast_push::{
-    Attendance, Attended, Beat, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger, Message,
+    Attendance, Attended, Beat, Between, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger,
     Standing,
 };
 use redis::{Script, Value};
@@ -43,7 +43,9 @@ const ONE_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The most that one server tells of who is there.
 const MAX_PRESENCE_BYTES: usize = 16 << 20;
 /// The most pushes that are read at once when they are read again.
-const MAX_AGAIN: usize = 1000;
+const MAX_AGAIN: usize = 256;
+/// The most commits that are told at once.
+const MAX_COMMITS: usize = 1000;
 
 impl RedisLayer {
     fn key(&self, view: &str, part: &str) -> String {
@@ -81,22 +83,16 @@ impl Ledger for RedisLayer {
         }
     }
 
-    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, RedisError> {
-        // The first entry there is: if it is behind `after`, others may have been between.
-        let mut command = redis::cmd("XRANGE");
-        command.arg(self.stream_name()).arg("-").arg("+").arg("COUNT").arg(1);
-        let first = self.messages_of(&self.ask::<Value>(&command).await?, true);
-        let is_whole = first.first().is_none_or(|first| !self.is_after(&first.cursor, after) || after.0 == "0-0");
-        let (mut messages, mut at) = (Vec::new(), after.clone());
-        while self.is_after(until, &at) {
-            let mut command = redis::cmd("XRANGE");
-            command.arg(self.stream_name()).arg(format!("({}", at.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
-            let read = self.messages_of(&self.ask::<Value>(&command).await?, true);
-            let Some(last) = read.last() else { break };
-            at = last.cursor.clone();
-            messages.extend(read);
-        }
-        Ok(is_whole.then_some(messages))
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Between, RedisError> {
+        let stream = self.stream_name();
+        // The first entry there is, too: if it is behind `after`, others may have been between.
+        let mut commands = redis::pipe();
+        commands.atomic().cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(1);
+        commands.cmd("XRANGE").arg(stream).arg(format!("({}", after.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
+        let (first, entries): (Value, Value) = self.ask_all(&commands).await?;
+        let first = items(&first).first().and_then(|entry| text(items(entry).first()?)).map(Cursor);
+        let is_whole = first.is_none_or(|first| !self.is_after(&first, after) || after.0 == "0-0");
+        Ok(Between { messages: self.messages_of(&entries, true), is_whole })
     }
 
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
@@ -188,7 +184,7 @@ impl Ledger for RedisLayer {
             return Ok(Commits { cursor: Cursor("0-0".into()), numbers: Vec::new() });
         }
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(MAX_AGAIN).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        command.arg("COUNT").arg(MAX_COMMITS).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&stream).arg(&after.0);
         let streams = self.wait_for_commits(&command).await?;
         let mut commits = Commits { cursor: after.clone(), numbers: Vec::new() };
