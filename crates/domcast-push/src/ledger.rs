@@ -81,10 +81,12 @@ pub struct Between {
 /// Who is at a server, as it tells the others.
 #[derive(Clone, Debug)]
 pub struct Attendance {
-    /// Tells what is told from what was told before.
+    /// Tells what is told from what was told before: it grows with whatever changes.
     pub n: u64,
-    /// Who is there; `None` if the ledger has that already.
-    pub text: Option<String>,
+    /// Who is there; what was told before is forgotten then.
+    pub whole: Option<String>,
+    /// What changed since an earlier number, if the ledger has that or gets the whole with it. Without either it has all that there is to tell.
+    pub change: Option<(u64, String)>,
     /// How long it counts without being told again.
     pub lifetime: Duration,
     /// What is known of other servers: by name, the number.
@@ -107,8 +109,10 @@ pub struct Elsewhere {
     pub server: String,
     /// The number of what it told.
     pub n: u64,
-    /// What it told; `None` if the number is known.
-    pub text: Option<String>,
+    /// Who was there, if the changes do not go on from the number that is known.
+    pub whole: Option<String>,
+    /// What changed since, oldest first; nothing if the number is known.
+    pub changes: Vec<String>,
 }
 
 /// A push on its way from a replica to the owner.

@@ -38,8 +38,17 @@ struct Memory {
     /// The last commits, by document and number.
     commits: VecDeque<(Arc<str>, u64)>,
     /// By server: who is there, and until when that counts.
-    attendances: BTreeMap<String, (u64, String, Instant)>,
+    attendances: BTreeMap<String, Attending>,
     n_commits: u64,
+}
+
+#[derive(Debug)]
+struct Attending {
+    n: u64,
+    whole: (u64, String),
+    /// What changed since a number, and to which that led.
+    changes: HashMap<u64, (u64, String)>,
+    ends: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -240,21 +249,50 @@ impl Ledger for MemoryLayer {
     }
 }
 
+impl Attending {
+    /// Returns what leads from a number to the present one.
+    fn since(&self, known: Option<u64>) -> (Option<String>, Vec<String>) {
+        match known.and_then(|known| self.follow(known)) {
+            Some(changes) => (None, changes),
+            None => (Some(self.whole.1.clone()), self.follow(self.whole.0).unwrap_or_default()),
+        }
+    }
+
+    fn follow(&self, mut at: u64) -> Option<Vec<String>> {
+        let mut changes = Vec::new();
+        while at != self.n {
+            let (to, text) = self.changes.get(&at)?;
+            changes.push(text.clone());
+            at = *to;
+        }
+        Some(changes)
+    }
+}
+
 impl Memory {
     fn attend(&mut self, server: &str, attendance: &Attendance) -> Attended {
         let now = Instant::now();
-        self.attendances.retain(|_, (_, _, ends)| *ends > now);
+        self.attendances.retain(|_, attending| attending.ends > now);
         let ends = now + attendance.lifetime;
-        if let Some(text) = &attendance.text {
-            self.attendances.insert(server.into(), (attendance.n, text.clone(), ends));
+        let n = attendance.n;
+        let n_before = self.attendances.get(server).map(|own| own.n);
+        if let Some(whole) = &attendance.whole {
+            let attending = Attending { n, whole: (n, whole.clone()), changes: HashMap::new(), ends };
+            self.attendances.insert(server.into(), attending);
         }
-        let own = self.attendances.get_mut(server).filter(|(n, ..)| *n == attendance.n);
-        let is_kept = own.map(|(_, _, until)| *until = ends).is_some();
-        let is_known = |server: &String, n: u64| attendance.known.iter().any(|known| *known == (server.clone(), n));
+        if let (Some(own), Some((since, change))) = (self.attendances.get_mut(server), &attendance.change)
+            && n_before == Some(*since)
+        {
+            own.n = n;
+            own.changes.insert(*since, (n, change.clone()));
+        }
+        let own = self.attendances.get_mut(server).filter(|own| own.n == n);
+        let is_kept = own.map(|own| own.ends = ends).is_some();
+        let known: HashMap<&str, u64> = attendance.known.iter().map(|(server, n)| (&**server, *n)).collect();
         let others = self.attendances.iter().filter(|(other, _)| *other != server);
-        let elsewhere = |(server, (n, text, _)): (&String, &(u64, String, Instant))| {
-            let text = (!is_known(server, *n)).then(|| text.clone());
-            Elsewhere { server: server.clone(), n: *n, text }
+        let elsewhere = |(server, attending): (&String, &Attending)| {
+            let (whole, changes) = attending.since(known.get(&**server).copied());
+            Elsewhere { server: server.clone(), n: attending.n, whole, changes }
         };
         Attended { is_kept, others: others.map(elsewhere).collect() }
     }

@@ -519,12 +519,53 @@ async fn what_waits_for_redis_when_the_last_server_leaves_is_there_for_the_next_
     until("the next server has what was pushed", || shows(&mut page, 42, 5)).await;
 }
 
-/// How many bytes Redis has sent so far.
-async fn bytes_sent(redis: &Redis) -> u64 {
+/// How many bytes Redis has got so far, and how many it has sent.
+async fn traffic(redis: &Redis) -> [u64; 2] {
     let mut command = redis::cmd("INFO");
     let info: String = command.arg("stats").query_async(&mut redis.connection().await).await.unwrap();
-    let line = info.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:"));
-    line.unwrap().trim().parse().unwrap()
+    let value = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap();
+    [value("total_net_input_bytes:"), value("total_net_output_bytes:")]
+}
+
+async fn bytes_sent(redis: &Redis) -> u64 {
+    traffic(redis).await[1]
+}
+
+#[tokio::test]
+async fn who_is_here_costs_what_changes_and_not_how_many_are() {
+    let Some(redis) = Redis::start().await else { return };
+    let n_visitors: usize = std::env::var("DOMCAST_VISITORS").map_or(5_000, |text| text.parse().unwrap());
+    let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options));
+    let session = |n: usize| {
+        let topics = ["news".to_owned()].into();
+        servers[0].hub.connect_as(Client { user: Some(format!("user {n}")), topics, ..Client::default() })
+    };
+    let mut sessions: std::collections::VecDeque<_> = (0..n_visitors).map(session).collect();
+    let n_users = || servers[1].hub.presence(&Place::topic("news")).users.len();
+    let begun = Instant::now();
+    while n_users() < n_visitors {
+        assert!(begun.elapsed() < Duration::from_secs(120));
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (before, start) = (traffic(&redis).await, Instant::now());
+    for n in 0..10 {
+        sleep(options.lease / 6).await;
+        sessions.push_back(session(n_visitors + n));
+        sessions.pop_front();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let after = traffic(&redis).await;
+    let [got, sent] = [0, 1].map(|idx| (after[idx] - before[idx]) as f64 / seconds / 1024.0);
+    eprintln!(
+        "{n_visitors} visitors, two of whom come or go per second: Redis gets {got:.1} KiB/s and sends {sent:.1} KiB/s"
+    );
+    assert!(got + sent < 40.0, "{got} + {sent} KiB/s");
+    let is_told = || {
+        let users = servers[1].hub.presence(&Place::topic("news")).users;
+        users.len() == n_visitors && users.contains(&*format!("user {}", n_visitors + 9)) && !users.contains("user 9")
+    };
+    until("the other server knows", is_told).await;
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ conformance! {
     what_an_owner_committed_last_is_known_for_longer_than_its_document
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
     who_is_at_a_server_is_told_to_the_others_until_it_is_silent
+    who_knows_a_number_hears_what_changed_since
     who_is_here_is_known_on_all_servers_once_per_user
     who_was_at_a_server_that_dies_is_gone_within_two_heartbeats
     hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
@@ -802,16 +803,9 @@ async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_docume
 }
 
 async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Arc<impl Ledger>) {
-    let attendance = |n, text: Option<&str>, known: &[(&str, u64)]| Attendance {
-        n,
-        text: text.map(Into::into),
-        lifetime: LEASE,
-        known: known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect(),
-    };
-    let attend = async |server, n, text, known| ledger.attend(server, &attendance(n, text, known)).await.unwrap();
+    let attend = async |server, n, whole, known| attended(ledger, server, (n, whole, None), known).await;
     let is_kept = |attended: Attended| attended.is_kept;
-    let elsewhere =
-        |server: &str, n, text: Option<&str>| Elsewhere { server: server.into(), n, text: text.map(Into::into) };
+    let elsewhere = |server, n, whole| elsewhere(server, n, whole, &[]);
     assert!(!is_kept(attend("a", 1, None, &[]).await), "it was never told");
     assert!(is_kept(attend("a", 1, Some("ann"), &[]).await));
     assert_eq!(attend("b", 1, Some("bob"), &[]).await.others, [elsewhere("a", 1, Some("ann"))]);
@@ -827,6 +821,46 @@ async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Ar
     sleep(2 * LEASE).await;
     assert_eq!(attend("c", 1, Some(""), &[]).await.others, []);
     assert!(!is_kept(attend("a", 2, None, &[]).await));
+}
+
+/// Tells a number, who is there, and what changed since which number; with what is known of other servers.
+async fn attended(
+    ledger: &Arc<impl Ledger>,
+    server: &str,
+    (n, whole, change): (u64, Option<&str>, Option<(u64, &str)>),
+    known: &[(&str, u64)],
+) -> Attended {
+    let known = known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect();
+    let (whole, change) = (whole.map(Into::into), change.map(|(since, text)| (since, text.into())));
+    ledger.attend(server, &Attendance { n, whole, change, lifetime: LEASE, known }).await.unwrap()
+}
+
+fn elsewhere(server: &str, n: u64, whole: Option<&str>, changes: &[&str]) -> Elsewhere {
+    let changes = changes.iter().map(|change| (*change).to_owned()).collect();
+    Elsewhere { server: server.into(), n, whole: whole.map(Into::into), changes }
+}
+
+async fn who_knows_a_number_hears_what_changed_since(ledger: &Arc<impl Ledger>) {
+    let tell = async |n, whole, change| attended(ledger, "a", (n, whole, change), &[]).await.is_kept;
+    let hear = async |known: &[(&str, u64)]| attended(ledger, "b", (1, Some("bob"), None), known).await.others;
+    assert!(!tell(2, None, Some((1, "+cid"))).await, "nobody told the whole");
+    assert!(tell(1, Some("ann"), None).await);
+    assert!(tell(4, None, Some((1, "+cid"))).await);
+    assert!(tell(4, None, Some((1, "+cid"))).await, "or it is told again");
+    assert!(tell(6, None, Some((4, "-ann"))).await);
+    assert!(!tell(9, None, Some((5, "+eve"))).await, "the ledger does not have that number");
+    assert_eq!(hear(&[]).await, [elsewhere("a", 6, Some("ann"), &["+cid", "-ann"])]);
+    assert_eq!(hear(&[("a", 1)]).await, [elsewhere("a", 6, None, &["+cid", "-ann"])]);
+    assert_eq!(hear(&[("a", 4)]).await, [elsewhere("a", 6, None, &["-ann"])]);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 6, None, &[])]);
+    assert_eq!(hear(&[("a", 3)]).await, [elsewhere("a", 6, Some("ann"), &["+cid", "-ann"])], "nobody told that");
+    // Told anew, for who comes; who knows what was told last is told no more than before.
+    assert!(tell(7, Some("cid, dora"), Some((6, "+dora"))).await);
+    assert_eq!(hear(&[]).await, [elsewhere("a", 7, Some("cid, dora"), &[])]);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 7, None, &["+dora"])]);
+    assert!(tell(8, None, Some((7, "-cid"))).await);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 8, None, &["+dora", "-cid"])]);
+    assert_eq!(hear(&[("a", 4)]).await, [elsewhere("a", 8, Some("cid, dora"), &["-cid"])]);
 }
 
 fn client(user: Option<&str>, session: &str) -> Client {
