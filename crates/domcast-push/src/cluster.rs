@@ -27,6 +27,9 @@
 //! - A push that was answered with a receipt is in the committed state, once, as long as the ledger keeps what it
 //!   acknowledged (Redis: AOF). Whoever takes over goes on at the same epoch with the next version.
 //! - A push answered *queued* waits in this server until the ledger takes it, which happens once, or until the server dies.
+//!   From then on it is applied, whoever dies: the server that forwarded it has the document or makes it; where no commit tells of that within two leases, the
+//!   others make it. A server that leaves waits for what it forwarded last.
+//! - Servers that use a new key at once agree on whoever gets its lease: it begins before the first push to the key that nobody committed.
 //! - While the ledger is away an owner goes on alone: the same pushes, another epoch, so that nobody takes its versions for
 //!   committed ones. When the ledger is back and nobody took the lease, its document is committed as a whole; else its
 //!   pushes are sent to the new owner, whose document it then shows. If it dies before, what it did alone is lost.
@@ -56,7 +59,7 @@ use crate::session::Work;
 use crate::slot::{AnswerSender, Slot, Waiting};
 use crate::turn::Input;
 use asking::{Asked, Outbox};
-use reading::Reading;
+use reading::{Noted, Reading};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -154,6 +157,8 @@ pub(crate) struct Arrival {
 
 /// The most pushes of a ledger that wait for their turns at once.
 const MAX_ARRIVALS: usize = 1024;
+/// The most documents of whose pushes is noted that other servers see to them.
+const MAX_NOTED: usize = 10_000;
 /// The most beats that are sent at once, and for how long they gather.
 const MAX_BEATS: usize = 256;
 const GATHERING: Duration = Duration::from_millis(1);
@@ -173,7 +178,8 @@ const MIN_LOG_BYTES: usize = 64 << 10;
 /// Shares all views of the hub, and those registered later, with the servers that use the same ledger.
 ///
 /// Returns what must be driven for as long as the server is one of them. `spawn` runs work beside it; `report` hears of
-/// everything. The ledger may be away at first. [`Hub::leave`] ends it in good order.
+/// everything. The ledger may be away at first. [`Hub::leave`] ends it in good order; dropping what is driven ends it as the death of the server would,
+/// with all that was spawned, and lets go of the hub.
 ///
 /// # Panics
 ///
@@ -188,6 +194,16 @@ pub fn join<L: Ledger + 'static>(
     let (takes, taken) = mpsc::unbounded_channel();
     let (kept_sender, mut kept) = mpsc::unbounded_channel();
     let (beats, asked_beats) = mpsc::unbounded_channel();
+    let (alive, is_over) = watch::channel(());
+    let spawn = move |work: Work| {
+        let mut is_over = is_over.clone();
+        spawn(Box::pin(async move {
+            tokio::select! {
+                () = work => {}
+                _ = is_over.changed() => {}
+            }
+        }));
+    };
     let member = Arc::new(Member {
         hub: hub.clone(),
         spawn: Box::new(spawn),
@@ -197,10 +213,11 @@ pub fn join<L: Ledger + 'static>(
         report: Box::new(report),
         replicas: Mutex::default(),
         kept: kept_sender,
-        is_leaving: watch::Sender::new(false),
+        stage: watch::Sender::new(Stage::Here),
         offices: RwLock::default(),
         outbox_sent: Notify::new(),
         asked: Mutex::default(),
+        noted: Mutex::default(),
         outbox: Mutex::default(),
         outbox_filled: Notify::new(),
         n_requests: AtomicU64::new(0),
@@ -211,11 +228,13 @@ pub fn join<L: Ledger + 'static>(
         beats,
         began: Instant::now(),
     });
-    hub.set_cluster(Arc::clone(&member) as Arc<dyn Cluster>);
+    let cluster = Arc::downgrade(&member);
+    hub.set_cluster(cluster);
     for slot in hub.slots() {
         member.share(&slot).into_iter().for_each(|replica| Cluster::keep(&*member, replica));
     }
     Box::pin(async move {
+        let _alive = alive;
         let appointer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move {
             while let Some(replica) = kept.recv().await {
@@ -249,11 +268,13 @@ struct Member<L: Ledger> {
     replicas: Mutex<BTreeMap<Arc<str>, Replica>>,
     /// Takes the replicas that need a keeper.
     kept: mpsc::UnboundedSender<Replica>,
-    is_leaving: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     /// Shared by all who hold a lease or ask for one; whoever leaves waits until it is free.
     offices: RwLock<()>,
     /// Who waits for the answer to a forwarded push, by its request and the document.
     asked: Mutex<HashMap<(String, Arc<str>), Asked>>,
+    /// By document, pushes that other servers see to.
+    noted: Mutex<HashMap<Arc<str>, Noted>>,
     outbox: Mutex<Outbox>,
     outbox_filled: Notify,
     outbox_sent: Notify,
@@ -267,6 +288,17 @@ struct Member<L: Ledger> {
     read: Mutex<Option<Cursor>>,
     /// The views whose turns are under way, with their tokens.
     busy: Mutex<BTreeMap<Arc<str>, (Replica, String)>>,
+}
+
+/// How far a server is on its way out of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It takes part.
+    Here,
+    /// It takes over nothing but documents that somebody must finish: what was pushed here may be for those that nobody has.
+    Finishing,
+    /// It owns nothing any more.
+    Leaving,
 }
 
 /// The beat of a document, and who waits for its answer: without one the ledger is away.
@@ -299,7 +331,7 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
         }
         // What was pushed to a key before anybody used it is no news for who uses it now.
         let has_key = slot.shown().document.key().is_some();
-        let start = if has_key { self.read().clone() } else { None };
+        let start = if has_key { self.start_of(slot) } else { None };
         Replica::share(&self.hub, Arc::clone(slot), &self.name, start, self.options.queued_after)
     }
 
@@ -326,15 +358,12 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
 
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            self.is_leaving.send_replace(true);
+            self.stage.send_replace(Stage::Finishing);
+            self.finish().await;
+            self.stage.send_replace(Stage::Leaving);
             drop(self.offices.write().await);
-            loop {
-                let sent = self.outbox_sent.notified();
-                if self.outbox().waiting.is_empty() {
-                    return;
-                }
-                sent.await;
-            }
+            // What was pushed meanwhile, and what was given up.
+            self.outbox_is_empty().await;
         })
     }
 }
@@ -379,6 +408,14 @@ impl<L: Ledger> Member<L> {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<Arc<str>, Noted>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn busy(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, (Replica, String)>> {

@@ -23,7 +23,7 @@ use domcast_template::Templates;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{Notify, broadcast};
@@ -43,7 +43,8 @@ struct Inner {
     turn_runner: OnceLock<TurnRunner>,
     on_repair: OnceLock<OnRepair>,
     guard: OnceLock<Guard>,
-    cluster: OnceLock<Arc<dyn Cluster>>,
+    /// Weak: who drives the cluster holds it, and it holds the hub.
+    cluster: OnceLock<Weak<dyn Cluster>>,
     /// Tells this hub's tabs from those of others.
     epoch: Arc<str>,
     n_sessions: AtomicU64,
@@ -271,8 +272,8 @@ impl Hub {
         check_name(&name)?;
         let slot = self.slot_of(Name { view: Arc::clone(&name), key: None }, source, None)?;
         // Shared before anybody can push to it: nothing may happen to it here alone.
-        let cluster = self.inner.cluster.get();
-        let replica = cluster.and_then(|cluster| cluster.share(&slot));
+        let cluster = self.cluster();
+        let replica = cluster.as_ref().and_then(|cluster| cluster.share(&slot));
         self.inner.views.insert(name, Documents::One(slot))?;
         replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));
         self.inner.ticks_changed.notify_waiters();
@@ -464,16 +465,21 @@ impl Hub {
     /// Leaves the cluster that the hub has [joined](crate::join), in good order: what its views were last is committed, their leases are
     /// given back, and what waits for other owners is sent. Other servers take over at once. Without a cluster it does nothing.
     ///
-    /// What is pushed here from then on goes to the new owners. While the ledger is away this waits, so set it a deadline.
+    /// What was pushed here before is applied, if need be here: a document that no other server has is kept with it, for who uses it next. What is
+    /// pushed here from then on goes to the new owners, so end the ways in first. While the ledger is away this waits, so set it a deadline.
     pub async fn leave(&self) {
-        if let Some(cluster) = self.inner.cluster.get() {
+        if let Some(cluster) = self.cluster() {
             cluster.leave().await;
         }
     }
 
     /// Takes part in a cluster; every view from now on is shared. A hub joins once.
-    pub(crate) fn set_cluster(&self, cluster: Arc<dyn Cluster>) {
+    pub(crate) fn set_cluster(&self, cluster: Weak<dyn Cluster>) {
         assert!(self.inner.cluster.set(cluster).is_ok(), "a hub joins one cluster, once");
+    }
+
+    fn cluster(&self) -> Option<Arc<dyn Cluster>> {
+        self.inner.cluster.get()?.upgrade()
     }
 
     /// Returns the document that a client asks for, if it may see it.
@@ -513,8 +519,8 @@ impl Hub {
         });
         let slot = slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))?;
         // Shared before anybody can push to it: nothing may happen to it here alone.
-        let cluster = self.inner.cluster.get();
-        let replica = cluster.and_then(|cluster| cluster.share(&slot));
+        let cluster = self.cluster();
+        let replica = cluster.as_ref().and_then(|cluster| cluster.share(&slot));
         let inserted = keyed.insert(&view, key, Arc::clone(&slot), client.clone(), self.inner.options.documents)?;
         if Arc::ptr_eq(&inserted, &slot) {
             replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));

@@ -24,12 +24,11 @@ pub trait Ledger: ChannelLayer {
     /// Publishes pushes of a replica, each once however often it is tried.
     fn forward(&self, forwarded: &[Forwarded]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Returns the messages after `after` up to `until`, oldest first; `None` if some of them are no longer kept.
-    fn between(
-        &self,
-        after: &Cursor,
-        until: &Cursor,
-    ) -> impl Future<Output = Result<Option<Vec<Message>>, Self::Error>> + Send;
+    /// Returns the next messages after `after` up to `until`, oldest first, a few hundred at most: go on after the last of them. Without any,
+    /// there are no more.
+    ///
+    /// It costs what it returns, however many messages there are.
+    fn between(&self, after: &Cursor, until: &Cursor) -> impl Future<Output = Result<Between, Self::Error>> + Send;
 
     /// Whether `cursor` is a later place than `other`.
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool;
@@ -70,13 +69,24 @@ pub trait Ledger: ChannelLayer {
     ) -> impl Future<Output = Result<Attended, Self::Error>> + Send;
 }
 
+/// Messages between two places.
+#[derive(Clone, Debug)]
+pub struct Between {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether nothing between the first place and these is forgotten.
+    pub is_whole: bool,
+}
+
 /// Who is at a server, as it tells the others.
 #[derive(Clone, Debug)]
 pub struct Attendance {
-    /// Tells what is told from what was told before.
+    /// Tells what is told from what was told before: it grows with whatever changes.
     pub n: u64,
-    /// Who is there; `None` if the ledger has that already.
-    pub text: Option<String>,
+    /// Who is there; what was told before is forgotten then.
+    pub whole: Option<String>,
+    /// What changed since an earlier number, if the ledger has that or gets the whole with it. Without either it has all that there is to tell.
+    pub change: Option<(u64, String)>,
     /// How long it counts without being told again.
     pub lifetime: Duration,
     /// What is known of other servers: by name, the number.
@@ -99,8 +109,10 @@ pub struct Elsewhere {
     pub server: String,
     /// The number of what it told.
     pub n: u64,
-    /// What it told; `None` if the number is known.
-    pub text: Option<String>,
+    /// Who was there, if the changes do not go on from the number that is known.
+    pub whole: Option<String>,
+    /// What changed since, oldest first; nothing if the number is known.
+    pub changes: Vec<String>,
 }
 
 /// A push on its way from a replica to the owner.

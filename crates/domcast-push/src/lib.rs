@@ -79,7 +79,8 @@ pub use error::{ErrorClass, PushError};
 pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
 pub use ledger::{
-    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+    Attendance, Attended, Beat, Between, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin,
+    Standing,
 };
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};

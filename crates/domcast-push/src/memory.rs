@@ -4,7 +4,8 @@
 
 use crate::channel::{ChannelLayer, Cursor, Message};
 use crate::ledger::{
-    Attendance, Attended, Beat, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin, Standing,
+    Attendance, Attended, Beat, Between, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin,
+    Standing,
 };
 use crate::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -37,8 +38,17 @@ struct Memory {
     /// The last commits, by document and number.
     commits: VecDeque<(Arc<str>, u64)>,
     /// By server: who is there, and until when that counts.
-    attendances: BTreeMap<String, (u64, String, Instant)>,
+    attendances: BTreeMap<String, Attending>,
     n_commits: u64,
+}
+
+#[derive(Debug)]
+struct Attending {
+    n: u64,
+    whole: (u64, String),
+    /// What changed since a number, and to which that led.
+    changes: HashMap<u64, (u64, String)>,
+    ends: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +71,8 @@ struct Lease {
 
 /// The most pushes that a [`MemoryLayer`] keeps.
 const MAX_KEPT: usize = 10_000;
+/// The most of them that are read again at once.
+const MAX_AGAIN: usize = 256;
 /// How many forwarded pushes it remembers: more than a server sends at once.
 const MAX_REQUESTS: usize = 1024;
 /// The most commits that it keeps of a view, besides those after the last snapshot.
@@ -102,9 +114,9 @@ impl ChannelLayer for MemoryLayer {
     }
 
     async fn receive(&self, cursor: &Cursor) -> Result<Vec<Message>, BadCursor> {
-        let after = |memory: &Memory| match memory.after(cursor) {
-            Some(messages) if messages.is_empty() => None,
-            Some(messages) => Some(Ok(messages)),
+        let after = |memory: &Memory| match memory.number_of(cursor) {
+            Some(n_seen) if n_seen == memory.n_published => None,
+            Some(n_seen) => Some(Ok(memory.after(n_seen).collect())),
             None => Some(Err(BadCursor(cursor.clone()))),
         };
         self.wait(after).await
@@ -128,11 +140,14 @@ impl Ledger for MemoryLayer {
         Ok(())
     }
 
-    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, BadCursor> {
-        let messages = self.memory().after(after);
-        Ok(messages.map(|messages| {
-            messages.into_iter().take_while(|message| !self.is_after(&message.cursor, until)).collect()
-        }))
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Between, BadCursor> {
+        let memory = self.memory();
+        let n_forgotten = memory.n_published - memory.pushes.len() as u64;
+        let n_seen: u64 = after.0.parse().unwrap_or_default();
+        let is_whole = n_seen >= n_forgotten;
+        let messages = memory.after(n_seen.max(n_forgotten));
+        let messages = messages.take(MAX_AGAIN).take_while(|message| !self.is_after(&message.cursor, until)).collect();
+        Ok(Between { messages, is_whole })
     }
 
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
@@ -234,21 +249,50 @@ impl Ledger for MemoryLayer {
     }
 }
 
+impl Attending {
+    /// Returns what leads from a number to the present one.
+    fn since(&self, known: Option<u64>) -> (Option<String>, Vec<String>) {
+        match known.and_then(|known| self.follow(known)) {
+            Some(changes) => (None, changes),
+            None => (Some(self.whole.1.clone()), self.follow(self.whole.0).unwrap_or_default()),
+        }
+    }
+
+    fn follow(&self, mut at: u64) -> Option<Vec<String>> {
+        let mut changes = Vec::new();
+        while at != self.n {
+            let (to, text) = self.changes.get(&at)?;
+            changes.push(text.clone());
+            at = *to;
+        }
+        Some(changes)
+    }
+}
+
 impl Memory {
     fn attend(&mut self, server: &str, attendance: &Attendance) -> Attended {
         let now = Instant::now();
-        self.attendances.retain(|_, (_, _, ends)| *ends > now);
+        self.attendances.retain(|_, attending| attending.ends > now);
         let ends = now + attendance.lifetime;
-        if let Some(text) = &attendance.text {
-            self.attendances.insert(server.into(), (attendance.n, text.clone(), ends));
+        let n = attendance.n;
+        let n_before = self.attendances.get(server).map(|own| own.n);
+        if let Some(whole) = &attendance.whole {
+            let attending = Attending { n, whole: (n, whole.clone()), changes: HashMap::new(), ends };
+            self.attendances.insert(server.into(), attending);
         }
-        let own = self.attendances.get_mut(server).filter(|(n, ..)| *n == attendance.n);
-        let is_kept = own.map(|(_, _, until)| *until = ends).is_some();
-        let is_known = |server: &String, n: u64| attendance.known.iter().any(|known| *known == (server.clone(), n));
+        if let (Some(own), Some((since, change))) = (self.attendances.get_mut(server), &attendance.change)
+            && n_before == Some(*since)
+        {
+            own.n = n;
+            own.changes.insert(*since, (n, change.clone()));
+        }
+        let own = self.attendances.get_mut(server).filter(|own| own.n == n);
+        let is_kept = own.map(|own| own.ends = ends).is_some();
+        let known: HashMap<&str, u64> = attendance.known.iter().map(|(server, n)| (&**server, *n)).collect();
         let others = self.attendances.iter().filter(|(other, _)| *other != server);
-        let elsewhere = |(server, (n, text, _)): (&String, &(u64, String, Instant))| {
-            let text = (!is_known(server, *n)).then(|| text.clone());
-            Elsewhere { server: server.clone(), n: *n, text }
+        let elsewhere = |(server, attending): (&String, &Attending)| {
+            let (whole, changes) = attending.since(known.get(&**server).copied());
+            Elsewhere { server: server.clone(), n: attending.n, whole, changes }
         };
         Attended { is_kept, others: others.map(elsewhere).collect() }
     }
@@ -297,17 +341,22 @@ impl Memory {
         Cursor(self.n_published.to_string())
     }
 
-    /// Returns the messages after a cursor, or `None` if they are not all kept.
-    fn after(&self, cursor: &Cursor) -> Option<Vec<Message>> {
+    /// Returns how many messages there were up to a cursor, or `None` if those after it are not all kept.
+    fn number_of(&self, cursor: &Cursor) -> Option<u64> {
         let n_seen: u64 = cursor.0.parse().ok()?;
         let n_new = usize::try_from(self.n_published.checked_sub(n_seen)?).ok()?;
-        let first = self.pushes.len().checked_sub(n_new)?;
-        let message = |((push, origin), n): (&(Push, Option<Origin>), u64)| Message {
+        (n_new <= self.pushes.len()).then_some(n_seen)
+    }
+
+    /// Returns the messages after the first `n_seen`.
+    fn after(&self, n_seen: u64) -> impl Iterator<Item = Message> {
+        let n_new = usize::try_from(self.n_published.saturating_sub(n_seen)).unwrap_or(usize::MAX);
+        let first = self.pushes.len().saturating_sub(n_new);
+        self.pushes.range(first..).zip(n_seen + 1..).map(|((push, origin), n)| Message {
             cursor: Cursor(n.to_string()),
             push: Ok(push.clone()),
             origin: origin.clone(),
-        };
-        Some(self.pushes.range(first..).zip(n_seen + 1..).map(message).collect())
+        })
     }
 }
 

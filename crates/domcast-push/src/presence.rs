@@ -9,6 +9,9 @@
 //!
 //! Invariant: each place that a tab enters it leaves once, so a place without visitors is not kept. The lock is taken last of all.
 
+#[cfg(test)]
+mod tests; // one server's presence as another hears of it
+
 use crate::audience::Tab;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,6 +25,9 @@ const MAX_BEHIND: usize = 1024;
 
 /// The most visitors at places that a server tells another of.
 const MAX_TOLD: usize = 100_000;
+
+/// The most of them that are told as changes.
+const MAX_CHANGED: usize = 20_000;
 
 /// Where somebody may be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +129,8 @@ struct Places {
     elsewhere: HashMap<String, HashSet<(Place, Visitor)>>,
     /// How often somebody came to this server or left it.
     n_changes: u64,
+    /// Whose presence changed since others were told, and whether they were told that they are there. `None`: all is to be told anew.
+    changed: Option<HashMap<(Place, Visitor), bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +161,52 @@ pub(crate) enum Visitor {
 
 /// Who is where on one server, as others are told.
 pub(crate) type Roll = Vec<(Place, Vec<Visitor>)>;
+
+/// Who came, and who left.
+pub(crate) type RollChange = (Roll, Roll);
+
+impl Places {
+    fn note(&mut self, place: Place, visitor: Visitor, was_there: bool) {
+        self.n_changes += 1;
+        if let Some(changed) = &mut self.changed {
+            changed.entry((place, visitor)).or_insert(was_there);
+        }
+        // While nobody can be told they are not gathered for ever.
+        self.changed.take_if(|changed| changed.len() > MAX_CHANGED);
+    }
+
+    /// Who is on this server.
+    fn roll(&self) -> Roll {
+        let (mut roll, mut n_room) = (Vec::new(), MAX_TOLD);
+        for (place, here) in &self.here {
+            let visitors = here.visitors.iter().filter(|(_, entered)| entered.n_tabs > 0);
+            let visitors: Vec<Visitor> = visitors.map(|(visitor, _)| visitor.clone()).take(n_room).collect();
+            n_room -= visitors.len();
+            if !visitors.is_empty() {
+                roll.push((place.clone(), visitors));
+            }
+        }
+        roll
+    }
+
+    /// Who came to this server and left it, of those whose presence changed.
+    fn change(&self, changed: HashMap<(Place, Visitor), bool>) -> RollChange {
+        let (mut came, mut left) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        for ((place, visitor), was_there) in changed {
+            match (was_there, self.is_here(&place, &visitor)) {
+                (false, true) => came.entry(place).or_default().push(visitor),
+                (true, false) => left.entry(place).or_default().push(visitor),
+                _ => {}
+            }
+        }
+        (came.into_iter().collect(), left.into_iter().collect())
+    }
+
+    fn is_here(&self, place: &Place, visitor: &Visitor) -> bool {
+        let entered = self.here.get(place).and_then(|here| here.visitors.get(visitor));
+        entered.is_some_and(|entered| entered.n_tabs > 0)
+    }
+}
 
 impl Entered {
     fn is_there(self) -> bool {
@@ -189,15 +243,19 @@ impl Default for Presence {
 
 impl Presence {
     pub(crate) fn enter(&self, tab: &Tab, place: Place) {
-        let mut places = self.lock();
-        let entered = self.change(&mut places, place, Visitor::of(tab), |entered| entered.n_tabs += 1);
-        places.n_changes += u64::from(entered.n_tabs == 1);
+        let (mut places, visitor) = (self.lock(), Visitor::of(tab));
+        let entered = self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_tabs += 1);
+        if entered.n_tabs == 1 {
+            places.note(place, visitor, false);
+        }
     }
 
     pub(crate) fn leave(&self, tab: &Tab, place: Place) {
-        let mut places = self.lock();
-        let entered = self.change(&mut places, place, Visitor::of(tab), |entered| entered.n_tabs -= 1);
-        places.n_changes += u64::from(entered.n_tabs == 0);
+        let (mut places, visitor) = (self.lock(), Visitor::of(tab));
+        let entered = self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_tabs -= 1);
+        if entered.n_tabs == 0 {
+            places.note(place, visitor, true);
+        }
     }
 
     /// Changes how often a visitor is at a place, and tells if that is news.
@@ -232,30 +290,41 @@ impl Presence {
         entered
     }
 
-    /// Returns who is on this server, with a number that grows with every change; `None` if that number is `known`.
-    pub(crate) fn roll(&self, known: u64) -> Option<(u64, Roll)> {
-        let places = self.lock();
-        let n = places.n_changes + 1;
-        if n == known {
-            return None;
-        }
-        let (mut roll, mut n_room) = (Vec::new(), MAX_TOLD);
-        for (place, here) in &places.here {
-            let visitors = here.visitors.iter().filter(|(_, entered)| entered.n_tabs > 0);
-            let visitors: Vec<Visitor> = visitors.map(|(visitor, _)| visitor.clone()).take(n_room).collect();
-            n_room -= visitors.len();
-            if !visitors.is_empty() {
-                roll.push((place.clone(), visitors));
+    /// Returns the number of what there is to tell, which grows with every change.
+    pub(crate) fn number(&self) -> u64 {
+        self.lock().n_changes + 1
+    }
+
+    /// Returns what there is to tell since this was asked last: its number, who is on this server if that is wanted or who came and left is not known, and
+    /// who came and left.
+    pub(crate) fn news(&self, wants_whole: bool) -> (u64, Option<Roll>, Option<RollChange>) {
+        let mut places = self.lock();
+        let changed = places.changed.replace(HashMap::new());
+        let whole = (wants_whole || changed.is_none()).then(|| places.roll());
+        (places.n_changes + 1, whole, changed.map(|changed| places.change(changed)))
+    }
+
+    /// Takes who came to another server and left it.
+    pub(crate) fn change_elsewhere(&self, server: &str, (came, left): RollChange) {
+        let mut places = self.lock();
+        let mut now = places.elsewhere.remove(server).unwrap_or_default();
+        for (place, visitor) in left.into_iter().flat_map(each) {
+            if now.remove(&(place.clone(), visitor.clone())) {
+                self.change(&mut places, place, visitor, |entered| entered.n_servers -= 1);
             }
         }
-        Some((n, roll))
+        for (place, visitor) in came.into_iter().flat_map(each) {
+            if now.len() < MAX_TOLD && now.insert((place.clone(), visitor.clone())) {
+                self.change(&mut places, place, visitor, |entered| entered.n_servers += 1);
+            }
+        }
+        if !now.is_empty() {
+            places.elsewhere.insert(server.into(), now);
+        }
     }
 
     /// Takes who is on another server now.
     pub(crate) fn set_elsewhere(&self, server: &str, roll: Roll) {
-        let each = |(place, visitors): (Place, Vec<Visitor>)| {
-            visitors.into_iter().map(move |visitor| (place.clone(), visitor))
-        };
         let now: HashSet<(Place, Visitor)> = roll.into_iter().flat_map(each).take(MAX_TOLD).collect();
         let mut places = self.lock();
         let before = places.elsewhere.remove(server).unwrap_or_default();
@@ -308,4 +377,8 @@ impl Presence {
     fn lock(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn each((place, visitors): (Place, Vec<Visitor>)) -> impl Iterator<Item = (Place, Visitor)> {
+    visitors.into_iter().map(move |visitor| (place.clone(), visitor))
 }

@@ -49,6 +49,18 @@ pub(crate) struct Link {
     start: Option<Cursor>,
     /// Whether it is known what the ledger keeps, or that it cannot be known now.
     is_settled: (Mutex<bool>, Condvar),
+    owing: Mutex<Option<Owing>>,
+    /// Held while inputs are on their way from the queue to the outbox.
+    handing_over: Mutex<()>,
+}
+
+/// What must come before this server may leave: until then it may be the only one that knows of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owing {
+    /// The answer to the last push that was forwarded: those before it are applied by then.
+    Answer(String),
+    /// A commit by anybody: somebody pushed to a key that nobody had.
+    Commit,
 }
 
 struct Draft {
@@ -170,6 +182,10 @@ impl Link {
         _ = self.is_settled.1.wait_timeout_while(self.settled(), limit, |is_settled| !*is_settled);
     }
 
+    fn owing(&self) -> MutexGuard<'_, Option<Owing>> {
+        self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn draft(&self) -> MutexGuard<'_, Draft> {
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,6 +213,8 @@ impl Replica {
                 n_subscribers: AtomicUsize::new(0),
                 start,
                 is_settled: Default::default(),
+                owing: Mutex::default(),
+                handing_over: Mutex::default(),
             };
             let (key, number) = (shown.document.key(), shown.document.number());
             let name = Replica::name(&slot.view, key.map(|key| &**key));
@@ -228,6 +246,33 @@ impl Replica {
     pub(crate) fn set_settled(&self) {
         *self.link.settled() = true;
         self.link.is_settled.1.notify_all();
+    }
+
+    pub(crate) fn hand_over(&self) -> MutexGuard<'_, ()> {
+        self.link.handing_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_owing(&self, owing: Option<Owing>) {
+        *self.link.owing() = owing;
+    }
+
+    pub(crate) fn is_owing(&self) -> bool {
+        match &*self.link.owing() {
+            Some(Owing::Answer(_)) => true,
+            // Whoever else owns the document has read the push, or will.
+            Some(Owing::Commit) => self.is_owner() || self.n() == 0,
+            None => false,
+        }
+    }
+
+    /// Says that a forwarded push is answered.
+    pub(crate) fn is_answered(&self, request: &str) {
+        self.link.owing().take_if(|owing| matches!(owing, Owing::Answer(last) if last == request));
+    }
+
+    /// Says that the owner, who is here, has read all pushes so far.
+    pub(crate) fn has_read(&self) {
+        self.link.owing().take_if(|owing| *owing == Owing::Commit);
     }
 
     /// The number of the last commit shown.

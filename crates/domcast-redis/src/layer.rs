@@ -99,6 +99,10 @@ impl RedisLayer {
         self.share(async |mut connection| command.query_async(&mut connection).await).await
     }
 
+    pub(crate) async fn ask_all<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, RedisError> {
+        self.share(async |mut connection| commands.query_async(&mut connection).await).await
+    }
+
     pub(crate) async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
         self.share(async |mut connection| call.invoke_async(&mut connection).await).await
     }

@@ -11,7 +11,7 @@
 //! | `domcast:{view}:subscribers` | how many look on, by server, a hash |
 //! | `domcast:{view}:by:SERVER` | the last commit of a server |
 //! | `domcast:presence` | the servers that told who is there, by when that ends, a sorted set |
-//! | `domcast:presence:SERVER` | who is at a server, and its last sign of life, a hash that expires |
+//! | `domcast:presence:SERVER` | who is at a server, what changed since, and its last sign of life, a hash that expires |
 //! | `domcast:request:ID` | a forwarded push that is in the stream |
 //!
 //! A document with a key has `{view key}` for `{view}`, and all of its keys expire once no server has it any more.
@@ -22,10 +22,11 @@
 use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
 use domcast_push::{
-    Attendance, Attended, Beat, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger, Message,
+    Attendance, Attended, Beat, Between, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger,
     Standing,
 };
 use redis::{Script, Value};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -43,7 +44,9 @@ const ONE_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The most that one server tells of who is there.
 const MAX_PRESENCE_BYTES: usize = 16 << 20;
 /// The most pushes that are read at once when they are read again.
-const MAX_AGAIN: usize = 1000;
+const MAX_AGAIN: usize = 256;
+/// The most commits that are told at once.
+const MAX_COMMITS: usize = 1000;
 
 impl RedisLayer {
     fn key(&self, view: &str, part: &str) -> String {
@@ -81,22 +84,16 @@ impl Ledger for RedisLayer {
         }
     }
 
-    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Option<Vec<Message>>, RedisError> {
-        // The first entry there is: if it is behind `after`, others may have been between.
-        let mut command = redis::cmd("XRANGE");
-        command.arg(self.stream_name()).arg("-").arg("+").arg("COUNT").arg(1);
-        let first = self.messages_of(&self.ask::<Value>(&command).await?, true);
-        let is_whole = first.first().is_none_or(|first| !self.is_after(&first.cursor, after) || after.0 == "0-0");
-        let (mut messages, mut at) = (Vec::new(), after.clone());
-        while self.is_after(until, &at) {
-            let mut command = redis::cmd("XRANGE");
-            command.arg(self.stream_name()).arg(format!("({}", at.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
-            let read = self.messages_of(&self.ask::<Value>(&command).await?, true);
-            let Some(last) = read.last() else { break };
-            at = last.cursor.clone();
-            messages.extend(read);
-        }
-        Ok(is_whole.then_some(messages))
+    async fn between(&self, after: &Cursor, until: &Cursor) -> Result<Between, RedisError> {
+        let stream = self.stream_name();
+        // The first entry there is, too: if it is behind `after`, others may have been between.
+        let mut commands = redis::pipe();
+        commands.atomic().cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(1);
+        commands.cmd("XRANGE").arg(stream).arg(format!("({}", after.0)).arg(&until.0).arg("COUNT").arg(MAX_AGAIN);
+        let (first, entries): (Value, Value) = self.ask_all(&commands).await?;
+        let first = items(&first).first().and_then(|entry| text(items(entry).first()?)).map(Cursor);
+        let is_whole = first.is_none_or(|first| !self.is_after(&first, after) || after.0 == "0-0");
+        Ok(Between { messages: self.messages_of(&entries, true), is_whole })
     }
 
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
@@ -161,10 +158,14 @@ impl Ledger for RedisLayer {
         let mut call = ATTEND.prepare_invoke();
         let servers = format!("{}:presence", self.prefix());
         call.key(&servers).key(format!("{servers}:{server}"));
-        let Attendance { n, text, lifetime, known } = attendance;
-        let text = text.as_ref().map(|text| self.seal("presence", server, *n, text)).unwrap_or_default();
+        let Attendance { n, whole, change, lifetime, known } = attendance;
+        let whole = whole.as_ref().map(|text| self.seal("presence", server, *n, text)).unwrap_or_default();
+        let (since, change) = match change {
+            Some((since, text)) => (since.to_string(), self.seal(&since_kind(*since), server, *n, text)),
+            None => Default::default(),
+        };
         let alive = self.seal("alive", server, *n, &seal::now().to_string());
-        call.arg(server).arg(n).arg(text).arg(alive).arg(lifetime.as_millis() as u64);
+        call.arg(server).arg(n).arg(whole).arg(since).arg(change).arg(alive).arg(lifetime.as_millis() as u64);
         for (server, n) in known {
             call.arg(server).arg(n);
         }
@@ -172,7 +173,8 @@ impl Ledger for RedisLayer {
         let [Value::Int(is_kept), others] = items(&attended) else {
             return Ok(Attended { is_kept: false, others: Vec::new() });
         };
-        let others = items(others).iter().filter_map(|other| self.elsewhere(other)).collect();
+        let known: HashMap<&str, u64> = known.iter().map(|(server, n)| (&**server, *n)).collect();
+        let others = items(others).iter().filter_map(|other| self.elsewhere(other, &known)).collect();
         Ok(Attended { is_kept: *is_kept == 1, others })
     }
 
@@ -188,7 +190,7 @@ impl Ledger for RedisLayer {
             return Ok(Commits { cursor: Cursor("0-0".into()), numbers: Vec::new() });
         }
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(MAX_AGAIN).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        command.arg("COUNT").arg(MAX_COMMITS).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&stream).arg(&after.0);
         let streams = self.wait_for_commits(&command).await?;
         let mut commits = Commits { cursor: after.clone(), numbers: Vec::new() };
@@ -240,20 +242,29 @@ impl RedisLayer {
     }
 
     /// Reads who is at another server; `None` if that was not told by one, or too long ago.
-    fn elsewhere(&self, other: &Value) -> Option<Elsewhere> {
+    fn elsewhere(&self, other: &Value, known: &HashMap<&str, u64>) -> Option<Elsewhere> {
         let [server, n, alive, told] = items(other) else { return None };
         let (server, n) = (text(server)?, text(n)?.parse().ok()?);
-        let told = Some(told).filter(|told| **told != Value::BulkString(Vec::new()));
-        let told = match told {
-            Some(told) if matches!(told, Value::BulkString(bytes) if bytes.len() <= MAX_PRESENCE_BYTES) => {
-                Some(self.open_text("presence", &server, n, told)?)
-            }
-            Some(_) => return None,
-            None => None,
-        };
         let at = self.open_text("alive", &server, n, alive)?.parse().ok()?;
         let is_alive = !self.is_sealed() || seal::is_near(seal::now(), at);
-        is_alive.then_some(Elsewhere { server, n, text: told })
+        let n_bytes = |value: &Value| if let Value::BulkString(bytes) = value { bytes.len() } else { 0 };
+        if !is_alive || items(told).iter().map(n_bytes).sum::<usize>() > MAX_PRESENCE_BYTES {
+            return None;
+        }
+        // Each step leads from the number before to its own: from nothing, if it is the whole.
+        let (mut at, mut whole, mut changes) = (known.get(&*server).copied(), None, Vec::new());
+        for step in items(told).chunks(3) {
+            let [since, to, sealed] = step else { return None };
+            let (since, to) = (text(since)?, text(to)?.parse().ok()?);
+            if since.is_empty() {
+                (whole, changes) = (Some(self.open_text("presence", &server, to, sealed)?), Vec::new());
+            } else {
+                let since = since.parse().ok().filter(|since| at == Some(*since))?;
+                changes.push(self.open_text(&since_kind(since), &server, to, sealed)?);
+            }
+            at = Some(to);
+        }
+        (at == Some(n)).then_some(Elsewhere { server, n, whole, changes })
     }
 
     /// Reads the answer of `load.lua`; `None` for what cannot be one.
@@ -282,6 +293,11 @@ impl RedisLayer {
         };
         Entry { view: Arc::clone(view), n, text: step.unwrap_or_default() }
     }
+}
+
+/// What a text about who came and left since a number is sealed as.
+fn since_kind(since: u64) -> String {
+    format!("presence since {since}")
 }
 
 /// As the scripts take it: nothing is for ever.

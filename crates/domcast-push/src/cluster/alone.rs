@@ -8,7 +8,7 @@ use super::owner::Owned;
 use super::{Batch, ClusterOptions, Member, News};
 use crate::error::PushError;
 use crate::ledger::{Commit, Committed, Ledger, Standing};
-use crate::replica::{Replica, Turn};
+use crate::replica::{Owing, Replica, Turn};
 use crate::slot::Waiting;
 use crate::turn::Input;
 use std::pin::pin;
@@ -106,7 +106,7 @@ impl<L: Ledger> Member<L> {
                 Some(Return::Owner) => return true,
                 Some(Return::Deposed { n_own }) => {
                     let written = tried.iter().find(|(n, _)| *n == n_own);
-                    self.resubmit(uncommitted, written.map_or(0, |(_, n_pushes)| *n_pushes));
+                    self.resubmit(replica, uncommitted, written.map_or(0, |(_, n_pushes)| *n_pushes));
                     return false;
                 }
                 None => {}
@@ -153,8 +153,11 @@ impl<L: Ledger> Member<L> {
     }
 
     /// Forwards what was done alone, but for the first `n_written` pushes.
-    fn resubmit(&self, mut uncommitted: Uncommitted, n_written: usize) {
+    fn resubmit(&self, replica: &Replica, mut uncommitted: Uncommitted, n_written: usize) {
         uncommitted.pushes.drain(..n_written);
+        if let Some(last) = uncommitted.pushes.last() {
+            replica.set_owing(Some(Owing::Answer(last.forwarded.origin.request.clone())));
+        }
         let mut outbox = self.outbox();
         uncommitted.pushes.into_iter().for_each(|parcel| outbox.put(parcel));
         drop(outbox);

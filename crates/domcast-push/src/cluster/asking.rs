@@ -2,13 +2,13 @@
 //!
 //! A push waits in the outbox until the ledger takes it, which it does once however often it is asked; the answer comes with the owner's step.
 
-use super::{Arrival, Batch, ClusterOptions, EVENT_PATIENCE, MAX_FORWARDED, Member, News};
+use super::{Arrival, Batch, ClusterOptions, EVENT_PATIENCE, MAX_FORWARDED, Member, News, Stage};
 use crate::call::Sender;
 use crate::error::PushError;
 use crate::ledger::{Forwarded, Ledger, Origin};
 use crate::position::Position;
 use crate::push::{Change, Push, Receipt};
-use crate::replica::{Applied, Refused, Replica, Reply, Turn};
+use crate::replica::{Applied, Owing, Refused, Replica, Reply, Turn};
 use crate::slot::{Answer, AnswerSender, Slot};
 use crate::turn::{Done, Input};
 use std::collections::VecDeque;
@@ -49,6 +49,8 @@ pub(super) struct Parcel {
 
 impl<L: Ledger> Member<L> {
     pub(super) fn forward_waiting(&self, replica: &Replica) {
+        // Whoever finds nothing that waits finds it in the outbox.
+        let _handing_over = replica.hand_over();
         let waiting = replica.take();
         if !waiting.is_empty() {
             self.hand_over(replica, Batch::new(waiting));
@@ -86,7 +88,10 @@ impl<L: Ledger> Member<L> {
             let patience = if sender.is_browser() { EVENT_PATIENCE } else { self.options.queued_after };
             let late = Instant::now() + patience;
             let asked = Asked { view: Arc::clone(&replica.slot.view), answer, late };
-            self.asked().insert((request, Arc::clone(&replica.name)), asked);
+            self.asked().insert((request.clone(), Arc::clone(&replica.name)), asked);
+        }
+        if self.stage() != Stage::Leaving {
+            replica.set_owing(Some(Owing::Answer(request)));
         }
         outbox.put(parcel);
         drop(outbox);
@@ -133,7 +138,7 @@ impl<L: Ledger> Member<L> {
 
     /// Makes a name that nothing else has, for a push. Who leaves owns nothing any more, so the others see to that it has a document.
     fn request_of_push(&self) -> String {
-        let orphan = if *self.is_leaving.borrow() { ORPHAN } else { "" };
+        let orphan = if self.stage() == Stage::Here { "" } else { ORPHAN };
         format!("{orphan}{}", self.request())
     }
 
@@ -159,6 +164,17 @@ impl<L: Ledger> Member<L> {
             // Who went away meanwhile does not want to know.
             sent.into_iter().filter_map(|parcel| parcel.taken).for_each(|(taken, _)| _ = taken.send(()));
             self.outbox_sent.notify_waiters();
+        }
+    }
+
+    /// Waits until the ledger has all that was to be forwarded.
+    pub(super) async fn outbox_is_empty(&self) {
+        loop {
+            let sent = self.outbox_sent.notified();
+            if self.outbox().waiting.is_empty() {
+                return;
+            }
+            sent.await;
         }
     }
 
@@ -223,6 +239,7 @@ impl<L: Ledger> Member<L> {
     /// Hands answers of an owner to those who wait for them here.
     pub(super) fn answer(&self, replica: &Replica, replies: Vec<Reply>) {
         for Reply { to, outcome } in replies {
+            replica.is_answered(&to);
             let Some(asked) = self.asked().remove(&(to, Arc::clone(&replica.name))) else { continue };
             let outcome = match outcome {
                 Ok(applied) => match applied.at.parse() {

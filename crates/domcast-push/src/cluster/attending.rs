@@ -1,13 +1,18 @@
 //! Attending: who is at which server.
 //!
-//! A third of a lease is a heartbeat, and twice in it each server tells the others who is there, as a whole if that has changed, and hears who is elsewhere. So
+//! A third of a lease is a heartbeat, and twice in it each server tells the others who came and who left, and hears that of them. So
 //! somebody is known everywhere within a heartbeat. What a server told counts for a heartbeat; if it is missing twice, its visitors are gone: within
-//! two heartbeats after it died. (Changes alone were refused: whoever misses one is wrong for ever, or asks for the whole.)
+//! two heartbeats after it died.
+//!
+//! A server tells who is there as a whole when the ledger has nothing of it, and then what changed, with a number each. The ledger keeps both, so whoever
+//! knows a number gets what changed since, and everybody else the whole with what changed since that. The whole is told anew, beside the change, once the
+//! changes are as long: telling costs twice what changes, and hearing no more than the whole and as much again.
 //!
 //! While the ledger is away, who was elsewhere stays so.
 
 use super::{Member, News};
 use crate::ledger::{Attendance, Elsewhere, Ledger};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use tokio::time::sleep;
 
@@ -18,47 +23,109 @@ struct Known {
     was_there: bool,
 }
 
+/// What the ledger has of this server.
+#[derive(Default)]
+struct Told {
+    /// The number; 0 if it has nothing, or may have.
+    n: u64,
+    whole_bytes: usize,
+    changes_bytes: usize,
+    n_changes: usize,
+}
+
+/// How many changes follow a whole at most, …
+const MAX_CHANGES: usize = 512;
+/// … and of how many bytes, if the whole has fewer.
+const MIN_CHANGES_BYTES: usize = 16 << 10;
+
 impl<L: Ledger> Member<L> {
     pub(super) async fn attend(&self) {
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
-        let mut n_told = 0;
+        let (mut told, mut is_away) = (Told::default(), false);
         loop {
-            let roll = self.hub.tabs().presence.roll(n_told);
-            let (n, text) = match roll {
-                Some((n, roll)) => (n, Some(serde_json::to_string(&roll).expect("a roll is JSON"))),
-                None => (n_told, None),
-            };
             let numbers = known.iter().map(|(server, known)| (server.clone(), known.n)).collect();
-            let attendance = Attendance { n, text, lifetime: self.options.lease / 3, known: numbers };
-            if let Some(attended) = self.try_once(self.ledger.attend(&self.name, &attendance)).await {
-                n_told = if attended.is_kept { n } else { 0 };
+            // What is away is not told the whole again and again.
+            let (n, whole, change) = if is_away { (0, None, None) } else { self.to_tell(&mut told) };
+            let is_told = whole.is_some() || change.is_some();
+            let attendance = Attendance { n, whole, change, lifetime: self.options.lease / 3, known: numbers };
+            let attended = self.try_once(self.ledger.attend(&self.name, &attendance)).await;
+            let is_lost = match &attended {
+                Some(attended) => !attended.is_kept,
+                None => is_told,
+            };
+            if is_lost {
+                told = Told::default();
+            }
+            is_away = attended.is_none() && told.n == 0;
+            if let Some(attended) = attended {
                 self.hear(&mut known, attended.others);
             }
             sleep(self.options.lease / 6).await;
         }
     }
 
+    /// Returns what the ledger does not have yet: the number, who is there, and what changed since which number.
+    fn to_tell(&self, told: &mut Told) -> (u64, Option<String>, Option<(u64, String)>) {
+        fn text(what: &impl serde::Serialize) -> String {
+            serde_json::to_string(what).expect("a roll is JSON")
+        }
+        let presence = &self.hub.tabs().presence;
+        if told.n > 0 && presence.number() == told.n {
+            return (told.n, None, None);
+        }
+        let is_long = told.n_changes >= MAX_CHANGES || told.changes_bytes > MIN_CHANGES_BYTES.max(told.whole_bytes);
+        let (n, roll, change) = presence.news(is_long || told.n == 0);
+        let whole = roll.map(|roll| text(&roll));
+        let change = change.filter(|_| told.n > 0).map(|change| (told.n, text(&change)));
+        if let Some(whole) = &whole {
+            *told = Told { whole_bytes: whole.len(), ..Told::default() };
+        }
+        told.n = n;
+        told.n_changes += 1;
+        told.changes_bytes += change.as_ref().map_or(0, |(_, text)| text.len());
+        (n, whole, change)
+    }
+
     fn hear(&self, known: &mut BTreeMap<String, Known>, others: Vec<Elsewhere>) {
         let mut missing = std::mem::take(known);
-        let presence = &self.hub.tabs().presence;
-        for Elsewhere { server, n, text } in others {
-            missing.remove(&server);
-            match text.map(|text| serde_json::from_str(&text)) {
-                Some(Ok(roll)) => presence.set_elsewhere(&server, roll),
-                Some(Err(error)) => {
-                    let place = format!("who is at server `{server}`");
-                    (self.report)(News::Bad { place, reason: error.to_string() });
-                }
-                None => {}
+        for Elsewhere { server, n, whole, changes } in others {
+            let before = missing.remove(&server);
+            // What it told before, written again.
+            let is_old = before.as_ref().is_some_and(|before| n < before.n);
+            if !is_old {
+                self.take_elsewhere(&server, whole, changes);
             }
+            let n = before.map_or(n, |before| n.max(before.n));
             known.insert(server, Known { n, was_there: true });
         }
         for (server, before) in missing {
             if before.was_there {
                 known.insert(server, Known { was_there: false, ..before });
             } else {
-                presence.set_elsewhere(&server, Vec::new());
+                self.hub.tabs().presence.set_elsewhere(&server, Vec::new());
             }
         }
+    }
+
+    fn take_elsewhere(&self, server: &str, whole: Option<String>, changes: Vec<String>) {
+        let presence = &self.hub.tabs().presence;
+        if let Some(roll) = whole.and_then(|whole| self.read_roll(server, &whole)) {
+            presence.set_elsewhere(server, roll);
+        }
+        for change in changes {
+            match self.read_roll(server, &change) {
+                Some(change) => presence.change_elsewhere(server, change),
+                // Those after it would be told of what this one did not do.
+                None => return,
+            }
+        }
+    }
+
+    fn read_roll<T: DeserializeOwned>(&self, server: &str, text: &str) -> Option<T> {
+        let read = serde_json::from_str(text);
+        read.inspect_err(|error: &serde_json::Error| {
+            (self.report)(News::Bad { place: format!("who is at server `{server}`"), reason: error.to_string() });
+        })
+        .ok()
     }
 }

@@ -5,7 +5,8 @@
 
 use super::reading::{Reading, Term};
 use super::{
-    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES, Member, News,
+    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES, Member,
+    News, Stage,
 };
 use crate::channel::Cursor;
 use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Standing};
@@ -109,7 +110,7 @@ impl<L: Ledger> Member<L> {
             let (beat_at, claim_at) = (next_beat, may_claim_at);
             let beat = pin!(async move {
                 let is_given_up = timeout_at(beat_at, replica.given_up()).await.is_ok();
-                let may_claim = !*self.is_leaving.borrow() && (is_given_up || Instant::now() >= claim_at);
+                let may_claim = self.may_own(replica) && (is_given_up || Instant::now() >= claim_at);
                 let office = if may_claim { Some(self.offices.read().await) } else { None };
                 let n_before = replica.n();
                 let standing = self.beat(replica, None, may_claim, None).await;
@@ -138,6 +139,41 @@ impl<L: Ledger> Member<L> {
                 return None;
             }
             next_beat = self.next_beat();
+        }
+    }
+
+    /// Whether this server takes a document over if nobody has it.
+    fn may_own(&self, replica: &Replica) -> bool {
+        match self.stage() {
+            Stage::Here => true,
+            Stage::Finishing => replica.is_owing(),
+            Stage::Leaving => false,
+        }
+    }
+
+    /// Forwards what was pushed here, and waits until it is applied, where nobody but this server may know of it.
+    pub(super) async fn finish(&self) {
+        let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
+        replicas.iter().filter(|replica| !replica.is_owner()).for_each(|replica| self.forward_waiting(replica));
+        self.outbox_is_empty().await;
+        let mut owing: Vec<_> = replicas.into_iter().filter(Replica::is_owing).collect();
+        if owing.is_empty() {
+            return;
+        }
+        let end = self.until_up(|| self.ledger.end()).await;
+        let mut pause = FIRST_PAUSE;
+        while !owing.is_empty() {
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+            owing.retain(Replica::is_owing);
+            let mut are_applied = Vec::new();
+            for replica in &owing {
+                // The answer may have been in a step that this server did not see, and others may be waited for by now.
+                let kept = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await.flatten();
+                are_applied.push(kept.is_some_and(|kept| !self.ledger.is_after(&end, &kept.cursor)));
+            }
+            let mut are_applied = are_applied.into_iter();
+            owing.retain(|_| are_applied.next() == Some(false));
         }
     }
 
@@ -298,8 +334,9 @@ impl<L: Ledger> Member<L> {
     /// Renders the view for all servers until another does.
     async fn own(&self, replica: &Replica, owned: &mut Owned) {
         let (begun, mut has_begun) = oneshot::channel();
-        let term = Term { replica: replica.clone(), after: owned.cursor.clone(), number: owned.term };
-        _ = self.reader.send(Reading::Begin(term, begun));
+        let term =
+            Term { replica: replica.clone(), after: owned.cursor.clone(), number: owned.term, begun: Some(begun) };
+        _ = self.reader.send(Reading::Begin(term));
         let mut is_reading = false;
         // What was restored is rendered here: with the same templates it is what is shown already.
         let first = Batch { inputs: vec![Input::Render], askers: vec![(oneshot::channel().0, None)] };
@@ -308,12 +345,12 @@ impl<L: Ledger> Member<L> {
         }
         replica.set_settled();
         let mut beat_at = self.next_beat();
-        let mut is_leaving = self.is_leaving.subscribe();
+        let mut stage = self.stage.subscribe();
         loop {
             tokio::select! {
                 () = replica.queued() => {}
                 _ = &mut has_begun, if !is_reading => is_reading = true,
-                () = async { drop(is_leaving.wait_for(|is_leaving| *is_leaving).await) } => {
+                () = async { drop(stage.wait_for(|stage| *stage == Stage::Leaving).await) } => {
                     return self.give_up(replica, owned).await;
                 }
                 () = sleep_until(beat_at) => {}
@@ -327,6 +364,7 @@ impl<L: Ledger> Member<L> {
                 return;
             }
             if is_idle && is_reading {
+                replica.has_read();
                 owned.cursor =
                     read.filter(|read| self.ledger.is_after(read, &owned.cursor)).unwrap_or(owned.cursor.clone());
             }
@@ -440,6 +478,7 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn renew_leases(&self) {
         loop {
             sleep(self.options.lease / 3).await;
+            self.see_to_noted().await;
             let busy: Vec<_> = self.busy().values().cloned().collect();
             // All of them before any is waited for, so that the ledger is asked once.
             let asked: Vec<_> =

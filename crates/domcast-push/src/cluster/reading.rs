@@ -2,26 +2,34 @@
 //!
 //! One task reads all pushes with one cursor. A view that is taken over gets first what lies between its kept cursor and that one, then
 //! what comes: nothing is left out and nothing comes twice.
+//!
+//! What lies between is read again in bounded pieces, by one reading at a time for all who wait for it, and by turns with what comes. So taking `k`
+//! documents over costs `O(k + m)` where `m` pushes came since the oldest of their cursors (owners move them with each heartbeat), two readings as a rule; a
+//! piece is all that is held of it; and however many documents somebody has taken over, the others get their pushes meanwhile, and Redis is read for half of the
+//! time at most.
 
 use super::asking::is_orphan;
-use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, Member, News};
+use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, MAX_NOTED, Member, News, Stage};
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
-use crate::ledger::{Entry, Kept, Ledger, Origin};
+use crate::ledger::{Between, Entry, Kept, Ledger, Origin};
 use crate::push::{Content, Push};
-use crate::replica::{self, Misfit, Replica};
+use crate::replica::{self, Misfit, Owing, Replica};
+use crate::slot::Slot;
 use crate::turn::Input;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Whose pushes are to be read.
 pub(super) enum Reading {
     /// Those of this view from here on; then tell.
-    Begin(Term, oneshot::Sender<()>),
+    Begin(Term),
     /// Those of this document no more, if it is the term of this number.
     End(Arc<str>, u64),
 }
@@ -31,6 +39,31 @@ pub(super) struct Term {
     pub(super) replica: Replica,
     pub(super) after: Cursor,
     pub(super) number: u64,
+    /// Told once it has all that was read so far.
+    pub(super) begun: Option<oneshot::Sender<()>>,
+}
+
+/// Pushes to a key that other servers see to: whoever forwarded them has the document, or makes it. Until a commit shows that somebody did.
+pub(super) struct Noted {
+    /// The place before the first of them.
+    before: Cursor,
+    /// The last of them.
+    last: Cursor,
+    /// When to look what became of them.
+    until: Instant,
+}
+
+type Terms = HashMap<Arc<str>, Term>;
+
+/// The terms that wait for what was pushed before they began.
+#[derive(Default)]
+struct Behind {
+    /// Those who get what is being read again, …
+    terms: Terms,
+    /// … up to where that is done.
+    at: Option<Cursor>,
+    /// Those who came when it was past what they need.
+    late: Vec<Term>,
 }
 
 impl<L: Ledger> Member<L> {
@@ -40,35 +73,40 @@ impl<L: Ledger> Member<L> {
         _ = self.start.set(cursor.clone());
         self.outbox_filled.notify_one();
         *self.read() = Some(cursor.clone());
-        let mut owned: HashMap<Arc<str>, Term> = HashMap::new();
+        let (mut owned, mut behind) = (Terms::new(), Behind::default());
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut again_pause, mut again_began) = (FIRST_PAUSE, Duration::ZERO, Instant::now());
         // Kept while readings come: a connection that waits is lost with it.
         let receive = |cursor: Cursor| async move { self.ledger.receive(&cursor).await };
+        let read_again = |after: Option<Cursor>, until: Cursor, pause: Duration| async move {
+            let Some(after) = after else { return pending().await };
+            sleep(pause).await;
+            (self.ledger.between(&after, &until).await, until)
+        };
         let mut receiving = pin!(receive(cursor.clone()));
+        let mut reading_again = pin!(read_again(None, cursor.clone(), again_pause));
         loop {
             tokio::select! {
                 biased;
                 reading = readings.recv() => match reading {
-                    Some(Reading::Begin(term, begun)) => {
-                        let view = Arc::clone(&term.replica.name);
+                    Some(Reading::Begin(term)) => {
                         if self.ledger.is_after(&cursor, &term.after) {
-                            let missed = self.until_up(|| self.ledger.between(&term.after, &cursor)).await;
-                            if missed.is_none() {
-                                (self.report)(News::Missed { view: Arc::clone(&view), after: term.after.clone() });
+                            if behind.add(term, |one, other| self.ledger.is_after(one, other)) {
+                                again_began = Instant::now();
+                                reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
                             }
-                            for message in missed.into_iter().flatten().filter(|message| is_for(message, &term.replica)) {
-                                self.arrive(&term, message, &room).await;
-                            }
+                        } else {
+                            begin(&mut owned, term);
                         }
-                        owned.insert(view, term);
-                        _ = begun.send(());
                     }
                     // The next life of the document may have begun.
                     Some(Reading::End(name, number)) => {
-                        if owned.get(&name).is_some_and(|term| term.number == number) {
-                            owned.remove(&name);
+                        for terms in [&mut owned, &mut behind.terms] {
+                            if terms.get(&name).is_some_and(|term| term.number == number) {
+                                terms.remove(&name);
+                            }
                         }
+                        behind.late.retain(|term| term.number != number);
                     }
                     None => return,
                 },
@@ -91,7 +129,55 @@ impl<L: Ledger> Member<L> {
                     }
                     receiving.set(receive(cursor.clone()));
                 }
+                (read, until) = &mut reading_again => {
+                    match read {
+                        Ok(between) => {
+                            again_pause = Duration::ZERO;
+                            behind.at = Some(between.messages.last().map_or(until, |last| last.cursor.clone()));
+                            self.catch_up(&behind.terms, between, &room).await;
+                        }
+                        Err(error) => {
+                            (self.report)(News::Down { error });
+                            again_pause = (2 * again_pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                        }
+                    }
+                    if behind.at.as_ref().is_none_or(|at| !self.ledger.is_after(&cursor, at)) {
+                        behind.terms.drain().for_each(|(_, term)| begin(&mut owned, term));
+                        behind.next(|one, other| self.ledger.is_after(one, other));
+                        // At most half of the time goes into it, and who comes meanwhile takes part in the next one.
+                        (again_pause, again_began) = (again_began.elapsed().min(LONGEST_PAUSE), Instant::now());
+                    }
+                    reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
+                }
             }
+        }
+    }
+
+    /// Gives terms what they missed of it.
+    async fn catch_up(&self, terms: &Terms, between: Between, room: &Arc<Semaphore>) {
+        if !between.is_whole {
+            let first = between.messages.first().map(|message| &message.cursor);
+            for term in terms.values().filter(|term| first.is_none_or(|first| self.ledger.is_after(first, &term.after)))
+            {
+                (self.report)(News::Missed { view: Arc::clone(&term.replica.name), after: term.after.clone() });
+            }
+        }
+        for message in between.messages {
+            for term in self.meant(terms, &message) {
+                self.arrive(term, message.clone(), room).await;
+            }
+        }
+    }
+
+    /// Returns the terms that a push is for, and that do not have it yet.
+    fn meant<'terms>(&self, terms: &'terms Terms, message: &Message) -> Vec<&'terms Term> {
+        let Some((view, key)) = message.push.as_ref().ok().and_then(shared) else { return Vec::new() };
+        let is_missing = |term: &&Term| self.ledger.is_after(&message.cursor, &term.after);
+        match key {
+            None if self.hub.is_keyed(view) => {
+                terms.values().filter(|term| *term.replica.slot.view == *view).filter(is_missing).collect()
+            }
+            _ => terms.get(&Replica::name(view, key)).into_iter().filter(is_missing).collect(),
         }
     }
 
@@ -105,25 +191,20 @@ impl<L: Ledger> Member<L> {
         };
         let Some((view, key)) = shared(push) else { return self.apply_here(message, room).await };
         let is_keyed = self.hub.is_keyed(view);
-        if is_keyed && key.is_none() {
-            let (cursor, view) = (message.cursor.clone(), view.to_owned());
-            let is_meant =
-                |term: &&Term| *term.replica.slot.view == *view && self.ledger.is_after(&cursor, &term.after);
-            for term in owned.values().filter(is_meant) {
+        let (name, is_for_all) = (Replica::name(view, key), is_keyed && key.is_none());
+        if is_for_all || self.replicas().contains_key(&name) {
+            for term in self.meant(owned, &message) {
                 self.arrive(term, message.clone(), room).await;
             }
             return;
         }
-        let name = Replica::name(view, key);
-        if self.replicas().contains_key(&name) {
-            if let Some(term) = owned.get(&name).filter(|term| self.ledger.is_after(&message.cursor, &term.after)) {
-                self.arrive(term, message, room).await;
-            }
-            return;
-        }
         match key.filter(|_| is_keyed) {
-            // Who forwarded it sees to it.
-            Some(_) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {}
+            // Who forwarded it sees to it, if it lives.
+            Some(key) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {
+                if !self.note_forwarded(&name, &message.cursor) {
+                    self.make(view, key, message.cursor);
+                }
+            }
             // Nobody may have it, not even who forwarded it long ago.
             Some(key) => self.make(view, key, message.cursor),
             None => self.apply_here(message, room).await,
@@ -133,7 +214,51 @@ impl<L: Ledger> Member<L> {
     /// Makes the document that a push is for. Whoever owns it then reads the push again.
     fn make(&self, view: &str, key: &str, cursor: Cursor) {
         if let Err(error) = self.hub.make_shared(view, key) {
-            (self.report)(News::Refused { cursor, error });
+            return (self.report)(News::Refused { cursor, error });
+        }
+        let replica = self.replicas().get(&Replica::name(view, Some(key))).cloned();
+        if let Some(replica) = replica.filter(|_| self.stage() == Stage::Here) {
+            replica.set_owing(Some(Owing::Commit));
+        }
+    }
+
+    /// Notes a push to a key that another server forwarded, and that this one does not have. Returns whether there was room.
+    fn note_forwarded(&self, name: &Arc<str>, cursor: &Cursor) -> bool {
+        let Some(before) = self.read().clone() else { return false };
+        let mut noted = self.noted();
+        if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
+            return false;
+        }
+        let until = Instant::now() + 2 * self.options.lease;
+        let note = noted.entry(Arc::clone(name)).or_insert_with(|| Noted { before, last: cursor.clone(), until });
+        note.last.clone_from(cursor);
+        true
+    }
+
+    /// Returns from where on pushes count for a document of a key if nothing is kept of it: from now on, or from the first that another server
+    /// forwarded and nobody committed yet. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
+    pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
+        let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
+        // The note first: it is made before the push counts as read.
+        let noted = self.noted().get(&name).map(|noted| noted.before.clone());
+        noted.or_else(|| self.read().clone())
+    }
+
+    /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
+    pub(super) async fn see_to_noted(&self) {
+        let now = Instant::now();
+        let due: Vec<(Arc<str>, Cursor)> = {
+            let noted = self.noted();
+            let due = noted.iter().filter(|(_, noted)| noted.until <= now);
+            due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
+        };
+        for (name, last) in due {
+            let Some(kept) = self.try_once(self.ledger.load(&name, &self.name)).await else { return };
+            let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(&last, &kept.cursor));
+            if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
+                self.make(view, key, last.clone());
+            }
+            self.noted().remove(&name);
         }
     }
 
@@ -176,6 +301,10 @@ impl<L: Ledger> Member<L> {
             match self.ledger.commits(cursor.as_ref()).await {
                 Ok(commits) => {
                     cursor = Some(commits.cursor);
+                    {
+                        let mut noted = self.noted();
+                        commits.numbers.iter().for_each(|(name, _)| _ = noted.remove(name));
+                    }
                     let mut newest: BTreeMap<Arc<str>, u64> = BTreeMap::new();
                     for (name, n) in commits.numbers {
                         newest.entry(name).and_modify(|newest| *newest = n.max(*newest)).or_insert(n);
@@ -286,10 +415,38 @@ fn sender(origin: Option<Origin>) -> Sender {
     }
 }
 
-/// Whether a push is for a document: it names that, or all of its view.
-fn is_for(message: &Message, replica: &Replica) -> bool {
-    let named = message.push.as_ref().ok().and_then(shared);
-    named.is_some_and(|(view, key)| *view == *replica.slot.view && (key.is_none() || key == replica.key()))
+fn begin(owned: &mut Terms, mut term: Term) {
+    let begun = term.begun.take();
+    owned.insert(Arc::clone(&term.replica.name), term);
+    begun.map(|begun| begun.send(()));
+}
+
+impl Behind {
+    /// Adds a term. Returns whether a reading is to begin.
+    fn add(&mut self, term: Term, is_after: impl Fn(&Cursor, &Cursor) -> bool) -> bool {
+        match &self.at {
+            Some(at) if is_after(at, &term.after) => {
+                self.late.push(term);
+                false
+            }
+            Some(_) => {
+                self.terms.insert(Arc::clone(&term.replica.name), term);
+                false
+            }
+            None => {
+                self.late.push(term);
+                self.next(is_after);
+                true
+            }
+        }
+    }
+
+    /// Begins the next reading, for all who are late.
+    fn next(&mut self, is_after: impl Fn(&Cursor, &Cursor) -> bool) {
+        let first = self.late.iter().map(|term| &term.after);
+        self.at = first.reduce(|one, other| if is_after(one, other) { other } else { one }).cloned();
+        self.terms.extend(self.late.drain(..).map(|term| (Arc::clone(&term.replica.name), term)));
+    }
 }
 
 /// Returns the view that a push names, and the key if it does, where documents may be shared. Messages and audiences are each server's own.

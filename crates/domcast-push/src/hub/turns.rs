@@ -112,7 +112,7 @@ impl Hub {
 
     /// Begins a push on all servers: what no single one of them owns is forwarded to the others.
     fn begin(&self, push: Push, sender: &Sender, origin: Option<Origin<'_>>) -> Result<Started, PushError> {
-        let Some(cluster) = self.inner.cluster.get() else { return self.begin_here(push, sender, origin) };
+        let Some(cluster) = self.cluster() else { return self.begin_here(push, sender, origin) };
         if self.is_everywhere(&push) {
             // Beyond the bound it reaches nobody, so that its sender can try again.
             cluster.check_room(&push)?;

@@ -1,5 +1,6 @@
 //! One server renders a view, the others relay its patches.
 
+use crate::client::Page;
 use crate::servers::{Redis, Server, hub, hub_with, options, patient, until};
 use domcast_push::template::Templates;
 use domcast_push::{
@@ -455,6 +456,26 @@ async fn scripts(redis: &Redis) -> (u64, f64) {
     (n_calls, seconds("used_cpu_user:") + seconds("used_cpu_sys:"))
 }
 
+/// Opens a page of each of many orders, which this server owns then, and waits until each shows 1.
+async fn owned_orders(server: &Server, n_documents: usize) -> Vec<Page> {
+    let mut pages = Vec::new();
+    for n in 0..n_documents {
+        pages.push(server.order(&n.to_string()));
+        // Not all in one moment.
+        sleep(Duration::from_micros(500)).await;
+    }
+    // Answered or queued: it is applied to all.
+    _ = server.hub.push(Push::state("order", [("n", 1)])).await;
+    until("all are owned", || pages.iter_mut().enumerate().all(|(n, page)| shows(page, n, 1))).await;
+    pages
+}
+
+/// Whether a page of an order shows a number by now.
+fn shows(page: &mut Page, key: usize, n: i64) -> bool {
+    page.read(usize::MAX);
+    page.tree.to_html() == format!("<b>{key}: {n}</b>")
+}
+
 #[tokio::test]
 async fn documents_with_keys_beat_together() {
     let Some(redis) = Redis::start().await else { return };
@@ -462,19 +483,7 @@ async fn documents_with_keys_beat_together() {
     let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
     let server = Server::start_with(&redis, hub(), options);
     server.begin().await;
-    let mut pages = Vec::new();
-    for n in 0..n_documents {
-        pages.push(server.order(&n.to_string()));
-        // Not all in one moment.
-        sleep(Duration::from_micros(500)).await;
-    }
-    let is_owned = |page: &mut crate::client::Page, n: i64| {
-        page.read(usize::MAX);
-        page.tree.to_html().ends_with(&format!(": {n}</b>"))
-    };
-    // Answered or queued: it is applied to all.
-    _ = server.hub.push(Push::state("order", [("n", 1)])).await;
-    until("all are owned", || pages.iter_mut().all(|page| is_owned(page, 1))).await;
+    let _pages = owned_orders(&server, n_documents).await;
     sleep(options.lease).await;
     let before = scripts(&redis).await;
     sleep(2 * options.lease).await;
@@ -489,6 +498,112 @@ async fn documents_with_keys_beat_together() {
     // One for each point in time that beats fall together at, or for each 256 documents, and as many again for late ones.
     let limit = (2 * 24 * 2 + 2 * 9 * n_documents / 256) as u64;
     assert!(n_scripts <= limit, "{n_scripts} scripts, {limit} are allowed");
+}
+
+#[tokio::test]
+async fn what_waits_for_redis_when_the_last_server_leaves_is_there_for_the_next_one() {
+    let Some(redis) = Redis::start_durable().await else { return };
+    let last = Server::start_with(&redis, hub(), options());
+    begin(&last, "0").await;
+    redis.pause().await;
+    let error = last.hub.push(add_to("42", 5)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Queued, "{error}");
+    let hub_that_leaves = last.hub.clone();
+    let left = tokio::spawn(async move { hub_that_leaves.leave().await });
+    tokio::task::yield_now().await;
+    redis.resume().await;
+    left.await.unwrap();
+    drop(last);
+    let next = Server::start_with(&redis, hub(), options());
+    let mut page = next.order("42");
+    until("the next server has what was pushed", || shows(&mut page, 42, 5)).await;
+}
+
+/// How many bytes Redis has got so far, and how many it has sent.
+async fn traffic(redis: &Redis) -> [u64; 2] {
+    let mut command = redis::cmd("INFO");
+    let info: String = command.arg("stats").query_async(&mut redis.connection().await).await.unwrap();
+    let value = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap();
+    [value("total_net_input_bytes:"), value("total_net_output_bytes:")]
+}
+
+async fn bytes_sent(redis: &Redis) -> u64 {
+    traffic(redis).await[1]
+}
+
+#[tokio::test]
+async fn who_is_here_costs_what_changes_and_not_how_many_are() {
+    let Some(redis) = Redis::start().await else { return };
+    let n_visitors: usize = std::env::var("DOMCAST_VISITORS").map_or(5_000, |text| text.parse().unwrap());
+    let options = ClusterOptions { lease: Duration::from_secs(3), ..options() };
+    let servers = [(); 2].map(|()| Server::start_with(&redis, hub(), options));
+    let session = |n: usize| {
+        let topics = ["news".to_owned()].into();
+        servers[0].hub.connect_as(Client { user: Some(format!("user {n}")), topics, ..Client::default() })
+    };
+    let mut sessions: std::collections::VecDeque<_> = (0..n_visitors).map(session).collect();
+    let n_users = || servers[1].hub.presence(&Place::topic("news")).users.len();
+    let begun = Instant::now();
+    while n_users() < n_visitors {
+        assert!(begun.elapsed() < Duration::from_secs(120));
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (before, start) = (traffic(&redis).await, Instant::now());
+    for n in 0..10 {
+        sleep(options.lease / 6).await;
+        sessions.push_back(session(n_visitors + n));
+        sessions.pop_front();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let after = traffic(&redis).await;
+    let [got, sent] = [0, 1].map(|idx| (after[idx] - before[idx]) as f64 / seconds / 1024.0);
+    eprintln!(
+        "{n_visitors} visitors, two of whom come or go per second: Redis gets {got:.1} KiB/s and sends {sent:.1} KiB/s"
+    );
+    assert!(got + sent < 40.0, "{got} + {sent} KiB/s");
+    let is_told = || {
+        let users = servers[1].hub.presence(&Place::topic("news")).users;
+        users.len() == n_visitors && users.contains(&*format!("user {}", n_visitors + 9)) && !users.contains("user 9")
+    };
+    until("the other server knows", is_told).await;
+}
+
+#[tokio::test]
+async fn many_documents_that_are_taken_over_together_read_what_they_missed_together() {
+    let Some(redis) = Redis::start().await else { return };
+    let (n_documents, n_missed) = (300, 5_000);
+    let mut first = Server::start_with(&redis, hub(), patient());
+    first.begin().await;
+    let _pages = owned_orders(&first, n_documents).await;
+    let second = Server::start_with(&redis, hub(), patient());
+    let mut pages: Vec<_> = (0..n_documents).map(|n| second.order(&n.to_string())).collect();
+    until("both have all documents", || first.orders() == second.orders()).await;
+    first.kill();
+    let mut pushes = redis::pipe();
+    for n in 0..n_missed {
+        let push = json!({"topic": "news", "data": n}).to_string();
+        pushes.cmd("XADD").arg("domcast:pushes").arg("*").arg("push").arg(push).ignore();
+    }
+    for n in 0..n_documents {
+        let push = serde_json::to_string(&add_to(&n.to_string(), 1)).unwrap();
+        pushes.cmd("XADD").arg("domcast:pushes").arg("*").arg("push").arg(push).ignore();
+    }
+    let mut connection = redis.connection().await;
+    let before = bytes_sent(&redis).await;
+    let () = pushes.query_async(&mut connection).await.unwrap();
+    let start = Instant::now();
+    until("all pushes are applied", || pages.iter_mut().enumerate().all(|(n, page)| shows(page, n, 2))).await;
+    let (took, n_bytes) = (start.elapsed(), bytes_sent(&redis).await - before);
+    let before = bytes_sent(&redis).await;
+    let mut command = redis::cmd("XRANGE");
+    let _: redis::Value = command.arg("domcast:pushes").arg("-").arg("+").query_async(&mut connection).await.unwrap();
+    let n_bytes_of_stream = bytes_sent(&redis).await - before;
+    let n_readings = n_bytes as f64 / n_bytes_of_stream as f64;
+    eprintln!(
+        "{n_documents} documents taken over after {n_missed} pushes: {took:?} with the lease of {:?}, {n_readings:.1} readings of the stream",
+        patient().lease
+    );
+    assert!(n_readings < 12.0, "{n_readings}");
 }
 
 #[tokio::test]

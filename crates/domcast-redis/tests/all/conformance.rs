@@ -1,7 +1,7 @@
 //! What every ledger promises: the same tests for the memory of one process and for Redis.
 
 use crate::client::Page;
-use crate::servers::{Redis, Server, hub, hub_with, options, until};
+use crate::servers::{Note, Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
     Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
     Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Standing,
@@ -43,6 +43,7 @@ conformance! {
     pushes_come_in_order_after_a_cursor
     a_push_is_forwarded_once_however_often_it_is_tried
     pushes_are_read_again_between_two_places
+    many_pushes_are_read_again_in_pieces
     one_server_at_a_time_has_the_lease
     a_lease_ends_and_the_next_holder_has_another_token
     only_the_present_token_commits
@@ -69,9 +70,15 @@ conformance! {
     a_document_goes_on_where_it_is_used_when_its_owner_drops_it
     a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_numbers_are_lower
     a_server_that_leaves_forwards_to_keys_that_no_server_has
+    a_push_to_a_fresh_key_is_applied_whoever_gets_the_key_first
+    what_a_server_forwarded_to_a_fresh_key_before_it_died_is_applied
+    two_servers_that_use_fresh_keys_at_once_agree_on_one_document_each
+    what_waits_when_a_server_leaves_is_applied_though_nobody_else_has_the_document
+    a_server_that_ends_without_a_word_leaves_nothing_in_memory
     what_an_owner_committed_last_is_known_for_longer_than_its_document
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
     who_is_at_a_server_is_told_to_the_others_until_it_is_silent
+    who_knows_a_number_hears_what_changed_since
     who_is_here_is_known_on_all_servers_once_per_user
     who_was_at_a_server_that_dies_is_gone_within_two_heartbeats
     hubs_share_a_view_and_one_goes_on_when_the_other_is_gone
@@ -140,8 +147,26 @@ async fn pushes_are_read_again_between_two_places(ledger: &Arc<impl Ledger>) {
     for n in 1..=5 {
         places.push(ledger.publish(&push(n)).await.unwrap());
     }
-    let between = ledger.between(&places[1], &places[3]).await.unwrap().unwrap();
-    assert_eq!(between.into_iter().map(|message| message.cursor).collect::<Vec<_>>(), places[2..=3]);
+    let between = ledger.between(&places[1], &places[3]).await.unwrap();
+    assert!(between.is_whole);
+    assert_eq!(between.messages.into_iter().map(|message| message.cursor).collect::<Vec<_>>(), places[2..=3]);
+    assert!(ledger.between(&places[3], &places[3]).await.unwrap().messages.is_empty());
+}
+
+async fn many_pushes_are_read_again_in_pieces(ledger: &Arc<impl Ledger>) {
+    let mut places = Vec::new();
+    for n in 0..1000 {
+        places.push(ledger.publish(&push(n)).await.unwrap());
+    }
+    let (mut at, mut read) = (places[0].clone(), Vec::new());
+    loop {
+        let between = ledger.between(&at, &places[998]).await.unwrap();
+        assert!(between.is_whole && between.messages.len() < 500, "{} at once", between.messages.len());
+        let Some(last) = between.messages.last() else { break };
+        at = last.cursor.clone();
+        read.extend(between.messages.into_iter().map(|message| message.cursor));
+    }
+    assert_eq!(read, places[1..999]);
 }
 
 async fn one_server_at_a_time_has_the_lease(ledger: &Arc<impl Ledger>) {
@@ -652,6 +677,105 @@ async fn a_server_that_leaves_forwards_to_keys_that_no_server_has(ledger: &Arc<i
     shows(&mut servers[0].order("42"), "<b>42: 5</b>").await;
 }
 
+/// A server that reads, and what another one forwarded to key 42 that was read then.
+async fn server_that_read_what_another_forwarded(ledger: &Arc<impl Ledger + 'static>) -> Server {
+    let server = Server::start_on(ledger);
+    // From here on it reads.
+    begin(&server, "0").await;
+    let mut page = Page::open(&server.hub, "n", None, client(None, "a"));
+    let origin = Origin { request: "another-1".into(), browser: None, is_handler: false };
+    ledger.forward(&[Forwarded { push: add("42", 5), origin }]).await.unwrap();
+    ledger.publish(&Push::message("news", "read")).await.unwrap();
+    until("it has read that", || page.read(usize::MAX).iter().any(|frame| frame[2] == "read")).await;
+    server
+}
+
+async fn a_push_to_a_fresh_key_is_applied_whoever_gets_the_key_first(ledger: &Arc<impl Ledger + 'static>) {
+    let server = server_that_read_what_another_forwarded(ledger).await;
+    assert!(server.orders().iter().all(|(key, _)| key != "42"), "the other one sees to it");
+    _ = server.hub.push(add("42", 10)).await;
+    shows(&mut server.order("42"), "<b>42: 15</b>").await;
+}
+
+async fn what_a_server_forwarded_to_a_fresh_key_before_it_died_is_applied(ledger: &Arc<impl Ledger + 'static>) {
+    let server = server_that_read_what_another_forwarded(ledger).await;
+    until("the document is made", || server.orders().iter().any(|(key, _)| key == "42")).await;
+    shows(&mut server.order("42"), "<b>42: 5</b>").await;
+}
+
+async fn two_servers_that_use_fresh_keys_at_once_agree_on_one_document_each(ledger: &Arc<impl Ledger + 'static>) {
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
+    for server in &servers {
+        // From here on it reads.
+        begin(server, "0").await;
+    }
+    let keys: Vec<String> = (1..=30).map(|n| n.to_string()).collect();
+    let mut pages = Vec::new();
+    for key in &keys {
+        let pushing = |server: &Server| {
+            let pushes: Vec<_> = (0..5).map(|_| server.hub.submit(add(key, 1)).unwrap()).collect();
+            (server.order(key), tokio::spawn(futures_util::future::join_all(pushes)))
+        };
+        // The one first, and the other.
+        let [first, second] = if pages.len() % 4 == 0 { [0, 1] } else { [1, 0] };
+        let began = [first, second].map(|idx| pushing(&servers[idx]));
+        pages.extend(began.map(|(page, _)| (key, page)));
+    }
+    for (key, page) in &mut pages {
+        shows(page, &format!("<b>{key}: 10</b>")).await;
+    }
+    assert_eq!(servers[0].orders(), servers[1].orders(), "at the same epochs and versions");
+    // And no more than that.
+    sleep(options().lease).await;
+    for (key, page) in &mut pages {
+        shows(page, &format!("<b>{key}: 10</b>")).await;
+    }
+}
+
+async fn what_waits_when_a_server_leaves_is_applied_though_nobody_else_has_the_document(
+    ledger: &Arc<impl Ledger + 'static>,
+) {
+    let [leaving, other] = [Server::start_on(ledger), Server::start_on(ledger)];
+    for server in [&leaving, &other] {
+        // From here on it reads.
+        begin(server, "0").await;
+    }
+    for n in 1..=20 {
+        // Forwarded, as nobody has the key, and not yet applied.
+        let key = n.to_string();
+        let waits = leaving.hub.submit(add(&key, 5)).unwrap();
+        if n == 20 {
+            leaving.hub.leave().await;
+        }
+        tokio::spawn(waits);
+    }
+    // Once it has left, everything is kept.
+    for n in 1..=20 {
+        assert!(ledger.load(&format!("order {n}"), "x").await.unwrap().is_some(), "{n}");
+        shows(&mut other.order(&n.to_string()), &format!("<b>{n}: 5</b>")).await;
+    }
+}
+
+async fn a_server_that_ends_without_a_word_leaves_nothing_in_memory(ledger: &Arc<impl Ledger + 'static>) {
+    let hub = hub();
+    let alive = Arc::new(());
+    let is_alive = Arc::downgrade(&alive);
+    hub.register_keyed("held", move |_| {
+        _ = &alive;
+        Ok(Note::new())
+    })
+    .unwrap();
+    let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), |work| drop(tokio::spawn(work)), |_| {});
+    let cluster = tokio::spawn(cluster);
+    for key in ["1", "2"] {
+        while hub.push(Push::state("held", [("text", "+")]).key(key)).await.is_err() {}
+    }
+    drop(hub);
+    assert!(is_alive.upgrade().is_some(), "the cluster goes on as long as it is driven");
+    cluster.abort();
+    until("the hub is gone", || is_alive.upgrade().is_none()).await;
+}
+
 async fn what_an_owner_committed_last_is_known_for_longer_than_its_document(ledger: &Arc<impl Ledger>) {
     let lifetime = Some(2 * LEASE);
     let beat = |owner, token| Beat { lifetime, ..beat(owner, token) };
@@ -679,16 +803,9 @@ async fn a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_docume
 }
 
 async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Arc<impl Ledger>) {
-    let attendance = |n, text: Option<&str>, known: &[(&str, u64)]| Attendance {
-        n,
-        text: text.map(Into::into),
-        lifetime: LEASE,
-        known: known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect(),
-    };
-    let attend = async |server, n, text, known| ledger.attend(server, &attendance(n, text, known)).await.unwrap();
+    let attend = async |server, n, whole, known| attended(ledger, server, (n, whole, None), known).await;
     let is_kept = |attended: Attended| attended.is_kept;
-    let elsewhere =
-        |server: &str, n, text: Option<&str>| Elsewhere { server: server.into(), n, text: text.map(Into::into) };
+    let elsewhere = |server, n, whole| elsewhere(server, n, whole, &[]);
     assert!(!is_kept(attend("a", 1, None, &[]).await), "it was never told");
     assert!(is_kept(attend("a", 1, Some("ann"), &[]).await));
     assert_eq!(attend("b", 1, Some("bob"), &[]).await.others, [elsewhere("a", 1, Some("ann"))]);
@@ -704,6 +821,46 @@ async fn who_is_at_a_server_is_told_to_the_others_until_it_is_silent(ledger: &Ar
     sleep(2 * LEASE).await;
     assert_eq!(attend("c", 1, Some(""), &[]).await.others, []);
     assert!(!is_kept(attend("a", 2, None, &[]).await));
+}
+
+/// Tells a number, who is there, and what changed since which number; with what is known of other servers.
+async fn attended(
+    ledger: &Arc<impl Ledger>,
+    server: &str,
+    (n, whole, change): (u64, Option<&str>, Option<(u64, &str)>),
+    known: &[(&str, u64)],
+) -> Attended {
+    let known = known.iter().map(|(server, n)| ((*server).to_owned(), *n)).collect();
+    let (whole, change) = (whole.map(Into::into), change.map(|(since, text)| (since, text.into())));
+    ledger.attend(server, &Attendance { n, whole, change, lifetime: LEASE, known }).await.unwrap()
+}
+
+fn elsewhere(server: &str, n: u64, whole: Option<&str>, changes: &[&str]) -> Elsewhere {
+    let changes = changes.iter().map(|change| (*change).to_owned()).collect();
+    Elsewhere { server: server.into(), n, whole: whole.map(Into::into), changes }
+}
+
+async fn who_knows_a_number_hears_what_changed_since(ledger: &Arc<impl Ledger>) {
+    let tell = async |n, whole, change| attended(ledger, "a", (n, whole, change), &[]).await.is_kept;
+    let hear = async |known: &[(&str, u64)]| attended(ledger, "b", (1, Some("bob"), None), known).await.others;
+    assert!(!tell(2, None, Some((1, "+cid"))).await, "nobody told the whole");
+    assert!(tell(1, Some("ann"), None).await);
+    assert!(tell(4, None, Some((1, "+cid"))).await);
+    assert!(tell(4, None, Some((1, "+cid"))).await, "or it is told again");
+    assert!(tell(6, None, Some((4, "-ann"))).await);
+    assert!(!tell(9, None, Some((5, "+eve"))).await, "the ledger does not have that number");
+    assert_eq!(hear(&[]).await, [elsewhere("a", 6, Some("ann"), &["+cid", "-ann"])]);
+    assert_eq!(hear(&[("a", 1)]).await, [elsewhere("a", 6, None, &["+cid", "-ann"])]);
+    assert_eq!(hear(&[("a", 4)]).await, [elsewhere("a", 6, None, &["-ann"])]);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 6, None, &[])]);
+    assert_eq!(hear(&[("a", 3)]).await, [elsewhere("a", 6, Some("ann"), &["+cid", "-ann"])], "nobody told that");
+    // Told anew, for who comes; who knows what was told last is told no more than before.
+    assert!(tell(7, Some("cid, dora"), Some((6, "+dora"))).await);
+    assert_eq!(hear(&[]).await, [elsewhere("a", 7, Some("cid, dora"), &[])]);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 7, None, &["+dora"])]);
+    assert!(tell(8, None, Some((7, "-cid"))).await);
+    assert_eq!(hear(&[("a", 6)]).await, [elsewhere("a", 8, None, &["+dora", "-cid"])]);
+    assert_eq!(hear(&[("a", 4)]).await, [elsewhere("a", 8, Some("cid, dora"), &["-cid"])]);
 }
 
 fn client(user: Option<&str>, session: &str) -> Client {

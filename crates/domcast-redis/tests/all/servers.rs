@@ -259,6 +259,12 @@ pub(crate) struct Note {
     text: String,
 }
 
+impl Note {
+    pub(crate) fn new() -> Note {
+        Note { text: "-".into() }
+    }
+}
+
 impl View for Note {
     const TEMPLATE: &'static str = "note.html";
 
@@ -292,7 +298,7 @@ pub(crate) fn hub_with(documents: DocumentLimits) -> Hub {
         |template| DeclaredView::new(template).state("n", 0).handler("add", Edits::new().set("n", "n + payload.by"));
     hub.register_declared("n", view("n.html")).unwrap();
     hub.register_declared_keyed("order", view("order.html")).unwrap();
-    hub.register_private("note", |_| Ok(Note { text: "-".into() })).unwrap();
+    hub.register_private("note", |_| Ok(Note::new())).unwrap();
     hub
 }
 
