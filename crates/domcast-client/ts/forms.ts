@@ -29,7 +29,7 @@ export class FormState {
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
-    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details') && (attribute === 'name' || dom.hasAttribute(node, 'name'))) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
+    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
     if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;
@@ -181,7 +181,7 @@ function settleDetails(one: Element, wanted: Set<Element>): void {
   const isOpen = (each: Element): boolean => dom.hasAttribute(each, 'open');
   const isUsers = !group.filter(isOpen).every((each) => openByServer.has(each));
   const first = group.find((each) => openByServer.has(each) && (isOpen(each) || wanted.has(each)));
-  if (first && !isUsers && !isOpen(first)) dom.setAttribute(first, 'open', '');
+  if (first && !isUsers) dom.setAttribute(first, 'open', openByServer.get(first)!);
   group.forEach((each) => wanted.delete(each));
 }
 
