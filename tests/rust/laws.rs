@@ -4,11 +4,14 @@
 //! longer and by coverage.
 
 use arbitrary::Unstructured;
-use domcast_diff::{NodeId, Patches, Tree, VNode, escape_attribute, escape_text};
+use domcast_diff::{
+    Attribute, Attributes, Element, Name, Namespace, NodeId, Patches, Tree, VNode, escape_attribute, escape_text,
+};
 use domcast_parser::{parse_document, parse_fragment};
 use domcast_tests::laws::{self, LiveTree};
 use domcast_tests::{markup, oracle, programs, trees};
 use proptest::prelude::*;
+use std::collections::{BTreeSet, HashSet};
 
 fn cases(n_cases: u32) -> ProptestConfig {
     // A failure becomes a named case in `tests/corpus`, not a file of seeds.
@@ -45,8 +48,48 @@ fn ok<T>(result: Result<T, String>) -> Result<T, TestCaseError> {
     result.map_err(TestCaseError::fail)
 }
 
+/// Attributes by number; of each name the first.
+fn attributes() -> impl Strategy<Value = Vec<(u8, String)>> {
+    let distinct = |mut attributes: Vec<(u8, String)>| {
+        let mut names = HashSet::new();
+        attributes.retain(|(name, _)| names.insert(*name));
+        attributes
+    };
+    prop::collection::vec((0_u8..60, "[ab]?"), 0..80).prop_map(distinct)
+}
+
+/// An element with these attributes, some of which have a namespace.
+fn tagged(attributes: &[(u8, String)]) -> Tree {
+    let locals: Vec<String> = attributes.iter().map(|(name, _)| format!("a{}", name / 2)).collect();
+    let named = attributes.iter().zip(&locals).map(|((name, value), local)| {
+        let namespace = if name % 2 == 0 { Namespace::None } else { Namespace::XLink };
+        Attribute { name: Name::new(namespace, local), value }
+    });
+    let named: Vec<Attribute<'_>> = named.collect();
+    let mut tree = Tree::new();
+    let element = Element { name: Name::html("div"), attributes: Attributes::from(&named[..]) };
+    tree.append(NodeId::ROOT, VNode::Element(element));
+    tree
+}
+
 proptest! {
     #![proptest_config(cases(3_000))]
+
+    #[test]
+    fn any_attributes_become_any_others(old in attributes(), other in attributes(), n_shared in 0_usize..80) {
+        // What both begin with, in step.
+        let shared = &old[..n_shared.min(old.len())];
+        let is_new = |(name, _): &&(u8, String)| shared.iter().all(|(other, _)| name != other);
+        let new: Vec<_> = shared.iter().chain(other.iter().filter(is_new)).cloned().collect();
+        let mut reversed = new.clone();
+        reversed.reverse();
+        let sorted = |list: &[(u8, String)]| list.iter().cloned().collect::<BTreeSet<_>>();
+        prop_assert_eq!(tagged(&old) == tagged(&new), sorted(&old) == sorted(&new));
+        prop_assert_eq!(tagged(&new), tagged(&reversed));
+        for (old, new) in [(&old, &new), (&new, &old), (&old, &reversed), (&new, &reversed)] {
+            ok(laws::update(&tagged(old), &tagged(new)))?;
+        }
+    }
 
     #[test]
     fn a_changed_tree_is_reached(bytes in bytes(600)) {

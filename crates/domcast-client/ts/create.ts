@@ -126,7 +126,7 @@ export function setAttribute(element: Element, name: Name, value: string, guard:
     dom.removeAttributeNS(element, name.namespace, name.local);
     return;
   }
-  if (isOpen(name)) openByServer.add(element);
+  if (isOpen(name)) openByServer.set(element, value);
   writeAttribute(element, name, value);
 }
 
@@ -137,10 +137,10 @@ export function removeAttribute(element: Element, name: Name): void {
 }
 
 /**
- * The elements that the server's tree has with `open`. A `details` that the user opens gets the
+ * The elements that the server's tree has with `open`, and its value, which is lost when the browser closes one. A `details` that the user opens gets the
  * attribute too, so the page alone cannot tell a snapshot whose it is.
  */
-export const openByServer = new WeakSet<Element>();
+export const openByServer = new WeakMap<Element, string>();
 
 const isOpen = (name: Name): boolean => name.namespace === null && name.local === 'open';
 

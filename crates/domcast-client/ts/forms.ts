@@ -29,7 +29,7 @@ export class FormState {
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
-    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details') && (attribute === 'name' || dom.hasAttribute(node, 'name'))) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
+    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
     if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;
@@ -75,7 +75,8 @@ export class FormState {
     // One radio's state is its whole group's: checking one unchecks the others.
     const group = type === 'radio' ? radiosWith(input) : [input];
     const live = group.map(checked);
-    const isUsers = group.some((each, idx) => live[idx] !== defaultChecked(each));
+    // Of those that the markup checks the last one is.
+    const isUsers = group.find(checked) !== group.filter(defaultChecked).pop();
     group.forEach((each, idx) => {
       this.#noted.set(each, (force) => {
         const wanted = isUsers && !force ? live[idx]! : defaultChecked(each);
@@ -178,9 +179,9 @@ function settleDetails(one: Element, wanted: Set<Element>): void {
   const name = dom.getAttribute(one, 'name');
   const group = inRootOf(one, 'details[name]').filter((each) => dom.getAttribute(each, 'name') === name);
   const isOpen = (each: Element): boolean => dom.hasAttribute(each, 'open');
-  const isUsers = group.some((each) => isOpen(each) && !openByServer.has(each));
+  const isUsers = !group.filter(isOpen).every((each) => openByServer.has(each));
   const first = group.find((each) => openByServer.has(each) && (isOpen(each) || wanted.has(each)));
-  if (first && !isUsers && !isOpen(first)) dom.setAttribute(first, 'open', '');
+  if (first && !isUsers) dom.setAttribute(first, 'open', openByServer.get(first)!);
   group.forEach((each) => wanted.delete(each));
 }
 
@@ -199,7 +200,7 @@ function settleRadios(placed: ReadonlySet<HTMLInputElement>): void {
     group.forEach((each) => settled.add(each));
     const last = group.filter(defaultChecked).pop();
     // A radio that is checked against the markup is the user's choice.
-    const isUsers = group.some((each) => checked(each) && !defaultChecked(each));
+    const isUsers = !group.filter(checked).every(defaultChecked);
     if (last && !checked(last) && !isUsers) setChecked(last, true);
   }
 }

@@ -19,7 +19,7 @@ export interface MountOptions extends Guard {
 export function mountTree(root: Node, options: MountOptions): { tree: Tree; covered: boolean } {
   const tree = new Tree(root, options);
   const { nodes, checksum } = survey(root);
-  for (const node of nodes) if (dom.isElement(node) && dom.hasAttribute(node, 'open')) openByServer.add(node);
+  for (const node of nodes) if (dom.isElement(node) && dom.hasAttribute(node, 'open')) openByServer.set(node, dom.getAttribute(node, 'open')!);
   const covered = (options.sum === undefined || options.sum === checksum) && tree.number(nodes, options.ids ?? [], options.next);
   return { tree, covered };
 }

@@ -107,6 +107,6 @@ function morphAttributes(tree: Tree, old: Element, made: Element): void {
     if (closedByUser || dom.getAttributeNS(old, namespace, local) === value) continue;
     tree.setAttribute(old, { namespace, local, qualified }, value);
   }
-  if (openByServer.has(made)) openByServer.add(old);
+  if (openByServer.has(made)) openByServer.set(old, openByServer.get(made)!);
   else openByServer.delete(old);
 }

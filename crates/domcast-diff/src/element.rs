@@ -15,13 +15,17 @@ pub(crate) fn attributes(id: NodeId, old: Attributes<'_>, new: Attributes<'_>, p
     if old == new {
         return;
     }
-    let (in_old, in_new) = (Lookup::of(old), Lookup::of(new));
-    for attribute in old.iter() {
+    // Mostly both lists name the same attributes in the same order. Then both are read once, from the front, as memory likes it: to look names up in
+    // a large map costs more than all the rest.
+    let in_step = old.iter().zip(new.iter()).take_while(|(old, new)| old.name == new.name);
+    let n_in_step = in_step.map(|(old, new)| attribute(id, new.name, Some(old.value), new.value, patches)).count();
+    let (in_old, in_new) = (Lookup::of(old, n_in_step), Lookup::of(new, n_in_step));
+    for attribute in old.starting(n_in_step) {
         if in_new.get(attribute.name).is_none() {
             patches.push(Patch::RemoveAttribute { node: id, name: attribute.name.into() });
         }
     }
-    for new in new.iter() {
+    for new in new.starting(n_in_step) {
         attribute(id, new.name, in_old.get(new.name), new.value, patches);
     }
 }
@@ -48,22 +52,25 @@ pub(crate) fn text(id: NodeId, old: &str, new: &str, patches: &mut Vec<Patch>) {
     });
 }
 
+/// Finds attributes behind the first ones of a list.
 enum Lookup<'a> {
-    Scan(Attributes<'a>),
+    Scan(Attributes<'a>, usize),
     Map(HashMap<Name<'a>, &'a str>),
 }
 
 impl<'a> Lookup<'a> {
-    fn of(attributes: Attributes<'a>) -> Lookup<'a> {
-        if attributes.len() <= SCAN_LIMIT {
-            return Lookup::Scan(attributes);
+    fn of(attributes: Attributes<'a>, first: usize) -> Lookup<'a> {
+        if attributes.len() - first <= SCAN_LIMIT {
+            return Lookup::Scan(attributes, first);
         }
-        Lookup::Map(attributes.iter().map(|attribute| (attribute.name, attribute.value)).collect())
+        Lookup::Map(attributes.starting(first).map(|attribute| (attribute.name, attribute.value)).collect())
     }
 
     fn get(&self, name: Name<'_>) -> Option<&'a str> {
         match self {
-            Lookup::Scan(attributes) => attributes.get(name),
+            Lookup::Scan(attributes, first) => {
+                attributes.starting(*first).find(|attribute| attribute.name == name).map(|attribute| attribute.value)
+            }
             Lookup::Map(attributes) => attributes.get(&name).copied(),
         }
     }

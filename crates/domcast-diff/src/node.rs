@@ -105,7 +105,12 @@ impl<'a> Attributes<'a> {
 
     /// Visits the attributes in their order.
     pub fn iter(self) -> impl ExactSizeIterator<Item = Attribute<'a>> {
-        (0..self.len()).map(move |idx| self.at(idx))
+        self.starting(0)
+    }
+
+    /// Visits the attributes from the position `first` on.
+    pub(crate) fn starting(self, first: usize) -> impl ExactSizeIterator<Item = Attribute<'a>> {
+        (first..self.len()).map(move |idx| self.at(idx))
     }
 
     pub(crate) fn at(self, idx: usize) -> Attribute<'a> {
@@ -128,7 +133,13 @@ impl<'a> Attributes<'a> {
         if self.len() != other.len() {
             return false;
         }
-        let (mut ours, mut theirs): (Vec<_>, Vec<_>) = (self.iter().collect(), other.iter().collect());
+        // Names are unique, so most that differ do so where they first part.
+        let n_equal = self.iter().zip(other.iter()).take_while(|(ours, theirs)| ours == theirs).count();
+        if self.at(n_equal).name == other.at(n_equal).name {
+            return false;
+        }
+        let (mut ours, mut theirs): (Vec<_>, Vec<_>) =
+            (self.starting(n_equal).collect(), other.starting(n_equal).collect());
         ours.sort_unstable();
         theirs.sort_unstable();
         ours == theirs

@@ -35,7 +35,7 @@ mod seen; // tags that stood in the text before
 mod text; // text, comments and raw text
 pub(crate) mod scan; // searching, eight bytes at a time
 
-use crate::names::{Cache, Tag, Tags};
+use crate::names::{self, Cache, Tag, Tags};
 use crate::{ParseError, Parser};
 use domcast_diff::{Builder as TreeBuilder, Name, Namespace, NodeId, Symbol, Text, Tree};
 use memchr::memchr2;
@@ -50,12 +50,26 @@ pub(crate) use text::text_end;
 pub(crate) const MAX_STACK: usize = 512;
 
 /// Contexts in which a fragment is parsed "in body" and nothing of the context matters.
-const PLAIN_CONTEXTS: [&str; 14] =
-    ["div", "body", "main", "section", "article", "aside", "header", "footer", "nav", "span", "ul", "ol", "li", "td"];
+/// <https://html.spec.whatwg.org/multipage/parsing.html#reset-the-insertion-mode-appropriately>
+const PLAIN_CONTEXTS: Tags = Tags::of(&[
+    Tag::Other,
+    Tag::Block,
+    Tag::Division,
+    Tag::Pre,
+    Tag::Heading,
+    Tag::P,
+    Tag::Li,
+    Tag::Definition,
+    Tag::Button,
+    Tag::A,
+    Tag::Formatting,
+    Tag::Cell,
+    Tag::Body,
+]);
 
 /// Parses a fragment; `Ok(None)` says that the markup is not regular.
 pub(crate) fn fragment(parser: &Parser, html: &str, context: Name<'_>) -> Result<Option<Parsed>, ParseError> {
-    let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.contains(&context.local);
+    let is_plain = context.namespace == Namespace::Html && PLAIN_CONTEXTS.has(names::tag(context.local));
     if !is_plain || !parser.scripting || !has_plain_characters(html.as_bytes()) {
         return Ok(None);
     }

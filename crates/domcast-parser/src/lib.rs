@@ -74,8 +74,15 @@ pub struct Limits {
     /// Attributes of one tag.
     pub n_attributes: usize,
     /// Levels that irregular markup opens. A tree is never deeper than 512 elements: like a browser the parser makes siblings of what
-    /// nests deeper. But html5ever looks through all open elements for every tag, which for 100,000 takes half a minute and more;
-    /// regular markup has no such limit, with or without tags of `html`, `head` and `body`.
+    /// nests deeper. But html5ever looks through all open elements for every tag, which for 100,000 takes half a minute and more.
+    ///
+    /// Regular markup has no such limit: elements that close in the order in which they were opened, or not at all, as `div`, `span`, `b`, lists, tables,
+    /// SVG and custom elements; pages with or without tags of `html`, `head` and `body`, and fragments in any element but parts
+    /// of tables and lists of options, forms, and those below.
+    ///
+    /// Irregular is a text in which tags cross; where `a`, `button`, `form`, `select` or a heading stands within one of its kind; with `template`, `math`,
+    /// `object`, `marquee`, `applet`, `nobr`, `datalist`, parts of `ruby`, frames, or HTML within SVG; with text or tags in a table that belong
+    /// outside of it; with a NUL or a carriage return.
     pub n_levels: usize,
 }
 
@@ -121,7 +128,7 @@ impl fmt::Display for ParseError {
             ParseError::TooLong { n_bytes, limit } => write!(f, "HTML of {n_bytes} bytes exceeds the limit of {limit}"),
             ParseError::TooManyNodes { limit } => write!(f, "HTML makes more nodes than the limit of {limit}"),
             ParseError::TooManyAttributes { limit } => write!(f, "a tag has more attributes than the limit of {limit}"),
-            ParseError::TooDeep { limit } => write!(f, "elements nest deeper than the limit of {limit}"),
+            ParseError::TooDeep { limit } => write!(f, "irregular markup nests deeper than the limit of {limit}"),
             ParseError::BadContext(context) => {
                 write!(f, "context `{context}` is not an element (`div`, `tbody`, `svg path`, `math mi` …)")
             }

@@ -184,6 +184,11 @@ const SAFE_INSIDE: &[&str] = &[
     "div", "span", "section", "article", "figure", "x-card", "x-icon", "br", "img", "input", "textarea", "template", "pre", "svg", "g", "path",
     "circle", "text", "desc", "linearGradient", "math", "mi", "mo", "mrow", "mfrac", "mtext", "semantics", "output", "progress", "label",
 ];
+/// Of these, what keeps foreign content foreign: HTML in it might end it, and leave an end tag over for something outside.
+#[rustfmt::skip]
+const FOREIGN: &[&str] = &[
+    "svg", "g", "path", "circle", "text", "desc", "linearGradient", "math", "mi", "mo", "mrow", "mfrac", "mtext", "semantics",
+];
 const INPUT_TYPES: &[&str] = &[
     "text", "checkbox", "checkbox", "radio", "radio", "radio", "hidden", "number", "range", "color", "date", "submit",
     "email", "password", "search", "TEXT", "", "range",
@@ -301,10 +306,7 @@ impl Maker<'_> {
         let is_wild = self.style == Style::Wild;
         let is_control = matches!(element, "input" | "option" | "select" | "button" | "progress" | "meter");
         let name = if is_wild && self.random.one_in(12) {
-            match self.random_of(ODD_NAMES) {
-                "is" if FORMATTING.contains(&element) => "as",
-                name => name,
-            }
+            self.random_of(ODD_NAMES)
         } else if is_control && self.random.one_in(2) {
             self.random_of(&[
                 "value", "checked", "selected", "disabled", "type", "name", "name", "multiple", "size", "min", "max",
@@ -376,9 +378,17 @@ fn content_of(name: &str) -> Content {
 
 /// Writes the pieces as HTML, less those whose numbers are in `without`.
 pub(crate) fn write(pieces: &[Piece], without: &HashSet<u32>) -> String {
-    let mut out = String::new();
-    write_pieces(pieces, without, Place::default(), &mut out);
-    out
+    let mut page = Page::default();
+    write_pieces(pieces, without, Place::default(), &mut page);
+    page.html
+}
+
+/// What is written so far.
+#[derive(Default)]
+struct Page {
+    html: String,
+    /// The names of `details` that are open: the standard allows one of each, and a browser closes others.
+    open_details: HashSet<String>,
 }
 
 /// What the pieces are in.
@@ -387,6 +397,8 @@ struct Place {
     is_button: bool,
     /// Everything is closed in here.
     is_integration_point: bool,
+    /// In SVG or MathML, and not in HTML in that.
+    is_foreign: bool,
     is_template: bool,
     /// In an element that an end tag of a form does not look beyond.
     is_scope: bool,
@@ -394,48 +406,64 @@ struct Place {
     is_beside_columns: bool,
 }
 
-fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, out: &mut String) {
+fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, page: &mut Page) {
     for piece in pieces.iter().filter(|piece| !without.contains(&piece.number)) {
         match &piece.kind {
-            Kind::Text(text) if place.is_beside_columns => out.push_str(&text.replace('\0', "")),
-            Kind::Text(text) => out.push_str(text),
+            Kind::Text(text) if place.is_beside_columns => page.html.push_str(&text.replace('\0', "")),
+            Kind::Text(text) => page.html.push_str(text),
             Kind::Broken(_) if place.is_integration_point => {}
             Kind::Broken(text) if place.is_scope && text.contains("form") => {}
-            Kind::Broken(text) => out.push_str(text),
+            Kind::Broken(text) => page.html.push_str(text),
             Kind::Comment(text) => {
-                out.push_str("<!--");
-                out.push_str(text);
-                out.push_str("-->");
+                page.html.push_str("<!--");
+                page.html.push_str(text);
+                page.html.push_str("-->");
             }
             Kind::Element(tag) => {
                 let name = match tag.name {
                     "button" if place.is_button => "span",
                     "form" if place.is_scope => "section",
                     "thead" if place.is_template => "tbody",
+                    name if place.is_integration_point && place.is_foreign && !FOREIGN.contains(&name) => "mrow",
                     name if place.is_integration_point && !SAFE_INSIDE.contains(&name) => "div",
                     name => name,
                 };
-                out.push('<');
-                out.push_str(name);
-                for (idx, (name, value)) in tag.attributes.iter().enumerate() {
-                    write_attribute(name, value, piece.number as usize + idx, out);
+                page.html.push('<');
+                page.html.push_str(name);
+                let attribute = |name| tag.attributes.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
+                let group = attribute("name").filter(|group| name == "details" && !group.is_empty());
+                let may_open =
+                    attribute("open").is_none() || group.is_none_or(|group| page.open_details.insert(group.clone()));
+                for (idx, (attribute, value)) in tag.attributes.iter().enumerate() {
+                    let attribute = match *attribute {
+                        "open" if !may_open => continue,
+                        "is" if FORMATTING.contains(&name) => "as",
+                        attribute => attribute,
+                    };
+                    write_attribute(attribute, value, piece.number as usize + idx, &mut page.html);
                 }
-                out.push('>');
+                page.html.push('>');
                 if VOID.contains(&name) {
                     continue;
                 }
+                let is_integration_point = INTEGRATION_POINTS.contains(&name);
                 let inner = Place {
                     is_button: place.is_button || name == "button",
-                    is_integration_point: place.is_integration_point || INTEGRATION_POINTS.contains(&name),
+                    is_integration_point: place.is_integration_point || is_integration_point,
+                    // Without the right encoding `annotation-xml` is none.
+                    is_foreign: match is_integration_point {
+                        true => name == "annotation-xml",
+                        false => place.is_foreign || FOREIGN.contains(&name),
+                    },
                     is_template: place.is_template || name == "template",
                     is_scope: place.is_scope || SCOPES.contains(&name),
                     is_beside_columns: matches!(name, "colgroup" | "table" | "template"),
                 };
-                write_pieces(&piece.children, without, inner, out);
+                write_pieces(&piece.children, without, inner, page);
                 if tag.has_end_tag || place.is_integration_point {
-                    out.push_str("</");
-                    out.push_str(name);
-                    out.push('>');
+                    page.html.push_str("</");
+                    page.html.push_str(name);
+                    page.html.push('>');
                 }
             }
         }

@@ -140,8 +140,13 @@ const DOCTYPES: [&str; 5] = [
 ];
 
 /// The context elements for fragments; see `domcast_parser::parse_fragment`.
-pub const CONTEXTS: [&str; 28] = [
+pub const CONTEXTS: [&str; 33] = [
     "div",
+    "p",
+    "a",
+    "pre",
+    "button",
+    "x-card",
     "body",
     "html",
     "head",
@@ -312,6 +317,20 @@ pub fn page(u: &mut Unstructured<'_>, n_pieces: usize) -> Result<String> {
         }
     }
     html.push_str(&regular(u, n_pieces)?);
+    // What the end of the body finds open.
+    for (chance_of_16, piece) in
+        [(2, "<div>"), (1, "<b>x"), (1, "<ul><li>"), (1, "<p>"), (1, "<pre>"), (1, "<h1>"), (1, "<button>")]
+    {
+        if chance(u, chance_of_16, 16)? {
+            html.push_str(piece);
+        }
+    }
+    for (chance_of_64, piece) in [(1, "<table><tr>"), (1, "<td>"), (1, "<select>"), (1, "<svg><g>"), (1, "<textarea>")]
+    {
+        if chance(u, chance_of_64, 64)? {
+            html.push_str(piece);
+        }
+    }
     for piece in ["</body>", "\n", "</html>", "\n", "<!-- e -->"] {
         if chance(u, 1, 2)? {
             html.push_str(piece);

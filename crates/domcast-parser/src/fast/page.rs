@@ -154,12 +154,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// After `</body>` whitespace still goes into the body and comments after it.
+    /// After `</body>` whitespace still goes into the body, or what is open in it, and comments after the body.
     fn after_body(&mut self) -> Result<(), Stop> {
         if self.at == self.html.len() {
             return Ok(());
         }
-        let body = self.open.pop().ok_or(Stop::Irregular)?;
+        let (current, is_deep) = (self.top().id, self.is_too_deep());
+        self.open.truncate(1);
         let mut is_after_html = false;
         let n_nodes = self.tree.n_nodes();
         while self.at < self.html.len() {
@@ -177,9 +178,10 @@ impl<'a> Builder<'a> {
                         return Err(Stop::Irregular);
                     }
                     // Comments may stand before it that come after it in the tree.
-                    self.is_in_order &= self.tree.n_nodes() == n_nodes;
+                    self.is_in_order &= self.tree.n_nodes() == n_nodes && !is_deep;
+                    self.is_flattened |= is_deep;
                     let text = self.tree.part(start..self.at);
-                    self.join(body.id, text)?;
+                    self.join(current, text)?;
                 }
             }
         }

@@ -19,6 +19,9 @@ const TRANSPARENT: Tags = Tags::of(&[
     Tag::OptGroup,
 ]);
 
+/// In these the end tag of `body` does not end it.
+const SCOPES: Tags = Tags::of(&[Tag::Table, Tag::Cell, Tag::Caption, Tag::Select]);
+
 /// What is open in an element of this tag, if that is in what is `above`: all open tags, but of items only those that another may end.
 #[inline(always)]
 pub(super) fn within(above: Tags, tag: Tag) -> Tags {
@@ -314,18 +317,16 @@ impl<'a> Builder<'a> {
             Tag::Row => self.close_cells(&[Tag::Cell])?,
             Tag::Cell | Tag::Caption => self.close_implied(&[])?,
             Tag::OptGroup if self.current() == Tag::Option => self.pop(self.tag_start),
-            Tag::Html | Tag::Head | Tag::Special => return Err(Stop::Irregular),
+            // What is open stays open, and what follows the body goes into it still.
+            Tag::Body if self.within().has(Tag::Body) && !self.within().meets(SCOPES) => return Ok(true),
+            Tag::Html | Tag::Head | Tag::Body | Tag::Special => return Err(Stop::Irregular),
             _ => {}
         }
         if self.current_local() != name {
             return Err(Stop::Irregular);
         }
-        // What follows the body goes into it still.
-        let is_body = self.current() == Tag::Body;
-        if !is_body {
-            self.pop(self.at);
-        }
-        Ok(is_body)
+        self.pop(self.at);
+        Ok(false)
     }
 
     /// Ends the elements whose end tags the standard lets be left out, down to one of `except`.
