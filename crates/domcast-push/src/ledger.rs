@@ -150,9 +150,19 @@ pub struct Beat {
     pub n_subscribers: usize,
     /// For how long the document is kept without another beat or commit; `None` is for ever.
     pub lifetime: Option<Duration>,
-    /// An owner with nothing under way: its last commit, and up to where it has read the pushes. It counts only if that is
-    /// the last commit still, as a beat may come late.
-    pub read: Option<(u64, Cursor)>,
+    /// An owner with nothing under way: how far it is. It counts only if its last commit is the last one still, as a beat may come late.
+    pub read: Option<Read>,
+}
+
+/// How far an owner is.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Its last commit.
+    pub n: u64,
+    /// Where the document stands.
+    pub at: String,
+    /// Up to where it has read the pushes.
+    pub cursor: Cursor,
 }
 
 /// What a server is told in return.
@@ -175,6 +185,8 @@ pub struct Commit {
     pub n: u64,
     /// A name that no other commit has, by which a repetition is known.
     pub id: String,
+    /// Where the document stands after it: source and cursor belong to the document that stands there, and to no other.
+    pub at: String,
     /// What is for every reader of the log.
     pub entry: String,
     /// The source after it.
@@ -218,6 +230,8 @@ pub struct Kept {
     pub n: u64,
     /// The number of the last commit of the server that asks; 0 if there is none.
     pub n_own: u64,
+    /// Where the document stands that source and cursor belong to.
+    pub at: String,
     /// The source.
     pub source: String,
     /// The last message whose push is in the source.

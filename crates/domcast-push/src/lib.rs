@@ -80,7 +80,7 @@ pub use frame::{FrameError, PROTOCOL_VERSION};
 pub use hub::{Hub, Options, ViewInfo};
 pub use ledger::{
     Attendance, Attended, Beat, Between, Commit, Commits, Committed, Elsewhere, Entry, Forwarded, Kept, Ledger, Origin,
-    Standing,
+    Read, Standing,
 };
 pub use mailbox::MailboxLimits;
 pub use memory::{BadCursor, MemoryLayer};

@@ -182,6 +182,7 @@ impl Ledger for MemoryLayer {
             (_, Some(snapshot)) if commit.is_install => Kept {
                 n: commit.n,
                 n_own: 0,
+                at: String::new(),
                 source: String::new(),
                 cursor: commit.cursor.clone(),
                 snapshot: snapshot.clone(),
@@ -190,7 +191,8 @@ impl Ledger for MemoryLayer {
             },
             _ => return Ok(Committed::Astray),
         };
-        (kept.n, kept.source, kept.cursor) = (commit.n, commit.source.clone(), commit.cursor.clone());
+        (kept.n, kept.at) = (commit.n, commit.at.clone());
+        (kept.source, kept.cursor) = (commit.source.clone(), commit.cursor.clone());
         if let Some(snapshot) = &commit.snapshot {
             (kept.snapshot, kept.snapshot_n) = (snapshot.clone(), commit.n);
             // Readers that are a little behind still find what they miss.
@@ -317,10 +319,10 @@ impl Memory {
         if let Some(token) = &token {
             view.lease = Some(Lease { token: token.clone(), ends: now + beat.lease });
         }
-        if let (true, Some(kept), Some((n, cursor))) = (is_held, &mut view.kept, &beat.read)
-            && kept.n == *n
+        if let (true, Some(kept), Some(read)) = (is_held, &mut view.kept, &beat.read)
+            && kept.n == read.n
         {
-            kept.cursor.clone_from(cursor);
+            kept.cursor.clone_from(&read.cursor);
         }
         let n_subscribers = view.subscribers.values().map(|(n_subscribers, _)| n_subscribers).sum();
         let n = view.kept.as_ref().map_or(0, |kept| kept.n);

@@ -284,6 +284,11 @@ impl Replica {
         self.slot.shown().document.position().clone()
     }
 
+    /// Where the draft stands.
+    pub(crate) fn at(&self) -> String {
+        self.link.draft().document.position().to_string()
+    }
+
     pub(crate) fn is_owner(&self) -> bool {
         self.link.is_owner.load(Ordering::Acquire)
     }

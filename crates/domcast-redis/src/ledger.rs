@@ -6,7 +6,7 @@
 //! | `domcast:commits` | which documents were committed to of late, a stream: where readers look |
 //! | `domcast:{view}:lease` | the token of the owner, a string that expires |
 //! | `domcast:{view}:tokens` | how many tokens were given out |
-//! | `domcast:{view}:kept` | number of the last commit, source, cursor, snapshot, a hash |
+//! | `domcast:{view}:kept` | number of the last commit, where the document stands after it, source, cursor, snapshot, a hash |
 //! | `domcast:{view}:log` | the steps, a stream whose entries have the numbers of their commits |
 //! | `domcast:{view}:subscribers` | how many look on, by server, a hash |
 //! | `domcast:{view}:by:SERVER` | the last commit of a server |
@@ -23,7 +23,7 @@ use crate::layer::{BLOCK, RedisError, RedisLayer, clocks_differ, items};
 use crate::seal::{self, SealedPush};
 use domcast_push::{
     Attendance, Attended, Beat, Between, Commit, Commits, Committed, Cursor, Elsewhere, Entry, Forwarded, Kept, Ledger,
-    Standing,
+    Read, Standing,
 };
 use redis::{Script, Value};
 use std::collections::HashMap;
@@ -109,7 +109,7 @@ impl Ledger for RedisLayer {
             call.arg(&beat.owner).arg(beat.token.as_deref().unwrap_or_default()).arg(u8::from(beat.may_claim));
             call.arg(beat.lease.as_millis() as u64).arg(beat.n_subscribers);
             let (n, cursor) = match &beat.read {
-                Some((n, cursor)) => (*n, self.seal("cursor", document, *n, &cursor.0)),
+                Some(Read { n, at, cursor }) => (*n, self.seal_cursor(document, *n, at, cursor, beat.lifetime)),
                 None => (0, String::new()),
             };
             call.arg(n).arg(cursor).arg(milliseconds(beat.lifetime));
@@ -133,10 +133,11 @@ impl Ledger for RedisLayer {
         call.arg(token).arg(commit.n).arg(commit.n.saturating_sub(1)).arg(&commit.id);
         let seal = |kind, text| self.seal(kind, view, commit.n, text);
         call.arg(u8::from(commit.is_install)).arg(seal("step", &commit.entry));
-        call.arg(seal("source", &commit.source)).arg(seal("cursor", &commit.cursor.0));
+        call.arg(self.seal_at("source", view, commit.n, &commit.at, &commit.source));
+        call.arg(self.seal_cursor(view, commit.n, &commit.at, &commit.cursor, commit.lifetime));
         let snapshot = commit.snapshot.as_ref().map(|snapshot| seal("snapshot", snapshot));
         call.arg(snapshot.unwrap_or_default()).arg(u8::from(commit.is_last));
-        call.arg(milliseconds(commit.lifetime)).arg(view);
+        call.arg(milliseconds(commit.lifetime)).arg(view).arg(&commit.at);
         let committed: String = self.run(&call).await?;
         Ok(match &*committed {
             "done" => Committed::Done,
@@ -232,11 +233,31 @@ impl RedisLayer {
         self.seals.seal(&[kind, self.prefix(), view, &n.to_string()], text)
     }
 
+    /// Seals what belongs to a document that stands at `at`.
+    fn seal_at(&self, kind: &str, view: &str, n: u64, at: &str, text: &str) -> String {
+        self.seals.seal(&[kind, self.prefix(), view, &n.to_string(), at], text)
+    }
+
+    /// Seals a cursor, with the time at which what is kept ends unless its owner says again that it is there.
+    fn seal_cursor(&self, view: &str, n: u64, at: &str, cursor: &Cursor, lifetime: Option<Duration>) -> String {
+        let ends = lifetime.map_or("never".into(), |lifetime| (seal::now() + lifetime.as_millis() as u64).to_string());
+        self.seal_at("cursor", view, n, at, &format!("{} {ends}", cursor.0))
+    }
+
     /// Reads a text that one of the servers wrote.
     fn open_text(&self, kind: &str, view: &str, n: u64, sealed: &Value) -> Option<String> {
-        let opened = self.seals.open(&[kind, self.prefix(), view, &n.to_string()], &text(sealed)?);
+        self.open_sealed(&[kind, self.prefix(), view, &n.to_string()], sealed)
+    }
+
+    /// Reads a text that belongs to a document that stands at `at`.
+    fn open_text_at(&self, kind: &str, view: &str, n: u64, at: &str, sealed: &Value) -> Option<String> {
+        self.open_sealed(&[kind, self.prefix(), view, &n.to_string(), at], sealed)
+    }
+
+    fn open_sealed(&self, place: &[&str], sealed: &Value) -> Option<String> {
+        let opened = self.seals.open(place, &text(sealed)?);
         if opened.is_none() {
-            tracing::warn!(view, n, kind, "not sealed with the servers' key, or for something else");
+            tracing::warn!(?place, "not sealed with the servers' key, or for something else");
         }
         opened
     }
@@ -269,16 +290,23 @@ impl RedisLayer {
 
     /// Reads the answer of `load.lua`; `None` for what cannot be one.
     fn kept(&self, view: &str, loaded: &Value) -> Option<Kept> {
-        let [n, source, cursor, snapshot, snapshot_n, own, log] = items(loaded) else { return None };
-        let (n, snapshot_n) = (text(n)?.parse().ok()?, text(snapshot_n)?.parse().ok()?);
-        let cursor = Cursor(self.open_text("cursor", view, n, cursor)?);
+        let [n, source, cursor, snapshot, snapshot_n, at, own, log] = items(loaded) else { return None };
+        let (n, snapshot_n, at) = (text(n)?.parse().ok()?, text(snapshot_n)?.parse().ok()?, text(at)?);
+        let cursor = self.open_text_at("cursor", view, n, &at, cursor)?;
+        let (cursor, ends) = cursor.split_once(' ')?;
+        let is_over = ends.parse().is_ok_and(|ends: u64| ends + seal::MAX_SKEW.as_millis() as u64 <= seal::now());
+        if self.is_sealed() && is_over {
+            tracing::warn!(view, n, "what is kept was to be forgotten long ago, so somebody wrote it again");
+            return None;
+        }
+        let cursor = Cursor(cursor.into());
         place(&cursor)?;
-        let (source, snapshot) =
-            (self.open_text("source", view, n, source)?, self.open_text("snapshot", view, snapshot_n, snapshot)?);
+        let source = self.open_text_at("source", view, n, &at, source)?;
+        let snapshot = self.open_text("snapshot", view, snapshot_n, snapshot)?;
         let view: Arc<str> = view.into();
         let n_own = text(own)?.split_once(' ').and_then(|(n, _)| n.parse().ok()).unwrap_or_default();
         let log = items(log).iter().map(|entry| self.log_entry(&view, entry)).collect();
-        Some(Kept { n, n_own, source, cursor, snapshot, snapshot_n, log })
+        Some(Kept { n, n_own, at, source, cursor, snapshot, snapshot_n, log })
     }
 
     /// Reads `[id, [field, value, …]]`. An id that is no number of a commit counts as one that never comes.

@@ -30,6 +30,11 @@
 //! may push, and nobody else changes what is shown. Without it, whoever may write to Redis may. What a writer to Redis can do in any case is
 //! to keep servers from working: take leases away, delete, fill the memory.
 //!
+//! And to have Redis forget: who copies all that is kept of a document and writes it back later, gives it an earlier state where no server has the later one
+//! in its memory. That cannot be told from a Redis that came back from a backup, as all that servers remember together is in Redis. A server that has
+//! seen a later commit takes it as forgotten, so pages get another epoch; its owner writes what it has over it, within a heartbeat; parts of such a copy
+//! count for nothing; and what is kept of a document with a key counts no longer than the document would have been kept, and 30 s.
+//!
 //! With a key a push is added by [`publish`](domcast_push::ChannelLayer::publish), or by whoever makes its seal:
 //!
 //! ```sh

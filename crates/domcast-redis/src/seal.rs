@@ -1,7 +1,8 @@
 //! Seals: what is written into Redis shows that its writer has the servers' key.
 //!
-//! A seal is HMAC-SHA256 over what a text is for and the text itself: kind, prefix, view and number of the commit, one a line. So a text that
-//! is forged, cut off, or moved to another place is known. With a push it is the field `seal`, `AT NONCE HEX`, over
+//! A seal is HMAC-SHA256 over what a text is for and the text itself: kind, prefix, view and number of the commit, one a line; with source and cursor
+//! also where the document stands. So a text that is forged, cut off, or moved to another place is known, and so is one of an earlier life of
+//! the document, which had another epoch. The cursor of a document with a key carries the time at which all of it ends. With a push it is the field `seal`, `AT NONCE HEX`, over
 //!
 //! ```text
 //! push\nSTREAM\nAT\nNONCE\nREQUEST\nSENDER\nPUSH

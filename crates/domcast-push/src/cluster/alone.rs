@@ -93,6 +93,7 @@ impl<L: Ledger> Member<L> {
             let commit = Commit {
                 n,
                 id: self.request(),
+                at: replica.at(),
                 entry,
                 source,
                 cursor,

@@ -9,7 +9,7 @@ use super::{
     News, Stage,
 };
 use crate::channel::Cursor;
-use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Standing};
+use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Read, Standing};
 use crate::replica::{self, Misfit, Replica};
 use crate::slot::Waiting;
 use crate::turn::Input;
@@ -27,8 +27,8 @@ pub(super) struct Owned {
     pub(super) token: String,
     pub(super) n: u64,
     pub(super) cursor: Cursor,
-    /// The cursor that the ledger was told last.
-    pub(super) told: Option<Cursor>,
+    /// The cursor that the ledger was told last, and when.
+    pub(super) told: Option<(Cursor, Instant)>,
     /// The source as it was last committed.
     pub(super) source: Option<String>,
     pub(super) is_install: bool,
@@ -211,7 +211,7 @@ impl<L: Ledger> Member<L> {
         replica: &Replica,
         token: Option<&str>,
         may_claim: bool,
-        read: Option<(u64, Cursor)>,
+        read: Option<Read>,
     ) -> Option<Standing> {
         let standing = self.ask_beat(replica, token, may_claim, read).await.ok()?;
         replica.set_n_subscribers_everywhere(standing.n_subscribers);
@@ -224,7 +224,7 @@ impl<L: Ledger> Member<L> {
         replica: &Replica,
         token: Option<&str>,
         may_claim: bool,
-        read: Option<(u64, Cursor)>,
+        read: Option<Read>,
     ) -> oneshot::Receiver<Standing> {
         let beat = Beat {
             owner: replica.owner.to_string(),
@@ -287,6 +287,13 @@ impl<L: Ledger> Member<L> {
         if let Some(kept) = kept {
             owned.n = owned.n.max(kept.n);
             let is_older = kept.n < n_shown;
+            if let Some(last) = last.as_ref().filter(|last| is_older && last.n == n_shown)
+                && replica.restore(&last.source).await.is_ok()
+            {
+                // The ledger forgot commits that are in the memory of this server.
+                replica.renew_epoch();
+                return TakeOver::Owned(Owned { n: n_shown + FORGOTTEN, cursor: last.cursor.clone(), ..owned });
+            }
             if is_older {
                 // The ledger forgot commits, and the source after them was another server's.
                 replica.settle(0);
@@ -327,6 +334,9 @@ impl<L: Ledger> Member<L> {
             Misfit::Bad(reason) => reason,
         };
         replica.reset(kept).map_err(reason)?;
+        if replica.at() != kept.at {
+            return Err(format!("its source belongs to {}, the document is at {}", kept.at, replica.at()));
+        }
         kept.log.iter().for_each(|entry| self.answer(replica, replica::replies(&entry.text)));
         replica.restore(&kept.source).await.map_err(|error| error.to_string())
     }
@@ -373,12 +383,27 @@ impl<L: Ledger> Member<L> {
                     // Others who have it take it over, or it is forgotten.
                     return self.give_up(replica, owned).await;
                 }
-                let read = (owned.told.as_ref() != Some(&owned.cursor)).then(|| (owned.n, owned.cursor.clone()));
+                // What is kept of a document with a key is sealed with the time at which it ends.
+                let is_told = |(cursor, at): &(Cursor, Instant)| {
+                    *cursor == owned.cursor && self.lifetime(replica).is_none_or(|lifetime| at.elapsed() < lifetime / 4)
+                };
+                let read = (!owned.told.as_ref().is_some_and(is_told)).then(|| Read {
+                    n: owned.n,
+                    at: replica.at(),
+                    cursor: owned.cursor.clone(),
+                });
+                let is_read = read.is_some();
                 let standing = self.beat(replica, Some(&owned.token), false, read).await;
                 owned.is_away = standing.is_none();
-                owned.told = standing.is_some().then(|| owned.cursor.clone());
+                match &standing {
+                    Some(_) if is_read => owned.told = Some((owned.cursor.clone(), Instant::now())),
+                    Some(_) => {}
+                    None => owned.told = None,
+                }
                 match standing {
-                    Some(Standing { token: Some(token), is_intact, .. }) if token == owned.token => {
+                    Some(Standing { token: Some(token), is_intact, n, .. }) if token == owned.token => {
+                        // What holds together may be what was kept once, written again.
+                        let is_intact = is_intact && n == owned.n;
                         owned.is_install |= !is_intact;
                         let repair = Batch { inputs: vec![Input::Render], askers: vec![(oneshot::channel().0, None)] };
                         if !is_intact && !self.run_turn(replica, owned, repair).await {
@@ -401,7 +426,8 @@ impl<L: Ledger> Member<L> {
         // Without a source nothing is committed yet, and the lease ends by itself.
         let Some(source) = source else { return };
         let (snapshot, lifetime) = (is_install.then(|| replica.snapshot()), self.lifetime(replica));
-        let mut commit = Commit { n, id, entry, source, cursor, snapshot, is_install, is_last: true, lifetime };
+        let (at, is_last) = (replica.at(), true);
+        let mut commit = Commit { n, id, at, entry, source, cursor, snapshot, is_install, is_last, lifetime };
         if self.commit(replica, owned, &mut commit).await == Some(true) {
             replica.settle(n);
         }
@@ -450,6 +476,7 @@ impl<L: Ledger> Member<L> {
         let mut commit = Commit {
             n: owned.n + 1,
             id: self.request(),
+            at: replica.at(),
             entry,
             source,
             cursor,

@@ -4,7 +4,7 @@ use crate::client::Page;
 use crate::servers::{Note, Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
     Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
-    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Standing,
+    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Read, Standing,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -104,7 +104,8 @@ async fn claim(ledger: &Arc<impl Ledger>, owner: &str) -> Option<String> {
 fn commit(n: u64, snapshot: Option<&str>) -> Commit {
     let (entry, source) = (format!("step {n}"), format!("source {n}"));
     let (id, cursor, snapshot) = (format!("id {n}"), Cursor(format!("{n}-0")), snapshot.map(Into::into));
-    Commit { n, id, entry, source, cursor, snapshot, is_install: false, is_last: false, lifetime: None }
+    let at = format!("epoch:{n}");
+    Commit { n, id, at, entry, source, cursor, snapshot, is_install: false, is_last: false, lifetime: None }
 }
 
 fn install(n: u64) -> Commit {
@@ -254,6 +255,7 @@ async fn what_is_kept_is_the_snapshot_and_the_log_after_it(ledger: &Arc<impl Led
     let kept = ledger.load("n", "b").await.unwrap().unwrap();
     assert_eq!((kept.n, kept.n_own, kept.snapshot_n), (5, 0, 3));
     assert_eq!((&*kept.snapshot, &*kept.source, &*kept.cursor.0), ("snapshot 3", "source 5", "5-0"));
+    assert_eq!(kept.at, "epoch:5");
     let log: Vec<_> = kept.log.iter().map(|entry| (entry.n, &*entry.text)).collect();
     assert_eq!(log, [(4, "step 4"), (5, "step 5")]);
 }
@@ -298,7 +300,10 @@ async fn the_subscribers_of_all_servers_are_counted_and_forgotten(ledger: &Arc<i
 async fn an_idle_owner_moves_the_cursor_unless_it_committed_since(ledger: &Arc<impl Ledger>) {
     let token = claim(ledger, "a").await.unwrap();
     ledger.commit("n", "a", &token, &install(1)).await.unwrap();
-    let read = |cursor: &str| Beat { read: Some((1, Cursor(cursor.into()))), ..beat("a", Some(&token)) };
+    let read = |cursor: &str| {
+        let read = Read { n: 1, at: "epoch:1".into(), cursor: Cursor(cursor.into()) };
+        Beat { read: Some(read), ..beat("a", Some(&token)) }
+    };
     one_beat(ledger, "n", &read("7-0")).await;
     assert_eq!(ledger.load("n", "a").await.unwrap().unwrap().cursor, Cursor("7-0".into()));
     ledger.commit("n", "a", &token, &Commit { cursor: Cursor("9-0".into()), ..commit(2, None) }).await.unwrap();

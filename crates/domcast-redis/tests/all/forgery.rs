@@ -2,7 +2,7 @@
 
 use crate::client::Page;
 use crate::servers::{Redis, Server, hub, patient, until};
-use domcast_push::{Beat, ChannelLayer, Client, ClusterOptions, Cursor, Ledger, Message, Place, Push};
+use domcast_push::{Beat, ChannelLayer, Client, ClusterOptions, Commit, Cursor, Ledger, Message, Place, Push};
 use domcast_redis::RedisLayer;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
@@ -190,7 +190,7 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     // What is kept: another source, an older one, an older cursor, no seal.
     let kept = layer.load("n", "x").await.unwrap().unwrap();
     assert!(kept.source.contains("117"), "{}", kept.source);
-    for (field, value) in [("source", r#"{"n":99}"#), ("cursor", "0-0"), ("snapshot", "")] {
+    for (field, value) in [("source", r#"{"n":99}"#), ("cursor", "0-0 never"), ("snapshot", ""), ("at", "x:1")] {
         let mut command = Cmd::new();
         let genuine: String =
             Cmd::new().arg("HGET").arg(key("kept")).arg(field).query_async(&mut connection).await.unwrap();
@@ -208,22 +208,26 @@ async fn with_a_key_what_is_forged_cut_off_or_repeated_changes_nothing() {
     assert_eq!(servers[0].position().version, before.version + 1);
 }
 
-#[tokio::test]
-async fn a_number_of_bad_bytes_spoils_no_beat_of_another_document() {
-    let Some(redis) = Redis::start().await else { return };
-    let layer = redis.layer();
-    let mut command = Cmd::new();
-    write(&mut redis.connection().await, command.arg("HSET").arg(key("kept")).arg("n").arg(b"\xff")).await;
-    let beat = Beat {
-        owner: "a".into(),
+/// The beat of a server that takes a lease.
+fn claim(owner: &str) -> Beat {
+    Beat {
+        owner: owner.into(),
         token: None,
         may_claim: true,
         lease: Duration::from_secs(1),
         n_subscribers: 1,
         lifetime: None,
         read: None,
-    };
-    let standings = layer.beats(&["n", "m"].map(|document| (document.into(), beat.clone()))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_number_of_bad_bytes_spoils_no_beat_of_another_document() {
+    let Some(redis) = Redis::start().await else { return };
+    let layer = redis.layer();
+    let mut command = Cmd::new();
+    write(&mut redis.connection().await, command.arg("HSET").arg(key("kept")).arg("n").arg(b"\xff")).await;
+    let standings = layer.beats(&["n", "m"].map(|document| (document.into(), claim("a")))).await.unwrap();
     assert_eq!(standings.iter().map(|standing| (standing.n, standing.n_subscribers)).collect::<Vec<_>>(), [(0, 1); 2]);
 }
 
@@ -241,6 +245,138 @@ async fn a_genuine_push_that_is_written_again_later_is_not_read_as_one_that_was_
     let layer = redis.sealed("the key");
     let messages = layer.between(&Cursor("0-0".into()), &again).await.unwrap().messages;
     assert!(messages.len() == 1 && messages[0].push.is_err(), "{messages:?}");
+}
+
+/// A server that seals, alone, and that has applied as many pushes as are given.
+async fn one(redis: &Redis, pushes: &[i64]) -> Server {
+    let options = ClusterOptions { lease: Duration::from_millis(600), ..patient() };
+    let server = Server::start_over(redis.sealed("the key"), hub(), options);
+    for by in pushes {
+        server.hub.push(add(*by)).await.unwrap();
+    }
+    server
+}
+
+/// Copies keys of a view as they are.
+async fn copied(connection: &mut MultiplexedConnection, parts: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let mut copies = Vec::new();
+    for part in parts {
+        let copy: Vec<u8> = Cmd::new().arg("DUMP").arg(key(part)).query_async(connection).await.unwrap();
+        copies.push((key(part), copy));
+    }
+    copies
+}
+
+/// Writes copies back.
+async fn write_copies(connection: &mut MultiplexedConnection, copies: &[(String, Vec<u8>)]) {
+    for (key, copy) in copies {
+        let mut command = Cmd::new();
+        command.arg("RESTORE").arg(key).arg(0).arg(&**copy).arg("REPLACE");
+        let _: String = command.query_async(connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_owner_mends_what_was_kept_once_and_is_written_again() {
+    let Some(redis) = Redis::start().await else { return };
+    let server = one(&redis, &[1]).await;
+    let mut connection = redis.connection().await;
+    let copies = copied(&mut connection, &["kept", "log"]).await;
+    server.hub.push(add(10)).await.unwrap();
+    let layer = redis.sealed("the key");
+    let n = layer.load("n", "x").await.unwrap().unwrap().n;
+    write_copies(&mut connection, &copies).await;
+    assert!(layer.load("n", "x").await.unwrap().unwrap().n < n, "each part of it is genuine");
+    let start = tokio::time::Instant::now();
+    while layer.load("n", "x").await.unwrap().is_none_or(|kept| kept.n <= n || !kept.source.contains("11")) {
+        assert!(start.elapsed() < Duration::from_secs(15), "nobody mends it");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.n(), 11);
+}
+
+#[tokio::test]
+async fn an_owner_that_lost_its_lease_goes_on_from_its_memory_and_not_from_what_was_kept_once() {
+    let Some(redis) = Redis::start().await else { return };
+    let server = one(&redis, &[1]).await;
+    let mut connection = redis.connection().await;
+    let copies = copied(&mut connection, &["kept", "log"]).await;
+    server.hub.push(add(10)).await.unwrap();
+    write(&mut connection, Cmd::new().arg("SET").arg(key("lease")).arg("nobody 1").arg("PX").arg(590)).await;
+    write_copies(&mut connection, &copies).await;
+    // Until the lease is over the push waits.
+    server.hub.push(add(100)).await.unwrap();
+    assert_eq!(server.n(), 111);
+}
+
+#[tokio::test]
+async fn parts_of_an_earlier_life_of_a_document_are_not_taken() {
+    let Some(redis) = Redis::start().await else { return };
+    let mut connection = redis.connection().await;
+    let fields = ["n", "at", "source", "cursor"];
+    let mut copies = Vec::new();
+    let server = one(&redis, &[1000, 1]).await;
+    for field in fields {
+        let copy: Vec<u8> =
+            Cmd::new().arg("HGET").arg(key("kept")).arg(field).query_async(&mut connection).await.unwrap();
+        copies.push(copy);
+    }
+    drop(server);
+    write(&mut connection, Cmd::new().arg("FLUSHALL")).await;
+    let mut server = one(&redis, &[1, 1]).await;
+    server.kill();
+    let layer = redis.sealed("the key");
+    let kept = layer.load("n", "x").await.unwrap().unwrap();
+    assert_eq!(kept.n.to_string().as_bytes(), copies[0], "both lives have the same number");
+    for n_written in [1, 2, 3] {
+        // Source alone, source and cursor, and with them where the document stood.
+        for idx in [2, 3, 1].into_iter().take(n_written) {
+            let mut command = Cmd::new();
+            write(&mut connection, command.arg("HSET").arg(key("kept")).arg(fields[idx]).arg(&copies[idx])).await;
+        }
+        let kept = layer.load("n", "x").await.unwrap();
+        assert_eq!(kept.is_some(), n_written == 3, "{n_written}");
+    }
+    let next = one(&redis, &[]).await;
+    while next.hub.push(add(1)).await.is_err() {}
+    assert!(next.n() < 1000, "{}", next.n());
+}
+
+#[tokio::test]
+async fn what_was_kept_of_a_document_counts_no_longer_than_it_would_have_been_kept() {
+    use hmac::{Hmac, Mac};
+    let Some(redis) = Redis::start().await else { return };
+    let layer = redis.sealed("the key");
+    let lifetime = Some(Duration::from_secs(60));
+    let beat = Beat { lifetime, ..claim("a") };
+    let token = layer.beats(&[("n".into(), beat)]).await.unwrap().remove(0).token.unwrap();
+    let commit = Commit {
+        n: 1,
+        id: "a".into(),
+        at: "epoch:1".into(),
+        entry: "step".into(),
+        source: "source".into(),
+        cursor: Cursor("1-0".into()),
+        snapshot: Some("snapshot".into()),
+        is_install: true,
+        is_last: false,
+        lifetime,
+    };
+    layer.commit("n", "a", &token, &commit).await.unwrap();
+    assert!(layer.load("n", "a").await.unwrap().is_some());
+    let mut connection = redis.connection().await;
+    // As this server has sealed it some time ago.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    for (ends, counts) in [(now - 20_000, true), (now - 40_000, false)] {
+        let text = format!("1-0 {ends}");
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"the key").unwrap();
+        mac.update(format!("cursor\ndomcast\nn\n1\nepoch:1\n{text}").as_bytes());
+        let seal: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut command = Cmd::new();
+        command.arg("HSET").arg(key("kept")).arg("cursor").arg(format!("{seal} {text}"));
+        write(&mut connection, &command).await;
+        assert_eq!(layer.load("n", "a").await.unwrap().is_some(), counts, "{ends}");
+    }
 }
 
 /// Writes who is at a server.
