@@ -82,7 +82,7 @@ async fn a_killed_client_is_gone_at_once_where_its_socket_ends() {
 
 #[tokio::test]
 async fn a_client_that_vanished_is_gone_within_two_heartbeats_on_every_transport() {
-    let idle = Duration::from_millis(300);
+    let idle = Duration::from_secs(2);
     let server = start_known(Config { limits: Limits { idle, ..Limits::default() }, ..open() }).await;
     for transport in TRANSPORTS {
         let mut events = server.domcast.hub().presence_events();
@@ -91,8 +91,8 @@ async fn a_client_that_vanished_is_gone_within_two_heartbeats_on_every_transport
         let start = Instant::now();
         events.recv().await.unwrap();
         assert!(matches!(events.recv().await.unwrap(), PresenceEvent::Left { .. }));
-        // Less than what a goodbye may take, besides.
-        assert!(start.elapsed() < idle + Duration::from_secs(1), "{transport}: {:?}", start.elapsed());
+        // Before a third heartbeat is over, and without the time that a goodbye may take.
+        assert!(start.elapsed() < idle + idle / 2, "{transport}: {:?}", start.elapsed());
         assert_eq!(server.get("/presence").await.2, "[]");
     }
 }

@@ -16,13 +16,11 @@ pub(super) fn explain(template: &Template, folder: &Path) -> String {
     let (views, rest): (Vec<&str>, Vec<&str>) =
         lines[..lines.len() - 1].iter().partition(|line| line.contains("hole view("));
     let is_script = |line: &&str| line.contains("hole script()");
-    match (views.is_empty(), rest.iter().any(is_script)) {
-        (true, _) => text.push_str("it shows no view: nothing in it stays live\n"),
-        (false, true) => text.push_str("what stays live in it:\n"),
-        (false, false) => {
-            text.push_str("what stays live in it, if it loads the client some other way than by `script()`:\n")
-        }
-    }
+    text.push_str(match (views.is_empty(), rest.iter().any(is_script)) {
+        (true, _) => "it shows no view: nothing in it stays live\n",
+        (false, true) => "what stays live in it:\n",
+        (false, false) => "what stays live in it, if it loads the client some other way than by `script()`:\n",
+    });
     for line in views {
         let (place, call) = line.split_once(" hole ").unwrap_or((line, ""));
         let call = call.split("; ").next().unwrap_or(call);

@@ -45,6 +45,7 @@ const FIELDS: [&str; 13] = [
     "view", "key", "state", "merge", "patch", "handler", "payload", "html", "topic", "data", "user", "session",
     "except",
 ];
+const POINTERS: [&str; 7] = ["/items/-", "/items/0", "/items/1", "/items/0/text", "/items/0/id", "/count", "/items"];
 const OPERATIONS: [&str; 7] = ["add", "remove", "replace", "move", "copy", "test", "jump"];
 
 /// A view that only Bob's page has.
@@ -157,10 +158,13 @@ impl World {
             }
         };
         let hub = &self.hub;
+        // Her own hello may be anything.
+        let says_hello = !frame.starts_with("[\"hello\"");
         let eve = self.eve.get_or_insert_with(|| {
-            let client = Client { user: Some("eve".into()), ..Client::default() };
-            let session = hub.connect_as(client);
-            session.receive(r#"["hello", 1, [["counter", null], ["order", null, "42"]]]"#).unwrap();
+            let session = hub.connect_as(Client { user: Some("eve".into()), ..Client::default() });
+            if says_hello {
+                session.receive(r#"["hello", 1, [["counter", null], ["order", null, "42"]]]"#).unwrap();
+            }
             session
         });
         while waiting(eve).is_some() {}
@@ -260,18 +264,18 @@ fn row(u: &mut Unstructured<'_>) -> Result<Value> {
 
 /// A frame in the form of one, mostly.
 fn frame(u: &mut Unstructured<'_>) -> Result<Value> {
-    let mut frame = match u.int_in_range(0..=5)? {
+    let mut frame = match u.int_in_range(0..=9)? {
         0 => {
             let views = (0..u.int_in_range(0..=3)?).map(|_| greeting(u)).collect::<Result<Vec<_>>>()?;
             vec![json!("hello"), json!(1), json!(views)]
         }
-        1 => vec![json!("resync"), number(u)?],
-        2 => vec![json!("ack"), number(u)?],
+        1 => vec![json!("resync"), document(u)?],
+        2 => vec![json!("ack"), json!(u.choose(&[0, 0, 0, 1, 2, 9])?)],
         3 => vec![json!("ping")],
         _ => {
             let handler = *u.choose(&["add", "add", "fail", "reset", "handle_tick", ""])?;
-            let payload = if u.arbitrary()? { json!({"by": number(u)?}) } else { json_value(u, 2)? };
-            vec![json!("event"), number(u)?, number(u)?, json!(handler), payload]
+            let payload = if u.int_in_range(0..=3)? > 0 { json!({"by": number(u)?}) } else { json_value(u, 2)? };
+            vec![json!("event"), number(u)?, document(u)?, json!(handler), payload]
         }
     };
     match u.int_in_range(0..=15)? {
@@ -287,6 +291,15 @@ fn frame(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(Value::Array(frame))
 }
 
+/// The number of a document, mostly of one that Eve sees.
+fn document(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(match u.int_in_range(0..=7)? {
+        0 => number(u)?,
+        n if n % 2 == 0 => json!(0),
+        _ => json!(2),
+    })
+}
+
 fn greeting(u: &mut Unstructured<'_>) -> Result<Value> {
     let mut greeting = vec![json!(word(u)?), json_value(u, 0)?, json_value(u, 0)?, json_value(u, 0)?];
     greeting.truncate(u.int_in_range(1..=4)?);
@@ -300,9 +313,15 @@ fn push(u: &mut Unstructured<'_>) -> Result<Value> {
     if push["view"] == "order" && u.arbitrary()? {
         push.insert("key".into(), json!(u.choose(&["42", "42", "7", "8", "9", "10", ""])?));
     }
-    let mut state = object(u, 3)?;
+    let mut state = Map::new();
     if u.arbitrary()? {
-        state.insert("items".into(), json_value(u, 3)?);
+        state.insert("count".into(), number(u)?);
+    }
+    if u.arbitrary()? {
+        state.insert("items".into(), Value::Array((0..u.int_in_range(0..=4)?).map(|_| row(u)).collect::<Result<_>>()?));
+    }
+    if u.int_in_range(0..=5)? == 0 {
+        state.extend(object(u, 3)?);
     }
     match u.int_in_range(0..=5)? {
         0 => push.insert("state".into(), state.into()),
@@ -313,7 +332,12 @@ fn push(u: &mut Unstructured<'_>) -> Result<Value> {
         }
         3 => push.insert("html".into(), json!(word(u)? + &word(u)?)),
         4 => {
-            push.insert("payload".into(), json_value(u, 3)?);
+            let payload = if u.int_in_range(0..=3)? == 0 {
+                json_value(u, 3)?
+            } else {
+                json!({"by": number(u)?, "items": [row(u)?]})
+            };
+            push.insert("payload".into(), payload);
             push.insert("handler".into(), json!(u.choose(&["add", "reset", "fail", "nothing"])?))
         }
         _ => {
@@ -328,5 +352,10 @@ fn push(u: &mut Unstructured<'_>) -> Result<Value> {
 }
 
 fn operation(u: &mut Unstructured<'_>) -> Result<Value> {
-    Ok(json!({"op": u.choose(&OPERATIONS)?, "path": word(u)?, "from": word(u)?, "value": json_value(u, 2)?}))
+    let pointer = |u: &mut Unstructured<'_>| match u.int_in_range(0..=5)? {
+        0 => word(u),
+        _ => Ok((*u.choose(&POINTERS)?).to_owned()),
+    };
+    let value = if u.arbitrary()? { row(u)? } else { json_value(u, 2)? };
+    Ok(json!({"op": u.choose(&OPERATIONS)?, "path": pointer(u)?, "from": pointer(u)?, "value": value}))
 }
