@@ -3,7 +3,7 @@
  * polling. Each carries the same frames, in order and once.
  *
  * Over HTTP the first post holds `hello`, and its answer names the session. Answers are read as they come and asked for anew
- * where they end, with the number of the last frame as `Last-Event-ID`. Posts go one after the other.
+ * where they end, with the number of the last frame as `Last-Event-ID`. Posts go one after the other; one without an answer is repeated once.
  */
 
 import type { ClientFrame } from './protocol';
@@ -62,11 +62,12 @@ export function http(url: string, carrier: Carrier, kind: string): Transport {
       for (const event of events) {
         const [, id, data] = /^(?:id:(\d+)\n)?data:(.*)$/.exec(event) ?? [];
         // What has arrived already is sent again if the server could not know.
-        if (!data || signal.aborted || Number(id) <= last) continue;
+        if (!data || signal.aborted || +id! <= last) continue;
         nHeard++;
-        if (id) last = Number(id);
-        if (data.startsWith('["session"')) {
-          session = `/${JSON.parse(data)[1]}`;
+        if (id) last = +id;
+        const [, name] = /^\["session".+"(.+)"/.exec(data) ?? [];
+        if (name) {
+          session = `/${name}`;
           post();
         } else carrier.frame(data, !!id);
       }
@@ -85,10 +86,14 @@ export function http(url: string, carrier: Carrier, kind: string): Transport {
   const post = (): void => {
     if (posting || !session || !outbox[0]) return;
     posting = true;
-    ask({ method: 'POST', body: takeBatch() }).then(() => {
-      posting = false;
-      post();
-    }, lost);
+    const init = { method: 'POST', body: takeBatch() };
+    // What got no answer may have arrived: on the same session it is said again, and no event is handled twice.
+    ask(init)
+      .catch(() => ask(init))
+      .then(() => {
+        posting = false;
+        post();
+      }, lost);
   };
 
   /** Reads for as long as answers bring something; one that brings nothing is asked for once more. */

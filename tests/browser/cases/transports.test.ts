@@ -97,6 +97,22 @@ browserTest('an answer that breaks off goes on where it was, and the page does n
   assert.deepEqual(transports(), ['WS ws', 'WS ws', 'POST sse']);
 });
 
+browserTest('an event whose answer was lost on the way is handled once, and the page does not notice', async () => {
+  proxy.webSocket = 'refused';
+  const page = await open();
+  const mounted = (await heard(page)).length;
+  for (let n = 1; n <= 3; n++) {
+    proxy.nUnanswered = 1;
+    await page.locator('[dc-click=increment]').click();
+    await page.waitForSelector('[dc-waiting]', { state: 'detached' });
+    assert.ok(proxy.nUnanswered < 0, 'it was said again');
+    await shown(page, n);
+  }
+  const events = (await heard(page)).slice(mounted);
+  assert.ok(events.every(([name]) => name === 'patched'), JSON.stringify(events));
+  assert.deepEqual(transports(), ['WS ws', 'WS ws', 'POST sse']);
+});
+
 browserTest('a page heals to a WebSocket without losing or repeating a patch', async () => {
   proxy.webSocket = 'refused';
   const page = await open([30_000, 60_000, 120_000, 240_000, 480_000]);

@@ -10,6 +10,8 @@ export interface Proxy {
   webSocket: 'works' | 'refused' | 'dies';
   /** Whether requests for server-sent events are answered. */
   sse: 'works' | 'refused';
+  /** How many of the next posts to a session reach the server and are not answered. */
+  nUnanswered: number;
   /** What was asked for, in order, as `GET /path`. */
   log: string[];
   /** Ends all answers that go on, as a proxy with a time limit does. */
@@ -23,7 +25,9 @@ export async function startProxy(port: number): Promise<Proxy> {
   const http = createServer((request, response) => {
     proxy.log.push(`${request.method} ${request.url}`);
     if (proxy.sse === 'refused' && request.url?.startsWith('/_domcast/sse')) return void response.writeHead(502).end('<h1>Bad gateway</h1>');
+    const isAnswered = request.method !== 'POST' || !/^\/_domcast\/\w+\//.test(request.url!) || --proxy.nUnanswered < 0;
     const upstream = ask({ port, host: '127.0.0.1', method: request.method, path: request.url, headers: request.headers }, (answer) => {
+      if (!isAnswered) return void response.destroy();
       answers.add(response);
       response.on('close', () => (answers.delete(response), answer.destroy()));
       response.writeHead(answer.statusCode!, answer.headers);
@@ -36,6 +40,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     url: '',
     webSocket: 'works',
     sse: 'works',
+    nUnanswered: 0,
     log: [],
     cut: () => answers.forEach((answer) => answer.destroy()),
     async close() {
