@@ -20,12 +20,14 @@ mod who; // who a page is for
 
 use crate::{Answer, input, output, web};
 use anyhow::{Context, Result, anyhow, bail};
+use axum::http::HeaderValue;
 use axum::middleware::from_fn_with_state;
 use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
 use domcast_push::{ChannelLayer, Client, ClusterOptions};
 use domcast_redis::RedisLayer;
 use names::Names;
+use signals::Application;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,11 +123,17 @@ async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
     };
     let who = Who { domcast: domcast.clone(), application, anybody: anybody.clone() };
     domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
-    match (&config.signals, &upstream) {
-        (Some((path, _)), Some(upstream)) => signals::send(&domcast, upstream.clone(), path.clone()),
+    let signals = match (&config.signals, &upstream) {
+        (Some((path, _)), Some(upstream)) => {
+            let token = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose();
+            let token =
+                token.context("the token has characters that no header may have, so `signals` cannot bring it")?;
+            let application = Application { upstream: upstream.clone(), path: path.clone(), token };
+            Some(signals::send(&domcast, application))
+        }
         (Some((_, line)), None) => bail!("{}: `signals` are for the upstream, and there is none", config.at(*line)),
-        (None, _) => {}
-    }
+        (None, _) => None,
+    };
     let redis = match (&args.redis, &config.redis) {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),
@@ -144,7 +152,11 @@ async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
     let router = domcast.guard(router);
     // The server does not need a reader of this.
     _ = output::line(&format!("{} is on {}", input::name(&args.dir), web::url(listening.address()?)));
-    web::serve(listening, domcast, router, config.content_security_policy.clone()).await
+    let served = web::serve(listening, domcast, router, config.content_security_policy.clone()).await;
+    if let Some(waiting) = signals {
+        waiting.sent().await;
+    }
+    served
 }
 
 /// Tells `/readyz` how Redis is: it keeps the server from being ready until it is reached once, and troubles it later.

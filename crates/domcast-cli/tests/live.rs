@@ -858,8 +858,9 @@ fn application() -> (SocketAddr, std::thread::JoinHandle<()>) {
             let mut body = vec![0; n_bytes];
             socket.read_exact(&mut body).unwrap();
             if head.starts_with("POST /signals ") {
-                let cookie = head.lines().find(|line| line.to_ascii_lowercase().starts_with("cookie:"));
-                signals += &format!("{} {}\n", cookie.unwrap(), std::str::from_utf8(&body).unwrap());
+                let line = |name| head.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap_or("-");
+                let token = line("authorization:").trim_start_matches("authorization: ");
+                signals += &format!("{} {token} {}\n", line("cookie:"), std::str::from_utf8(&body).unwrap());
             }
             let answer = match head.split_once(" HTTP").map(|(start, _)| start) {
                 Some("GET /signals") => signals.clone(),
@@ -924,10 +925,10 @@ fn the_application_says_from_the_cookies_who_a_page_is_for() {
 fn the_application_is_told_who_subscribes_with_the_cookies() {
     let (application, thread) = application();
     let toml = format!(
-        "upstream = 'http://{application}'\nidentify = '/who'\nsignals = '/signals'\n[[views]]\nname = 'order'\ntemplate = 'o.html'\nkeyed = true\n"
+        "token = 'secret'\nupstream = 'http://{application}'\nidentify = '/who'\nsignals = '/signals'\n[[views]]\nname = 'order'\ntemplate = 'o.html'\nkeyed = true\n"
     );
     let dir = folder("signals", &[("domcast.toml", &toml), ("templates/o.html", "{{ key }}")]);
-    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let mut server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
     let hello = r#"["hello", 1, [["order", null, "42"]]]"#;
     let session = "0123456789abcdef0123456789abcdef";
     let cookies = format!("cookie: login=ann; domcast-session={session}");
@@ -937,9 +938,10 @@ fn the_application_is_told_who_subscribes_with_the_cookies() {
     let told = |expected: &[&str]| {
         let of = |signal| {
             let body = json!({"signal": signal, "view": "order", "key": "42", "user": "ann", "session": session});
-            format!("{cookies} {body}\n")
+            format!("{cookies} Bearer secret {body}\n")
         };
-        let expected: String = expected.iter().map(of).collect();
+        let start = "- Bearer secret {\"signal\":\"start\"}\n".to_owned();
+        let expected: String = std::iter::once(start).chain(expected.iter().map(of)).collect();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let (_, found) = server.request("GET /signals", &[], "");
@@ -953,7 +955,20 @@ fn the_application_is_told_who_subscribes_with_the_cookies() {
     told(&["subscribe"]);
     assert_eq!(server.request(&format!("DELETE /_domcast/poll/{name}"), &[], "").0, 204);
     told(&["subscribe", "unsubscribe"]);
-    server.request("GET /stop", &[], "");
+    // Who leaves because the server stops is told of too.
+    assert_eq!(server.request("POST /_domcast/poll", &[&cookies], hello).0, 200);
+    let pid = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(server.process.wait().unwrap().success());
+    let signals = |path: &str| {
+        let mut socket = TcpStream::connect(application).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert_eq!(signals("/signals").matches("unsubscribe").count(), 2);
+    signals("/stop");
     thread.join().unwrap();
     let alone = refused("signals-alone", &[("domcast.toml", "signals = '/signals'\n")]);
     assert!(alone.contains("line 1: `signals` are for the upstream, and there is none"), "{alone}");

@@ -28,7 +28,11 @@ fn upsert(rows: &Value, row: Value, key: Rest<String>) -> Result<Value, Error> {
 /// `rows | without(42)`: the rows but for those whose `id` is 42. `rows | without("tea", "slug")` looks at another key. Costs what
 /// `upsert` costs.
 fn without(rows: &Value, id: Value, key: Rest<String>) -> Result<Value, Error> {
-    Ok(value(list(rows)?.without(key_of(&key)?, &state(id)?)))
+    let key = key_of(&key)?;
+    if id.is_undefined() || id.is_none() {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("there is no `{key}` to find the row by")));
+    }
+    Ok(value(list(rows)?.without(key, &state(id)?)))
 }
 
 fn key_of(key: &[String]) -> Result<&str, Error> {

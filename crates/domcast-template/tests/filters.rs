@@ -40,6 +40,7 @@ fn rows_go_by_their_key() {
 #[test]
 fn what_has_no_place_is_an_error() {
     check("rows | upsert(salt, 'sku')", Err("the row has no `sku` to find its place by"));
+    check("rows | without(salt.sku)", Err("there is no `id` to find the row by"));
     check("rows | upsert(7)", Err("the row has no `id`"));
     check("7 | upsert(salt)", Err("not iterable"));
     check("rows | upsert(salt, 'id', 'id')", Err("too many arguments"));

@@ -1,26 +1,35 @@
-//! What the application is told: that a page subscribes to a view, and that it leaves it, with the cookies that the browser sent.
+//! What the application is told: that this server started, that a page subscribes to a view, and that it leaves it.
 //!
-//! Each is a `POST` of JSON, `{"signal": "subscribe", "view": "order", "key": "42", "user": "ann", "session": "…"}`, or `unsubscribe`. They come one
-//! after the other, in order; what the application answers changes nothing. One that it does not take, or that finds too many waiting,
-//! is lost, which the log tells.
+//! Each is a `POST` of JSON with the cookies that the browser sent: `{"signal": "subscribe", "view": "order", "key": "42", "user": "ann",
+//! "session": "…"}`, or `unsubscribe`. They come one after the other, in order; what the application answers changes nothing. One that it does not
+//! take, or that finds too many waiting, is lost, which the log tells. Before all comes `{"signal": "start"}`, again and again until the
+//! application takes it: the state of all views is as new, and whom it was told of are gone.
+//!
+//! The address of the application is that of its pages too, so anybody could send it such a request: ours brings the token of pushes.
 
 use super::upstream::Upstream;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use domcast_axum::{Client, Domcast};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 /// How many may wait for the application.
 const MAX_WAITING: usize = 4096;
 
 /// How long the application may think about one.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long it is left in peace after it did not take the first.
+const START_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long those that wait may take when the server stops.
+const LAST: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Signal<'a> {
@@ -31,18 +40,33 @@ struct Signal<'a> {
     session: Option<&'a str>,
 }
 
-/// Tells the application at `path` of all subscriptions from now on.
-pub(super) fn send(domcast: &Domcast, upstream: Upstream, path: String) {
-    let (sender, mut waiting) = mpsc::channel::<Request>(MAX_WAITING);
-    let path: Arc<str> = path.into();
+/// Where signals go.
+pub(super) struct Application {
+    pub(super) upstream: Upstream,
+    pub(super) path: String,
+    pub(super) token: Option<HeaderValue>,
+}
+
+/// What waits to be sent.
+pub(super) struct Waiting(mpsc::Sender<Message>);
+
+enum Message {
+    Signal(Request),
+    /// Tells that all before it were sent.
+    Last(oneshot::Sender<()>),
+}
+
+/// Tells the application of the start, and of all subscriptions from now on.
+pub(super) fn send(domcast: &Domcast, application: Application) -> Waiting {
+    let (sender, waiting) = mpsc::channel(MAX_WAITING);
+    let application = Arc::new(application);
     let hook = |signal: &'static str| {
-        let (sender, path) = (sender.clone(), Arc::clone(&path));
+        let (sender, application) = (sender.clone(), Arc::clone(&application));
         move |page: &Parts, client: &Client, view: &str, key: Option<&str>| {
             let told = Signal { signal, view, key, user: client.user.as_deref(), session: client.session.as_deref() };
-            let body = serde_json::to_vec(&told).expect("it is a map of strings");
-            let mut request = Upstream::ask(Method::POST, &path, &page.headers, Body::from(body));
-            request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-            if sender.try_send(request).is_err() {
+            let body = serde_json::to_string(&told).expect("it is a map of strings");
+            if sender.try_send(Message::Signal(application.request(&page.headers, body))).is_err() {
+                let path = &application.path;
                 tracing::error!(
                     view,
                     key,
@@ -53,15 +77,64 @@ pub(super) fn send(domcast: &Domcast, upstream: Upstream, path: String) {
     };
     domcast.on_subscribe(hook("subscribe"));
     domcast.on_unsubscribe(hook("unsubscribe"));
-    tokio::spawn(async move {
-        while let Some(request) = waiting.recv().await {
-            let reason = match timeout(ANSWER, upstream.answer(request)).await {
-                Ok(Ok(response)) if response.status().is_success() => continue,
-                Ok(Ok(response)) => format!("it answered {}", response.status()),
-                Ok(Err(reason)) => reason,
-                Err(_) => format!("it thought for {} s", ANSWER.as_secs()),
-            };
-            tracing::error!("`{path}` of the application did not take a signal: {reason}");
+    tokio::spawn(async move { application.tell(waiting).await });
+    Waiting(sender)
+}
+
+impl Waiting {
+    /// Waits until all that was told before is sent, but not for long.
+    pub(super) async fn sent(self) {
+        let (sender, last) = oneshot::channel();
+        let all = async {
+            _ = self.0.send(Message::Last(sender)).await;
+            _ = last.await;
+        };
+        if timeout(LAST, all).await.is_err() {
+            tracing::error!("the application was not told of all who left: it takes too long");
         }
-    });
+    }
+}
+
+impl Application {
+    fn request(&self, browser: &HeaderMap, body: String) -> Request {
+        let mut request = Upstream::ask(Method::POST, &self.path, browser, Body::from(body));
+        let headers = request.headers_mut();
+        headers.remove(header::AUTHORIZATION);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.token.clone().map(|token| (header::AUTHORIZATION, token)));
+        request
+    }
+
+    async fn tell(&self, mut waiting: mpsc::Receiver<Message>) {
+        let mut told = None;
+        while let Err(reason) = self.post(self.request(&HeaderMap::new(), r#"{"signal":"start"}"#.into())).await {
+            if told.as_ref() != Some(&reason) {
+                tracing::error!(
+                    "`{}` of the application did not take the signal of the start yet: {reason}",
+                    self.path
+                );
+                told = Some(reason);
+            }
+            sleep(START_AGAIN).await;
+        }
+        while let Some(message) = waiting.recv().await {
+            match message {
+                Message::Signal(request) => {
+                    if let Err(reason) = self.post(request).await {
+                        tracing::error!("`{}` of the application did not take a signal: {reason}", self.path);
+                    }
+                }
+                Message::Last(sender) => _ = sender.send(()),
+            }
+        }
+    }
+
+    async fn post(&self, request: Request) -> Result<(), String> {
+        match timeout(ANSWER, self.upstream.answer(request)).await {
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(format!("it answered {}", response.status())),
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err(format!("it thought for {} s", ANSWER.as_secs())),
+        }
+    }
 }
