@@ -14,8 +14,8 @@ import { gzipSync } from 'node:zlib';
 // Properties that are the client's own, and may be called by a letter in a page. None is a name of the DOM, of what is
 // read from or written to JSON, or of what a page or an embedder sees.
 const OURS = [
-  ...['check', 'child', 'closed', 'connect', 'covered', 'depth', 'drop', 'emit', 'epoch', 'forms', 'frame', 'greeting', 'guard', 'isQuiet'],
-  ...['local', 'mounted', 'namespace', 'note', 'number', 'offline', 'opened', 'placed', 'qualified', 'received', 'renewed', 'renumber', 'reopen'],
+  ...['check', 'checksum', 'child', 'closed', 'connect', 'covered', 'depth', 'direction', 'drop', 'element', 'emit', 'epoch', 'forms', 'frame', 'greeting', 'guard', 'isQuiet'],
+  ...['local', 'made', 'mounted', 'namespace', 'node', 'nodes', 'note', 'number', 'offline', 'opened', 'parent', 'placed', 'qualified', 'received', 'renewed', 'renumber', 'reopen'],
   ...['revoked', 'root', 'schemes', 'scripts', 'setValue', 'settle', 'settled', 'snapshot', 'timer', 'tree', 'update', 'version'],
 ];
 

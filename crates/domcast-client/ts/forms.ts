@@ -71,14 +71,17 @@ export class FormState {
   #noteInput(input: HTMLInputElement): void {
     const type = inputType(input);
     if (type === 'file') return;
-    if (type !== 'checkbox' && type !== 'radio') return void this.#noted.set(input, noteText(input));
     // One radio's state is its whole group's: checking one unchecks the others.
     const group = type === 'radio' ? radiosWith(input) : [input];
     const live = group.map(checked);
-    // Of those that the markup checks the last one is.
-    const isUsers = group.find(checked) !== group.filter(defaultChecked).pop();
+    // Of those that the markup checks the last one is, in a page.
+    const last = group.filter(defaultChecked).pop();
+    const isUsers = (last && !checked(last)) || !group.filter(checked).every(defaultChecked);
     group.forEach((each, idx) => {
+      // It may be about to get another type.
+      const settleText = noteText(each);
       this.#noted.set(each, (force) => {
+        settleText(force);
         const wanted = isUsers && !force ? live[idx]! : defaultChecked(each);
         if (checked(each) !== wanted) setChecked(each, wanted);
       });
@@ -148,7 +151,7 @@ function noteText(field: HTMLInputElement | HTMLTextAreaElement): Settle {
 function markupValue(field: HTMLInputElement | HTMLTextAreaElement): string {
   if (dom.isHtml(field, 'textarea')) return areaDefault(field as HTMLTextAreaElement).replace(/\r\n?/g, '\n');
   const probe = dom.createElement(document, 'input') as HTMLInputElement;
-  for (const name of ['min', 'max', 'step', 'multiple', 'value', 'type']) {
+  for (const name of ['min', 'max', 'step', 'multiple', 'type', 'value']) {
     const value = dom.getAttribute(field, name);
     if (value !== null) dom.setAttribute(probe, name, value);
   }

@@ -65,9 +65,9 @@ export const KNOWN: readonly Known[] = [
   },
   {
     name: 'a NUL that starts or ends something',
-    examples: ['<html><head></head>\n\0 x', '<table><colgroup>\0<col></table>', '<html><head></head>&#0;<frameset></html><!--c-->'],
+    examples: ['<html><head></head>\n\0 x', '<pre>\0\nx</pre>', '<table><colgroup>\0<col></table>', '<html><head></head>&#0;<frameset></html><!--c-->'],
     reason:
-      'By the standard it starts the body or ends the colgroup, and so it does for html5ever; Chromium drops it first. ' +
+      'By the standard it starts the body, ends the colgroup, or stands before the newline that a pre would drop, and so it does for html5ever; Chromium drops it first. ' +
       'A reference to it is U+FFFD, which keeps a frameset out, but not in Chromium.',
   },
   {

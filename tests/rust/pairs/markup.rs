@@ -402,14 +402,14 @@ struct Place {
     is_template: bool,
     /// In an element that an end tag of a form does not look beyond.
     is_scope: bool,
-    /// Text here may end a `colgroup`.
-    is_beside_columns: bool,
+    /// Here NULs are left out: one may end a `colgroup`, or keep a newline at the start of a `pre`.
+    is_without_nul: bool,
 }
 
 fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, page: &mut Page) {
     for piece in pieces.iter().filter(|piece| !without.contains(&piece.number)) {
         match &piece.kind {
-            Kind::Text(text) if place.is_beside_columns => page.html.push_str(&text.replace('\0', "")),
+            Kind::Text(text) if place.is_without_nul => page.html.push_str(&text.replace('\0', "")),
             Kind::Text(text) => page.html.push_str(text),
             Kind::Broken(_) if place.is_integration_point => {}
             Kind::Broken(text) if place.is_scope && text.contains("form") => {}
@@ -457,7 +457,7 @@ fn write_pieces(pieces: &[Piece], without: &HashSet<u32>, place: Place, page: &m
                     },
                     is_template: place.is_template || name == "template",
                     is_scope: place.is_scope || SCOPES.contains(&name),
-                    is_beside_columns: matches!(name, "colgroup" | "table" | "template"),
+                    is_without_nul: matches!(name, "colgroup" | "table" | "template" | "pre" | "listing" | "textarea"),
                 };
                 write_pieces(&piece.children, without, inner, page);
                 if tag.has_end_tag || place.is_integration_point {
