@@ -312,10 +312,6 @@ impl<V: View> Source for RustView<V> {
         source::render(&self.name, V::TEMPLATE, &self.view, templates)
     }
 
-    fn state_text(&self) -> Option<String> {
-        guarded(|| serde_json::to_string(&self.view)).ok()?.ok()
-    }
-
     fn saved(&self) -> Result<String, PushError> {
         serde_json::to_string(&self.state()?).map_err(|error| source::not_saved(&self.name, &error))
     }

@@ -106,6 +106,23 @@ impl State {
         }
     }
 
+    /// Whether templates see no difference: all parts are equal and of the same kind, and maps have their keys in the same order.
+    ///
+    /// Parts that the two share are not walked into, and the first difference ends the walk.
+    pub fn is_alike(&self, other: &State) -> bool {
+        match (self, other) {
+            _ if self.is_same(other) => true,
+            (State::List(a), State::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.is_alike(b))
+            }
+            (State::Map(a), State::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && a.1.is_alike(b.1))
+            }
+            (State::Other(a), State::Other(b)) => compare::is_same_value(a, b),
+            _ => false,
+        }
+    }
+
     /// The part under a key of a map or at a position of a list, counted from the end if it is negative.
     pub fn get(&self, step: impl Into<Step>) -> Option<&State> {
         match (self, step.into()) {

@@ -57,21 +57,8 @@ impl<'a> Beside<'a> {
 }
 
 /// Equal is not enough: `2` equals `2.0`, and they print differently.
-fn is_same_value(a: &Value, b: &Value) -> bool {
+pub(super) fn is_same_value(a: &Value, b: &Value) -> bool {
     a.kind() == b.kind() && format!("{a:?}") == format!("{b:?}")
-}
-
-/// Whether two states print and behave alike in every part.
-fn is_alike(a: &State, b: &State) -> bool {
-    match (a, b) {
-        _ if a.is_same(b) => true,
-        (State::List(a), State::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| is_alike(a, b)),
-        (State::Map(a), State::Map(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && is_alike(a.1, b.1))
-        }
-        (State::Other(a), State::Other(b)) => is_same_value(a, b),
-        _ => false,
-    }
 }
 
 impl<'a> Serializer for Beside<'a> {
@@ -307,7 +294,7 @@ impl Items<'_> {
         let ahead = self.among.as_ref()?.ahead();
         let ahead = ahead.start..ahead.end.min(ahead.start + n_ahead);
         self.n_vain += ahead.len();
-        let found = ahead.into_iter().find(|idx| old.get(*idx).is_some_and(|old| is_alike(old, item)))?;
+        let found = ahead.into_iter().find(|idx| old.get(*idx).is_some_and(|old| old.is_alike(item)))?;
         self.n_vain -= n_ahead.min(self.n_vain);
         Some(found)
     }
