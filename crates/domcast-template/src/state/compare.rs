@@ -4,7 +4,7 @@
 //! [`Part::Same`] and nothing is built for it; a map is copied when its first part differs, a list when all is said. Data that
 //! only the engine can represent is handed to it.
 
-use super::{Keys, List, Map, State, StateError};
+use super::{Keys, List, Map, State, StateError, handover};
 use minijinja::value::{Serde, Tuple, Value};
 use rustc_hash::FxBuildHasher;
 use serde::ser::{self, Serialize, Serializer};
@@ -46,13 +46,15 @@ impl<'a> Beside<'a> {
         Beside { old, among: None }
     }
 
-    fn scalar(self, new: State) -> Result<Part, StateError> {
-        Ok(if self.old.is_some_and(|old| old.is_same(&new)) { Part::Same } else { Part::New(new) })
-    }
-
-    fn other(self, new: Value) -> Result<Part, StateError> {
-        let is_same = |old: &State| matches!(old, State::Other(old) if is_same_value(old, &new));
-        Ok(if self.old.is_some_and(is_same) { Part::Same } else { Part::New(State::Other(new)) })
+    #[inline]
+    fn scalar(self, new: impl FnOnce() -> State) -> Result<Part, StateError> {
+        let new = new();
+        let is_same = match (self.old, &new) {
+            (Some(State::Other(old)), State::Other(new)) => is_same_value(old, new),
+            (Some(old), new) => old.is_same(new),
+            (None, _) => false,
+        };
+        Ok(if is_same { Part::Same } else { Part::New(new) })
     }
 }
 
@@ -72,77 +74,14 @@ impl<'a> Serializer for Beside<'a> {
     type SerializeStruct = Entries<'a>;
     type SerializeStructVariant = Variant<Entries<'a>>;
 
-    fn serialize_bool(self, value: bool) -> Result<Part, StateError> {
-        self.scalar(State::Bool(value))
-    }
-    fn serialize_i8(self, value: i8) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i16(self, value: i16) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i32(self, value: i32) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i64(self, value: i64) -> Result<Part, StateError> {
-        self.scalar(State::Int(value))
-    }
-    fn serialize_i128(self, value: i128) -> Result<Part, StateError> {
-        self.other(Value::from(Serde(value)))
-    }
-    fn serialize_u8(self, value: u8) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u16(self, value: u16) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u32(self, value: u32) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u64(self, value: u64) -> Result<Part, StateError> {
-        match i64::try_from(value) {
-            Ok(value) => self.scalar(State::Int(value)),
-            Err(_) => self.other(Value::from(value)),
-        }
-    }
-    fn serialize_u128(self, value: u128) -> Result<Part, StateError> {
-        self.other(Value::from(Serde(value)))
-    }
-    fn serialize_f32(self, value: f32) -> Result<Part, StateError> {
-        self.scalar(State::Float(value.into()))
-    }
-    fn serialize_f64(self, value: f64) -> Result<Part, StateError> {
-        self.scalar(State::Float(value))
-    }
-    fn serialize_char(self, value: char) -> Result<Part, StateError> {
-        self.serialize_str(value.encode_utf8(&mut [0; 4]))
-    }
+    scalars! {}
+
+    #[inline]
     fn serialize_str(self, value: &str) -> Result<Part, StateError> {
         match self.old {
             Some(State::Text(old)) if **old == *value => Ok(Part::Same),
             _ => Ok(Part::New(State::from(value))),
         }
-    }
-    fn serialize_bytes(self, value: &[u8]) -> Result<Part, StateError> {
-        self.other(Value::from_bytes(value.to_vec()))
-    }
-    fn serialize_none(self) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Part, StateError> {
-        value.serialize(self)
-    }
-    fn serialize_unit(self) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Part, StateError> {
-        self.serialize_str(variant)
-    }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Part, StateError> {
-        value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
@@ -605,7 +544,7 @@ impl ser::SerializeTuple for TupleItems {
     }
 
     fn end(self) -> Result<Part, StateError> {
-        Beside::of(self.old.as_ref()).other(Value::from(Tuple::from(self.items)))
+        Beside::of(self.old.as_ref()).scalar(|| State::Other(Value::from(Tuple::from(self.items))))
     }
 }
 
