@@ -8,7 +8,7 @@ use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 19] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
@@ -22,6 +22,9 @@ pub(crate) const NAMES: [&str; 16] = [
     "document, swap, plain Serialize",
     "document, shuffle, rows shared",
     "document, shuffle, plain Serialize",
+    "state, one label, plain Serialize",
+    "state, swap, plain Serialize",
+    "state, shuffle, plain Serialize",
     "posted, one label",
     "posted, every 10th label",
     "posted, shuffle",
@@ -78,6 +81,9 @@ pub(crate) fn run(name: &str, n_runs: u64) {
         // A state finds the rows that moved, but for the first few.
         "document, shuffle, rows shared" => change_first(Change::Shuffle, n_runs),
         "document, shuffle, plain Serialize" => serialized_first(Change::Shuffle, n_runs),
+        "state, one label, plain Serialize" => renew(Change::One, n_runs),
+        "state, swap, plain Serialize" => renew(Change::Swap, n_runs),
+        "state, shuffle, plain Serialize" => renew(Change::Shuffle, n_runs),
         "posted, one label" => post(Change::One, n_runs),
         "posted, every 10th label" => post(Change::EveryTenth, n_runs),
         "posted, shuffle" => post(Change::Shuffle, n_runs),
@@ -113,6 +119,13 @@ fn serialized_first(change: Change, n_runs: u64) {
         let state = document.state().renewed(&new).expect("it is a state");
         drop(black_box(document.update(state, &Changes::Unknown).expect("it renders")));
     });
+}
+
+/// A table as Rust has it to a state beside the old one.
+fn renew(change: Change, n_runs: u64) {
+    let (old, new) = table(change);
+    let old = State::new(&old).expect("a table is a state");
+    (0..n_runs).for_each(|_| drop(black_box(old.renewed(&new).expect("it is a state"))));
 }
 
 /// Updates there and back: each run is one.

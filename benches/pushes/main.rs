@@ -4,8 +4,8 @@
 //! look on. Each figure is a median.
 
 use domcast_benches::{Change, Row, Table};
-use domcast_push::{DeclaredView, Edits, HandlerResult, Handlers, Hub, Options, Push, View};
-use domcast_template::{Operation, Templates};
+use domcast_push::{Client, DeclaredView, Edits, HandlerResult, Handlers, Hub, Options, Push, View};
+use domcast_template::{Operation, Rows, Templates};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
 /// What a push changes: the label of the row in the middle, always to another one.
-const PUSHES: [(&str, MakePush); 5] = [
+const PUSHES: [(&str, MakePush); 7] = [
     ("declared view, JSON Patch of a label", |idx, label, _| {
         let operations = json!([{"op": "replace", "path": format!("/rows/{idx}/label"), "value": label}]);
         Push::patch("declared", Vec::<Operation>::deserialize(operations).expect("it is a JSON Patch"))
@@ -26,14 +26,24 @@ const PUSHES: [(&str, MakePush); 5] = [
     }),
     ("declared view, all rows as state", |_, _, table| Push::state("declared", [("rows", json!(table.rows))])),
     ("Rust view, handler", |idx, label, _| Push::handler("rust", "relabel", json!([idx, label]))),
+    ("Rust view of `Rows`, handler", |idx, label, _| Push::handler("shared", "relabel", json!([idx, label]))),
+    ("private view, handler for one session", |idx, label, _| {
+        Push::handler("private", "relabel", json!([idx, label])).user("ann")
+    }),
     ("posted HTML", |_, _, table| Push::html("posted", table.to_html())),
 ];
 
 type MakePush = fn(usize, &str, &Table) -> Push;
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Rows {
+struct Plain {
     rows: Vec<OneRow>,
+    selected: Option<u32>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Shared {
+    rows: Rows<OneRow>,
     selected: Option<u32>,
 }
 
@@ -43,13 +53,23 @@ struct OneRow {
     label: String,
 }
 
-impl View for Rows {
+impl View for Plain {
     const TEMPLATE: &'static str = "table.html";
 
     fn handlers(handlers: &mut Handlers<Self>) {
         handlers.on("relabel", |view: &mut Self, (idx, label): (usize, String)| -> HandlerResult {
             view.rows[idx].label = label;
             Ok(())
+        });
+    }
+}
+
+impl View for Shared {
+    const TEMPLATE: &'static str = "table.html";
+
+    fn handlers(handlers: &mut Handlers<Self>) {
+        handlers.on("relabel", |view: &mut Self, (idx, label): (usize, String)| -> HandlerResult {
+            Ok(view.rows.update(idx, |row| row.label = label)?)
         });
     }
 }
@@ -80,8 +100,14 @@ fn hub(table: &Table) -> Hub {
         .state("selected", Value::Null)
         .push_handler("saved", Edits::new().set("rows", "rows | upsert(payload)"));
     hub.register_declared("declared", declared).expect("the view renders");
-    let rows = table.rows.iter().map(|Row { id, label }| OneRow { id: *id, label: label.clone() }).collect();
-    hub.register("rust", Rows { rows, selected: None }).expect("the view renders");
+    let rows = table.rows.iter().map(|Row { id, label }| OneRow { id: *id, label: label.clone() });
+    let shared = Rows::new(rows.clone()).expect("rows are a state");
+    hub.register("shared", Shared { rows: shared, selected: None }).expect("the view renders");
+    let view = Plain { rows: rows.collect(), selected: None };
+    hub.register("rust", view.clone()).expect("the view renders");
+    hub.register_private("private", move |_| Ok(view.clone())).expect("the name is free");
+    let ann = Client { user: Some("ann".into()), ..Client::default() };
+    hub.html_for(&ann, "private", None).expect("the view renders");
     hub.register_posted("posted", table.to_html()).expect("the HTML is right");
     hub
 }
@@ -98,9 +124,10 @@ fn median(n_rows: usize, push: MakePush) -> Duration {
         table.rows[idx].label.clone_from(&label);
         let push = push(idx, &label, &table);
         let start_of_push = Instant::now();
-        let receipt = hub.push_blocking(push).expect("the push fits");
+        hub.push_blocking(push).expect("the push fits");
         let time = start_of_push.elapsed();
-        assert_eq!(receipt.version(), Some(nth + 1), "each push changes the page");
+        let n_updates: u64 = hub.views().iter().map(|view| view.statistics.updates.get()).sum();
+        assert_eq!(n_updates, nth + 1, "each push changes the page");
         if nth >= 5 {
             times.push(time);
         }

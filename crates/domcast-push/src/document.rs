@@ -14,13 +14,11 @@
 use crate::compose::compose;
 use crate::error::PushError;
 use crate::frame;
-use crate::memo::{Memo, Step};
 use crate::position::Position;
-use crate::source::guarded;
 use crate::statistics::ViewStatistics;
-use crate::turn::Repair;
+use crate::turn::{ChangeTree, Repair};
 use bytes::Bytes;
-use domcast_diff::{ApplyError, Patch, Patches, Tree, apply, diff, escape_attribute};
+use domcast_diff::{ApplyError, Patches, Tree, apply, escape_attribute};
 use serde::{Deserialize, Serialize};
 use std::collections::{VecDeque, vec_deque};
 use std::fmt::Write;
@@ -36,7 +34,6 @@ pub(crate) struct Document {
     number: u32,
     /// Other documents of a private view may have the same.
     tree: Arc<Tree>,
-    memo: Option<Arc<Memo>>,
     position: Position,
     history: History,
     /// How many lives this document had after its first.
@@ -113,20 +110,12 @@ impl Newest {
 }
 
 impl Document {
-    pub(crate) fn new(
-        name: Name,
-        number: u32,
-        tree: Arc<Tree>,
-        memo: Option<Arc<Memo>>,
-        epoch: Arc<str>,
-        limits: HistoryLimits,
-    ) -> Document {
+    pub(crate) fn new(name: Name, number: u32, tree: Arc<Tree>, epoch: Arc<str>, limits: HistoryLimits) -> Document {
         Document {
             view: name.view,
             key: name.key,
             number,
             tree,
-            memo,
             position: Position { epoch, version: 0 },
             history: History { limits, updates: VecDeque::new(), n_bytes: 0 },
             n_restarts: 0,
@@ -153,31 +142,11 @@ impl Document {
         self.number
     }
 
-    /// Makes the tree equal to `new_tree`. The version grows by one if that changes anything.
-    pub(crate) fn update(&mut self, new_tree: &Arc<Tree>, now: Instant, statistics: &ViewStatistics) -> Update {
-        // What a panic leaves of the tree is replaced.
-        match guarded(|| self.step(new_tree, statistics)) {
-            Ok(Step { tree, patches, json }) => {
-                self.tree = tree;
-                self.note(patches, &json, now)
-            }
-            Err(reason) => self.repair(Repair { tree: Arc::clone(new_tree), reason }),
-        }
-    }
-
     /// Lets `change` work on the tree, and numbers what it did. An error leaves the document as it was, if `change` leaves the tree so; a tree
     /// that `change` lost is to be [repaired](Self::repair) next.
-    pub(crate) fn change(
-        &mut self,
-        change: &mut dyn FnMut(&mut Tree) -> Result<Patches, PushError>,
-        now: Instant,
-        statistics: &ViewStatistics,
-    ) -> Result<Update, PushError> {
-        statistics.diffs.add(1);
-        let tree = Arc::make_mut(&mut self.tree);
-        let patches = statistics.time(|statistics| &statistics.diff_time, || change(tree))?;
-        let json = encode(&patches, statistics);
-        Ok(self.note(Arc::new(patches), &json, now))
+    pub(crate) fn change(&mut self, change: &mut ChangeTree<'_>, now: Instant) -> Result<Update, PushError> {
+        let Encoded { patches, json } = change(&mut self.tree)?;
+        Ok(self.note(patches, &json, now))
     }
 
     /// Numbers patches that were applied.
@@ -191,32 +160,6 @@ impl Document {
         let frame = frame::patches(self.number, self.position.version, json);
         self.history.push(Kept { frame: frame.clone(), patches, made_at: now });
         Update::Frame(frame)
-    }
-
-    /// Returns the step to a tree that is equal to `new_tree`: one that another document has taken, or a new one.
-    fn step(&mut self, new_tree: &Arc<Tree>, statistics: &ViewStatistics) -> Step {
-        let memo = self.memo.clone();
-        if let Some(step) = memo.as_ref().and_then(|memo| memo.step(&self.tree, new_tree)) {
-            return step;
-        }
-        let old_tree = memo.is_some().then(|| Arc::clone(&self.tree));
-        statistics.diffs.add(1);
-        let mut patches = statistics.time(|statistics| &statistics.diff_time, || diff(&self.tree, new_tree));
-        if !patches.is_empty() {
-            // A copy only if another document, or the memo, has the old tree too.
-            let tree = Arc::make_mut(&mut self.tree);
-            apply(tree, &patches).expect("the patches of a diff fit the tree that it was made for");
-            if tree.is_sparse() {
-                tree.compact();
-                patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
-            }
-        }
-        let json = encode(&patches, statistics);
-        let step = Step { tree: Arc::clone(&self.tree), patches: Arc::new(patches), json };
-        if let (Some(memo), Some(old_tree)) = (memo, old_tree) {
-            memo.keep_step(old_tree, Arc::clone(new_tree), step.clone());
-        }
-        step
     }
 
     /// Takes an update that another process made; `text` is what `patches` was read from, and travels on as it is.
@@ -333,15 +276,23 @@ impl Document {
     }
 }
 
-/// Writes patches as JSON, once for all that are told of them.
-fn encode(patches: &Patches, statistics: &ViewStatistics) -> Arc<str> {
-    if patches.is_empty() {
-        return "".into();
+/// Patches, and their JSON, which is written once for all that are told of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Encoded {
+    patches: Arc<Patches>,
+    json: Arc<str>,
+}
+
+impl Encoded {
+    pub(crate) fn new(patches: Patches, statistics: &ViewStatistics) -> Encoded {
+        if patches.is_empty() {
+            return Encoded::default();
+        }
+        let json = statistics.time(|statistics| &statistics.encode_time, || patches.to_json());
+        statistics.updates.add(1);
+        statistics.patch_bytes.add(json.len());
+        Encoded { patches: Arc::new(patches), json: json.into() }
     }
-    let json = statistics.time(|statistics| &statistics.encode_time, || patches.to_json());
-    statistics.updates.add(1);
-    statistics.patch_bytes.add(json.len());
-    json.into()
 }
 
 fn container(view: &str, key: Option<&str>, position: &Position, tree: &Tree) -> String {

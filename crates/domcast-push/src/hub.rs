@@ -71,6 +71,10 @@ pub struct Options {
     pub render_interval: Option<Duration>,
     /// How many documents with a key there may be, and for how long.
     pub documents: DocumentLimits,
+    /// How much memory each private view may take, beside its trees and states, to update its documents at the cost of what changes. It is
+    /// counted in bytes of their trees, which is about right. The documents that changed last have it; one that has not is rendered and
+    /// compared as a whole at its next change, and has it again. The default is 64 MiB: a thousand pages of 30 kB of HTML.
+    pub private_bytes: usize,
 }
 
 impl Default for Options {
@@ -81,6 +85,7 @@ impl Default for Options {
             mailbox: MailboxLimits::default(),
             render_interval: Some(Duration::from_millis(34)),
             documents: DocumentLimits::default(),
+            private_bytes: 64 << 20,
         }
     }
 }
@@ -287,15 +292,18 @@ impl Hub {
         make: impl Fn(&str, &Client) -> Result<Box<dyn Source>, PushError> + Send + Sync + 'static,
     ) -> Result<(), PushError> {
         check_name(name)?;
-        let keyed = Keyed::new(is_private, Box::new(make));
+        let make = Box::new(make);
+        let keyed = match is_private {
+            true => Keyed::private(make, self.inner.options.private_bytes),
+            false => Keyed::new(make),
+        };
         self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))
     }
 
     /// Renders a source for the first time.
     fn slot_of(&self, name: Name, source: Box<dyn Source>, memo: Option<Arc<Memo>>) -> Result<Arc<Slot>, PushError> {
         let statistics = self.inner.statistics.of(&name.view);
-        let (live, tree) =
-            Live::new(Arc::clone(&name.view), source, memo.clone(), &self.inner.engine, Arc::clone(&statistics));
+        let (live, tree) = Live::new(Arc::clone(&name.view), source, memo, &self.inner.engine, Arc::clone(&statistics));
         statistics.set_broken(tree.is_err());
         let (tree, fault) = match tree {
             Ok(tree) => (tree, None),
@@ -303,7 +311,7 @@ impl Hub {
             Err(error) => return Err(error),
         };
         let number = self.inner.n_documents.fetch_add(1, Ordering::Relaxed);
-        let mut document = Document::new(name, number, tree, memo, epoch(), self.inner.options.history);
+        let mut document = Document::new(name, number, tree, epoch(), self.inner.options.history);
         document.set_fault(fault);
         Ok(Arc::new(Slot::new(live, document, statistics)))
     }
@@ -454,7 +462,6 @@ impl Hub {
     /// Reads the templates anew and renders every view again, keeping its state. Returns the errors of those that cannot be.
     pub async fn templates_changed(&self) -> Vec<PushError> {
         self.inner.engine.templates.reload();
-        self.inner.views.forget_renderings();
         let mut errors = Vec::new();
         for slot in self.slots() {
             errors.extend(self.start(&slot, Input::Render).await.err());

@@ -353,7 +353,6 @@ impl Replica {
             let (mut patches, mut is_restart, mut outcomes) = (Vec::new(), false, Vec::new());
             let fault_before = fault.clone();
             let (began_at, mut is_rendered) = (Instant::now(), false);
-            let statistics = &*self.slot.statistics;
             let at = document.position().clone();
             let mut stage = |rendering: Rendering<'_>| -> Result<Position, PushError> {
                 is_rendered |= !matches!(rendering, Rendering::None);
@@ -361,8 +360,7 @@ impl Replica {
                     Rendering::Fault(new_fault) if self.hub.options().development => (Update::Same, Some(new_fault)),
                     Rendering::Fault(_) | Rendering::None => (Update::Same, fault.clone()),
                     Rendering::Same => (Update::Same, None),
-                    Rendering::Tree(tree) => (document.update(&tree, Instant::now(), statistics), None),
-                    Rendering::Change(change) => (document.change(change, Instant::now(), statistics)?, None),
+                    Rendering::Change(change) => (document.change(change, Instant::now())?, None),
                     Rendering::Repaired(repair) => (document.repair(repair), None),
                 };
                 match update {
@@ -548,7 +546,7 @@ fn drafted(document: &Document) -> Document {
     let (view, tree) = (Arc::clone(document.view()), document.tree().clone());
     let limits = HistoryLimits { n_updates: 0, ..HistoryLimits::default() };
     let name = Name { view, key: None };
-    let mut draft = Document::new(name, document.number(), Arc::default(), None, "".into(), limits);
+    let mut draft = Document::new(name, document.number(), Arc::default(), "".into(), limits);
     draft.replace(document.position().clone(), tree);
     draft
 }

@@ -36,11 +36,6 @@ pub(crate) trait Source: Send {
         None
     }
 
-    /// Returns the state as text: sources of one view whose texts are equal render the same. `None` if that is not known.
-    fn state_text(&self) -> Option<String> {
-        None
-    }
-
     /// Writes what changes of the source as JSON, for another process to go on with.
     fn saved(&self) -> Result<String, PushError>;
 

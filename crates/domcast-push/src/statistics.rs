@@ -48,8 +48,8 @@ pub struct ViewStatistics {
     pub renders: Counter,
     /// Renderings that failed.
     pub render_failures: Counter,
-    /// Renderings that were parsed and compared as a whole, because they were posted, or because the template says more than
-    /// the parts of it that changed can tell (`domcast explain` says what).
+    /// Renderings that were compared as a whole, because they were posted, because the template says more than the parts of it that changed can
+    /// tell (`domcast explain` says what), or because a private document went its own way, or had not changed for long.
     pub wholes: Counter,
     /// Trees that a failure of the engine lost, and that were made anew: a bug if it is not 0.
     pub repairs: Counter,

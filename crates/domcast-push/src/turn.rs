@@ -7,7 +7,7 @@
 //!
 //! A view keeps a document of its template: the template runs here, only where it reads what changed, and the tree
 //! that the caller keeps is changed at the cost of that. So it is with posted HTML, of which only what changed is parsed. Private views
-//! share whole renderings instead.
+//! share such documents as long as they are in equal state (see `memo`).
 //!
 //! The tree is lent to the document for the moment of its change. Should the engine panic then, the tree is lost, and nobody knows what
 //! pages have: it is made anew as a whole, in the same turn, and every page gets it. That is a bug of the engine, and told as one.
@@ -15,18 +15,18 @@
 //! Nothing is sent and nothing is awaited here: the caller gets every rendering in its hands.
 
 use crate::call::{Effects, Sender};
-use crate::document::Fault;
+use crate::document::{Encoded, Fault};
 use crate::engine::Engine;
 use crate::error::PushError;
-use crate::memo::{Memo, Whole};
+use crate::memo::{Memo, Stage, Way};
 use crate::position::Position;
 use crate::push::Change;
 use crate::source::{Changed, Source, Templated, guarded};
 use crate::statistics::ViewStatistics;
-use domcast_diff::{Patches, Tree};
-use domcast_document::{DocumentError, Evaluated, HtmlDocument, TemplateDocument, Update};
+use domcast_diff::{Patch, Tree, apply, diff};
+use domcast_document::{DocumentError, Evaluated, HtmlDocument, TemplateDocument, Trace, Update};
 use domcast_parser::parse_fragment;
-use domcast_template::{Changes, Templates};
+use domcast_template::{Changes, State, Templates};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -40,15 +40,15 @@ pub(crate) struct Live {
 
 struct Renderer {
     view: Arc<str>,
-    /// The text of the plain pipeline.
-    html: Arc<str>,
-    /// The document, but for its tree, which is where everybody sees it.
+    /// The document, but for its tree, which is where everybody sees it. That of a private view is at its stage between two turns.
     document: Option<Held>,
     /// Where the tree was left.
     at: Option<Position>,
     /// What differs between the state of the document and that of the source: changes that need no rendering.
     unshown: Changes,
+    /// What the documents of a private view share, and where this one stands.
     memo: Option<Arc<Memo>>,
+    stage: Option<Arc<Stage>>,
     statistics: Arc<ViewStatistics>,
 }
 
@@ -80,10 +80,8 @@ impl Input {
 pub(crate) enum Rendering<'a> {
     /// Nothing was rendered: nothing visible changed.
     None,
-    /// The same text as before: not even parsed.
+    /// The page looks the same.
     Same,
-    /// Another text, as a tree.
-    Tree(Arc<Tree>),
     /// What changes the tree, and says how.
     Change(&'a mut ChangeTree<'a>),
     /// The tree was lost; this one takes its place.
@@ -99,13 +97,15 @@ pub(crate) struct Repair {
     pub(crate) reason: String,
 }
 
-pub(crate) type ChangeTree<'a> = dyn FnMut(&mut Tree) -> Result<Patches, PushError> + 'a;
+pub(crate) type ChangeTree<'a> = dyn FnMut(&mut Arc<Tree>) -> Result<Encoded, PushError> + 'a;
 
 /// What a source was rendered to, before anybody sees it.
 enum Rendered {
     Same,
-    /// Of the plain pipeline.
-    Whole(Whole),
+    /// What other documents came to that stood at the same stage.
+    Way(Way),
+    /// What other documents show that are in this state.
+    Alike(Arc<Stage>, State, Arc<Tree>),
     /// Of the template's document.
     Evaluated(Evaluated),
     /// Another text.
@@ -193,21 +193,8 @@ impl Live {
         statistics: Arc<ViewStatistics>,
     ) -> (Live, Result<Arc<Tree>, PushError>) {
         let mut renderer =
-            Renderer { view, html: "".into(), document: None, at: None, unshown: Changes::none(), memo, statistics };
-        let tree = renderer.render(&*source, &Changes::Unknown, engine).map(|rendered| match rendered {
-            Rendered::Whole(whole) => {
-                renderer.html = whole.html;
-                whole.tree
-            }
-            Rendered::Another(mut document) => {
-                let mut tree = Tree::new();
-                document.swap_tree(&mut tree);
-                renderer.document = Some(document);
-                Arc::new(tree)
-            }
-            Rendered::Same => Arc::default(),
-            Rendered::Evaluated(_) | Rendered::Posted(_) => unreachable!("there was no document yet"),
-        });
+            Renderer { view, document: None, at: None, unshown: Changes::none(), memo, stage: None, statistics };
+        let tree = renderer.begin(&*source, engine);
         (Live { source, renderer }, tree)
     }
 
@@ -223,9 +210,7 @@ impl Live {
     /// Goes on with the source that another process wrote; render it next.
     pub(crate) fn restore(&mut self, saved: &str) -> Result<(), PushError> {
         self.source = self.source.restored(saved)?;
-        // Not what any source renders to: the next rendering is compared with the tree, not with what was rendered here.
-        self.renderer.html = "\0".into();
-        self.renderer.document = None;
+        self.renderer.forget();
         Ok(())
     }
 
@@ -354,11 +339,39 @@ impl Live {
 }
 
 impl Renderer {
+    /// Renders a source for the first time.
+    fn begin(&mut self, source: &dyn Source, engine: &Engine) -> Result<Arc<Tree>, PushError> {
+        let mut document = match self.render(source, &Changes::Unknown, engine)? {
+            Rendered::Another(document) => document,
+            Rendered::Alike(stage, _, tree) => {
+                self.stage = Some(stage);
+                return Ok(tree);
+            }
+            _ => unreachable!("there was no document yet"),
+        };
+        let mut tree = Tree::new();
+        document.swap_tree(&mut tree);
+        let tree = Arc::new(tree);
+        match (&self.memo, document) {
+            (Some(memo), Held::Template(document)) => {
+                let stage = Arc::new(Stage::new(document, &tree));
+                memo.add_first(&stage, Arc::clone(&tree));
+                self.stage = Some(stage);
+            }
+            (_, document) => self.document = Some(document),
+        }
+        Ok(tree)
+    }
+
     /// Drops what belongs to a tree that somebody else has changed or replaced since.
     fn meet(&mut self, at: &Position) {
         if self.at.as_ref().is_some_and(|left_at| left_at != at) {
-            self.document = None;
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
+        (self.document, self.stage) = (None, None);
     }
 
     /// Notes changes of the source that are not to be shown yet.
@@ -376,32 +389,70 @@ impl Renderer {
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
         let changes = distinct(self.unshown.clone().and(changes));
-        let mut lost = None;
-        let shown = match self.render(source, &changes, engine)? {
-            Rendered::Same => show(Rendering::Same),
-            Rendered::Whole(whole) => {
-                self.html = whole.html;
-                show(Rendering::Tree(whole.tree))
+        let mut lent = Lent::default();
+        let rendered = self.render(source, &changes, engine);
+        let shown = rendered.and_then(|rendered| self.show_rendered(rendered, &mut lent, show));
+        if let Some(reason) = lent.lost {
+            return self.repair(source, last_good, &engine.templates, reason, show);
+        }
+        if let (Some(stage), Some(Held::Template(document))) =
+            (&self.stage, self.document.take_if(|_| self.memo.is_some()))
+        {
+            // Nothing was shown, so it stays where it was taken.
+            stage.put(document);
+        }
+        let position = shown?;
+        self.unshown = Changes::none();
+        Ok(position)
+    }
+
+    fn show_rendered(
+        &mut self,
+        rendered: Rendered,
+        lent: &mut Lent,
+        show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
+    ) -> Result<Position, PushError> {
+        let (view, statistics) = (&*self.view, &*self.statistics);
+        let mut alike = None;
+        let position = match rendered {
+            Rendered::Same => show(Rendering::Same)?,
+            Rendered::Way(Way { to, tree: new_tree, encoded }) => {
+                let take = |tree: &mut Arc<Tree>| {
+                    tree.clone_from(&new_tree);
+                    Ok(encoded.clone())
+                };
+                let position = show(Rendering::Change(&mut { take }))?;
+                self.stage = Some(to);
+                position
+            }
+            Rendered::Alike(stage, state, new_tree) => {
+                alike = Some((stage, state));
+                let become_equal = |tree: &mut Tree| Ok(become_equal(tree, &new_tree));
+                show(Rendering::Change(&mut lent.lend(view, statistics, become_equal)))?
             }
             rendered @ (Rendered::Evaluated(_) | Rendered::Posted(_)) => {
                 let document = self.document.as_mut().expect("it rendered this");
                 let finish = |tree: &mut Tree| document.finish(rendered, tree);
-                show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, finish)))
+                show(Rendering::Change(&mut lent.lend(view, statistics, finish)))?
             }
             Rendered::Another(mut document) => {
                 let take_over = |tree: &mut Tree| Ok(document.take_over(tree));
-                let shown = show(Rendering::Change(&mut lending(&self.view, &self.statistics, &mut lost, take_over)));
-                if shown.is_ok() {
-                    self.document = Some(document);
-                }
-                shown
+                let position = show(Rendering::Change(&mut lent.lend(view, statistics, take_over)))?;
+                self.document = Some(document);
+                position
             }
         };
-        if let Some(reason) = lost {
-            return self.repair(source, last_good, &engine.templates, reason, show);
+        if let (Some(memo), Some((tree, encoded))) = (&self.memo, lent.after.take()) {
+            let stage = Arc::new(match (self.document.take(), alike) {
+                (Some(Held::Template(document)), _) => Stage::new(document, &tree),
+                (_, Some((other, state))) => other.alike(state, &tree),
+                _ => unreachable!("a private view has a template"),
+            });
+            memo.add(&stage);
+            let old = self.stage.replace(Arc::clone(&stage));
+            // Word is left where others are that may come after.
+            old.filter(|old| Arc::strong_count(old) > 1).inspect(|old| old.add_way(&stage, encoded));
         }
-        let position = shown?;
-        self.unshown = Changes::none();
         Ok(position)
     }
 
@@ -414,7 +465,7 @@ impl Renderer {
         reason: String,
         show: &mut dyn FnMut(Rendering<'_>) -> Result<Position, PushError>,
     ) -> Result<Position, PushError> {
-        self.document = None;
+        self.forget();
         let whole = |source: &dyn Source| parse(&self.view, &source.render(templates)?).map(Arc::new);
         let (tree, error) = match whole(source) {
             Ok(tree) => (tree, None),
@@ -427,9 +478,6 @@ impl Renderer {
 
     /// Renders a source, as far as it needs to be.
     fn render(&mut self, source: &dyn Source, changes: &Changes, engine: &Engine) -> Result<Rendered, PushError> {
-        if self.memo.is_some() {
-            return Ok(self.render_whole(source, &engine.templates)?.map_or(Rendered::Same, Rendered::Whole));
-        }
         match (source.templated(), source.posted()) {
             (Some(templated), _) => self.evaluate(&templated, changes, engine),
             (None, Some(html)) => self.compare(html),
@@ -455,7 +503,7 @@ impl Renderer {
         }
     }
 
-    /// Runs the template where it reads what changed.
+    /// Renders a template, as far as it needs to be.
     fn evaluate(
         &mut self,
         templated: &Templated<'_>,
@@ -463,57 +511,84 @@ impl Renderer {
         engine: &Engine,
     ) -> Result<Rendered, PushError> {
         let statistics = Arc::clone(&self.statistics);
-        statistics.renders.add(1);
-        let view = Arc::clone(&self.view);
-        let rendered = statistics.time(
-            |statistics| &statistics.render_time,
-            || {
-                if let Some(Held::Template(document)) = &mut self.document
-                    && document.template().is_current(&engine.templates)
-                {
-                    let state = templated.state(&view, Some(document.state()))?;
-                    // What a panic leaves of it is of no use.
-                    return match guarded(|| document.evaluate(state, changes)) {
-                        Ok(Ok(evaluated)) if evaluated.is_same() => Ok(Rendered::Same),
-                        Ok(Ok(evaluated)) => Ok(Rendered::Evaluated(evaluated)),
-                        Ok(Err(error)) => Err(failed(&view, error)),
-                        Err(reason) => {
-                            self.document = None;
-                            Err(PushError::RenderPanicked { view: view.to_string(), reason })
-                        }
-                    };
-                }
-                let state = templated.state(&view, None)?;
-                match guarded(|| TemplateDocument::new(&engine.template(templated.template)?, state)) {
-                    Ok(Ok(document)) => Ok(Rendered::Another(Held::Template(Box::new(document)))),
-                    Ok(Err(error)) => Err(failed(&view, error)),
-                    Err(reason) => Err(PushError::RenderPanicked { view: view.to_string(), reason }),
-                }
-            },
-        );
+        let evaluate = || match self.memo.clone() {
+            Some(memo) => self.follow(&memo, templated, changes, engine),
+            None => {
+                let old = self.template_document(engine).map(|document| document.state().clone());
+                let state = templated.state(&self.view, old.as_ref())?;
+                self.run(templated, state, changes, engine)
+            }
+        };
+        let rendered = statistics.time(|statistics| &statistics.render_time, evaluate);
         rendered.inspect_err(|_| statistics.render_failures.add(1))
     }
 
-    /// Renders and parses a source as a whole, or finds what another document of the view came to; `None` is the text as it was.
-    fn render_whole(&self, source: &dyn Source, templates: &Templates) -> Result<Option<Whole>, PushError> {
-        let memo = self.memo.as_ref().and_then(|memo| Some((memo, source.state_text()?)));
-        if let Some(whole) = memo.as_ref().and_then(|(memo, state)| memo.rendering(state)) {
-            return Ok(Some(whole).filter(|whole| whole.html != self.html));
+    /// Goes where another document of a private view went, or looks for one in equal state, before it runs the template.
+    fn follow(
+        &mut self,
+        memo: &Memo,
+        templated: &Templated<'_>,
+        changes: &Changes,
+        engine: &Engine,
+    ) -> Result<Rendered, PushError> {
+        let templates = &engine.templates;
+        let present = self.stage.as_ref().and_then(|stage| stage.state(templates));
+        let old = present.clone().or_else(|| memo.first_state(templates));
+        let state = templated.state(&self.view, old.as_ref())?;
+        if present.is_some_and(|present| present.is_same(&state)) {
+            return Ok(Rendered::Same);
         }
-        let statistics = &*self.statistics;
-        statistics.renders.add(1);
-        let html = statistics.time(|statistics| &statistics.render_time, || source.render(templates));
-        let html = html.inspect_err(|_| statistics.render_failures.add(1))?;
-        if *html == *self.html {
-            return Ok(None);
+        if let Some(stage) = &self.stage {
+            self.document = stage.take().map(Held::Template);
         }
-        statistics.wholes.add(1);
-        let tree = statistics.time(|statistics| &statistics.parse_time, || parse(&self.view, &html))?;
-        let whole = Whole { tree: Arc::new(tree), html: html.into() };
-        if let Some((memo, state)) = memo {
-            memo.keep_rendering(state, whole.clone());
+        if self.template_document(engine).is_none() {
+            if let Some(way) = self.stage.as_ref().and_then(|stage| stage.way(&state, templates)) {
+                return Ok(Rendered::Way(way));
+            }
+            if let Some((stage, tree)) = memo.find(&state, templates) {
+                return Ok(Rendered::Alike(stage, state, tree));
+            }
         }
-        Ok(Some(whole))
+        self.run(templated, state, changes, engine)
+    }
+
+    /// The document, if these templates are still its own.
+    fn template_document(&mut self, engine: &Engine) -> Option<&mut TemplateDocument> {
+        match &mut self.document {
+            Some(Held::Template(document)) if document.template().is_current(&engine.templates) => Some(document),
+            _ => None,
+        }
+    }
+
+    /// Runs the template where it reads what changed, or as a whole.
+    fn run(
+        &mut self,
+        templated: &Templated<'_>,
+        state: State,
+        changes: &Changes,
+        engine: &Engine,
+    ) -> Result<Rendered, PushError> {
+        self.statistics.renders.add(1);
+        let rendered = match self.template_document(engine) {
+            Some(document) => guarded(|| document.evaluate(state, changes)).map(|evaluated| {
+                evaluated.map(|evaluated| match evaluated.is_same() {
+                    true => Rendered::Same,
+                    false => Rendered::Evaluated(evaluated),
+                })
+            }),
+            None => guarded(|| {
+                let document = TemplateDocument::new(&engine.template(templated.template)?, state)?;
+                Ok(Rendered::Another(Held::Template(Box::new(document))))
+            }),
+        };
+        match rendered {
+            Ok(rendered) => rendered.map_err(|error| failed(&self.view, error)),
+            Err(reason) => {
+                // What a panic leaves of it is of no use.
+                self.document = None;
+                Err(PushError::RenderPanicked { view: self.view.to_string(), reason })
+            }
+        }
     }
 }
 
@@ -540,28 +615,56 @@ fn distinct(changes: Changes) -> Changes {
     }
 }
 
-/// Returns what works on a tree that is lent to it. Where that panics, the tree is `lost`, and what is in its place says nothing.
-fn lending(
-    view: &str,
-    statistics: &ViewStatistics,
-    lost: &mut Option<String>,
-    work: impl FnOnce(&mut Tree) -> Result<Update, DocumentError>,
-) -> impl FnMut(&mut Tree) -> Result<Patches, PushError> {
-    let mut work = Some(work);
-    move |tree| {
-        let Some(work) = work.take() else { return Ok(Patches::default()) };
-        match guarded(|| work(tree)) {
-            Ok(Ok(update)) => {
-                statistics.wholes.add(usize::from(update.trace.whole.is_some()));
-                Ok(update.patches)
-            }
-            Ok(Err(error)) => Err(failed(view, error)),
-            Err(reason) => {
-                *lost = Some(reason.clone());
-                Err(PushError::RenderPanicked { view: view.into(), reason })
+/// What became of a tree that was lent.
+#[derive(Default)]
+struct Lent {
+    /// How the work on it panicked: the tree is lost, and what is in its place says nothing.
+    lost: Option<String>,
+    /// What it is now, and how it came there.
+    after: Option<(Arc<Tree>, Encoded)>,
+}
+
+impl Lent {
+    /// Returns what lends a tree to `work`.
+    fn lend(
+        &mut self,
+        view: &str,
+        statistics: &ViewStatistics,
+        work: impl FnOnce(&mut Tree) -> Result<Update, DocumentError>,
+    ) -> impl FnMut(&mut Arc<Tree>) -> Result<Encoded, PushError> {
+        let mut work = Some(work);
+        move |tree| {
+            let Some(work) = work.take() else { return Ok(Encoded::default()) };
+            statistics.diffs.add(1);
+            // A copy only if another document has the tree too.
+            let work = || guarded(|| work(Arc::make_mut(tree)));
+            match statistics.time(|statistics| &statistics.diff_time, work) {
+                Ok(Ok(Update { patches, trace })) => {
+                    statistics.wholes.add(usize::from(trace.whole.is_some()));
+                    let encoded = Encoded::new(patches, statistics);
+                    self.after = Some((Arc::clone(tree), encoded.clone()));
+                    Ok(encoded)
+                }
+                Ok(Err(error)) => Err(failed(view, error)),
+                Err(reason) => {
+                    self.lost = Some(reason.clone());
+                    Err(PushError::RenderPanicked { view: view.into(), reason })
+                }
             }
         }
     }
+}
+
+/// Makes a tree equal to that of another document.
+fn become_equal(tree: &mut Tree, new_tree: &Tree) -> Update {
+    let mut patches = diff(tree, new_tree);
+    apply(tree, &patches).expect("the patches of a diff fit the tree that it was made for");
+    if !patches.is_empty() && tree.is_sparse() {
+        tree.compact();
+        patches.0.push(Patch::Compact { n_nodes: tree.n_nodes() as u32 });
+    }
+    let trace = Trace { whole: Some("it became equal to another document"), ..Trace::default() };
+    Update { patches, trace }
 }
 
 fn parse(view: &str, html: &str) -> Result<Tree, PushError> {

@@ -23,6 +23,48 @@ pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
 /// The fields that serde writes are the state: the template reads them by name, and a state push replaces them by name.
 /// Fields that serde skips are set to their default by a state push.
 ///
+/// A handler works on a copy, which is then compared with the view as a whole: 1,000 rows in a `Vec` take some 50 microseconds. What is in
+/// [`Rows`](domcast_template::Rows), or is a [`State`], costs what changes in it, however large it is:
+///
+/// ```
+/// use domcast_push::template::{Rows, Templates};
+/// use domcast_push::{Handlers, Hub, Push, View};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Stock {
+///     teas: Rows<Tea>,
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Tea {
+///     name: String,
+///     n_left: u32,
+/// }
+///
+/// impl View for Stock {
+///     const TEMPLATE: &'static str = "stock.html";
+///
+///     fn handlers(handlers: &mut Handlers<Self>) {
+///         handlers.on("sold", |view: &mut Self, idx: usize| {
+///             view.teas.update(idx, |tea| tea.n_left = tea.n_left.saturating_sub(1))?;
+///             Ok(())
+///         });
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = "{% for tea in teas %}<p>{{ tea.name }}: {{ tea.n_left }}</p>{% endfor %}";
+/// let hub = Hub::new(Templates::from_sources([("stock.html", source)]));
+/// let teas = ["Assam", "Sencha"].map(|name| Tea { name: name.into(), n_left: 9 });
+/// hub.register("stock", Stock { teas: Rows::new(teas)? })?;
+/// hub.push_blocking(Push::handler("stock", "sold", serde_json::json!(1)))?;
+/// assert!(hub.html("stock")?.ends_with("<p>Assam: 9</p><p>Sencha: 8</p></div>"));
+/// # Ok(()) }
+/// ```
+///
+/// A small one:
+///
 /// ```
 /// use domcast_push::{Handlers, View};
 /// use serde::{Deserialize, Serialize};
@@ -310,10 +352,6 @@ impl<V: View> Source for RustView<V> {
 
     fn render(&self, templates: &Templates) -> Result<String, PushError> {
         source::render(&self.name, V::TEMPLATE, &self.view, templates)
-    }
-
-    fn state_text(&self) -> Option<String> {
-        guarded(|| serde_json::to_string(&self.view)).ok()?.ok()
     }
 
     fn saved(&self) -> Result<String, PushError> {

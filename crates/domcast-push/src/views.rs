@@ -101,17 +101,6 @@ impl Views {
         views.values().flat_map(slots).collect()
     }
 
-    /// Forgets what was rendered with templates that changed.
-    pub(crate) fn forget_renderings(&self) {
-        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        for documents in views.values() {
-            match documents {
-                Documents::Keyed(keyed) => keyed.memo.iter().for_each(|memo| memo.clear()),
-                Documents::One(_) => {}
-            }
-        }
-    }
-
     /// Drops the documents that are idle too long; returns when to look again.
     pub(crate) fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -124,8 +113,13 @@ impl Views {
 }
 
 impl Keyed {
-    pub(crate) fn new(is_private: bool, make: Box<Make>) -> Keyed {
-        Keyed { make, is_private, memo: is_private.then(Arc::default), slots: Mutex::default() }
+    pub(crate) fn new(make: Box<Make>) -> Keyed {
+        Keyed { make, is_private: false, memo: None, slots: Mutex::default() }
+    }
+
+    /// With a document for each page. `limit_bytes` is how much memory what they share may take, about.
+    pub(crate) fn private(make: Box<Make>, limit_bytes: usize) -> Keyed {
+        Keyed { is_private: true, memo: Some(Arc::new(Memo::new(limit_bytes))), ..Keyed::new(make) }
     }
 
     /// Returns the document of a key, if there is one that this client may see.

@@ -33,6 +33,7 @@
 //! | [`Instance::update`], changes named | `O(change)`; `O(log n)` for each list on the way to it |
 //! | [`Instance::update`], changes unknown | one pointer comparison for each item of each list, none in parts that it shares with the list before; then `O(change)` |
 //! | [`State::renewed`] | one comparison for each scalar of the data; what differs is built |
+//! | the same of data with [`Rows`] | one pointer comparison for them; to clone them is free, to change a row `O(log n)` |
 //! | an opaque part | what the engine takes to render it |
 //!
 //! The engine is [minijinja]: inheritance, includes, macros and filters are those of Jinja2. What this crate adds is
@@ -59,5 +60,5 @@ pub use error::TemplateError;
 pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot};
 pub use minijinja;
 pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program};
-pub use state::{Changes, Iter, List, Map, Operation, Path, State, StateError, Step};
+pub use state::{Changes, Iter, List, Map, Operation, Path, Rows, State, StateError, Step};
 pub use templates::{Limits, Templates};

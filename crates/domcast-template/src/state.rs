@@ -9,6 +9,9 @@
 
 mod list; // a persistent vector
 mod ids; // where its rows are
+mod rows; // such a list with items of one type
+#[macro_use]
+mod handover; // what both serializers below take alike
 mod build; // from any `Serialize`
 mod compare; // the same, beside the old state
 mod change; // paths, merge patch, JSON Patch
@@ -16,10 +19,11 @@ mod change; // paths, merge patch, JSON Patch
 pub(crate) use change::meet;
 pub use change::{Changes, Operation, Path, StateError, Step};
 pub use list::{Iter, List};
+pub use rows::Rows;
 
 use minijinja::value::{Enumerator, Object, ObjectExt, ObjectRepr, Value};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::Serialize;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -69,7 +73,7 @@ const MAX_SCANNED: usize = 12;
 impl State {
     pub(crate) const UNDEFINED: State = State::Other(Value::UNDEFINED);
 
-    /// The state that `data` serializes to.
+    /// The state that `data` serializes to. A state within `data` becomes a part as it is.
     ///
     /// # Errors
     ///
@@ -81,7 +85,8 @@ impl State {
     /// The state that `data` serializes to, sharing with this one every part that is equal.
     ///
     /// Equal parts are found while `data` is serialized and cost no allocation. Lists are compared item by item; where some were
-    /// removed or put between, those after them are found again.
+    /// removed or put between, those after them are found again. A state within `data`, such as [`Rows`], becomes a part as it is, at
+    /// no cost.
     ///
     /// # Errors
     ///
@@ -122,6 +127,23 @@ impl State {
             (State::List(items), _) => items.iter().any(|item| is_deeper(item, None)),
             (State::Map(map), Some(State::Map(old))) => map.iter().any(|(key, part)| is_deeper(part, old.get(key))),
             (State::Map(map), _) => map.iter().any(|(_, part)| is_deeper(part, None)),
+            _ => false,
+        }
+    }
+
+    /// Whether templates see no difference: all parts are equal and of the same kind, and maps have their keys in the same order.
+    ///
+    /// Parts that the two share are not walked into, and the first difference ends the walk.
+    pub fn is_alike(&self, other: &State) -> bool {
+        match (self, other) {
+            _ if self.is_same(other) => true,
+            (State::List(a), State::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.is_alike(b))
+            }
+            (State::Map(a), State::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && a.1.is_alike(b.1))
+            }
+            (State::Other(a), State::Other(b)) => compare::is_same_value(a, b),
             _ => false,
         }
     }
@@ -426,27 +448,6 @@ from! {
 impl FromIterator<State> for State {
     fn from_iter<I: IntoIterator<Item = State>>(items: I) -> State {
         State::from(items.into_iter().collect::<List>())
-    }
-}
-
-impl Serialize for State {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            State::Null => serializer.serialize_unit(),
-            State::Bool(bool) => serializer.serialize_bool(*bool),
-            State::Int(int) => serializer.serialize_i64(*int),
-            State::Float(float) => serializer.serialize_f64(*float),
-            State::Text(text) => serializer.serialize_str(text),
-            State::List(list) => serializer.collect_seq(&**list),
-            State::Map(map) => {
-                let mut entries = serializer.serialize_map(Some(map.len()))?;
-                for (key, value) in map.iter() {
-                    entries.serialize_entry(&**key, value)?;
-                }
-                entries.end()
-            }
-            State::Other(value) => value.serialize(serializer),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes of a state, and what they tell.
 
-use domcast_template::{Changes, Operation, Path, State};
+use domcast_template::{Changes, Operation, Path, Rows, State};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -430,4 +430,121 @@ fn rows_that_moved_are_the_same_parts() {
             }
         }
     }
+}
+
+#[test]
+fn a_state_within_data_becomes_a_part_as_it_is_and_others_see_its_contents() {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        whole: &'a State,
+        items: Vec<Option<State>>,
+        pair: (State, u8),
+    }
+    let whole = state(&json!({"a": [1, 2.5, null, "x"], "b": {"c": true}}));
+    let data = Data { whole: &whole, items: vec![whole.get("a").cloned(), None], pair: (State::from("text"), 1) };
+    let expected = json!({"whole": json_of(&whole), "items": [json_of(&whole)["a"], null], "pair": ["text", 1]});
+    assert_eq!(serde_json::to_value(&data).unwrap(), expected);
+    let (first, beside) = (State::new(&data).unwrap(), State::Null.renewed(&data).unwrap());
+    for made in [&first, &beside, &beside.renewed(&data).unwrap()] {
+        assert!(made.get("whole").unwrap().is_same(&whole));
+        assert!(made.at(&"items.0".into()).unwrap().is_same(whole.get("a").unwrap()));
+        assert_eq!(json_of(made), expected);
+    }
+    assert!(beside.renewed(&Data { pair: (State::from("text"), 1), ..data }).unwrap().is_alike(&beside));
+}
+
+#[test]
+fn a_newtype_that_calls_itself_a_state_is_what_it_tells() {
+    struct False<T>(T);
+    impl<T: Serialize> Serialize for False<T> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_newtype_struct("domcast::State", &self.0)
+        }
+    }
+    let inner = state(&json!([1]));
+    let data = False(vec![(1, False(Some("x")), inner.clone())]);
+    check_both(&data);
+    let made = State::new(&data).unwrap();
+    assert_eq!(json_of(&made), json!([[1, "x", [1]]]));
+    assert_eq!(serde_json::to_value(&made).unwrap(), serde_json::to_value(&data).unwrap());
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+struct Tea {
+    id: u64,
+    name: String,
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+enum Kind {
+    Black,
+    Mixed(Vec<i8>),
+    Blend { of: (u8, char), price: f64 },
+}
+
+/// Whatever is done to them at random places, rows are those of a `Vec`, and what did not change is shared.
+#[test]
+fn rows_behave_as_a_vec_and_share_what_stays() {
+    let mut random = 1_u64;
+    let mut below = |n: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % n
+    };
+    let tea = |id: usize| Tea {
+        id: id as u64,
+        name: format!("tea {}", id % 7),
+        kind: [None, Some(Kind::Black), Some(Kind::Mixed(vec![-1])), Some(Kind::Blend { of: (1, 'x'), price: 0.5 })]
+            [id % 4]
+            .clone(),
+    };
+    let mut vec: Vec<Tea> = (0..40).map(tea).collect();
+    let mut rows = Rows::new(vec.clone()).unwrap();
+    for step in 100..400 {
+        let (old_vec, old_rows) = (vec.clone(), rows.clone());
+        let old = State::new(&old_rows).unwrap();
+        let idx = below(vec.len().max(1));
+        match below(4) {
+            0 if !vec.is_empty() => assert_eq!(rows.remove(idx).unwrap(), vec.remove(idx)),
+            1 if !vec.is_empty() => {
+                vec[idx].name.push('!');
+                rows.update(idx, |tea| tea.name.push('!')).unwrap();
+                let new = old.renewed(&rows).unwrap();
+                let n_same = (0..vec.len()).filter(|at| new.get(*at).unwrap().is_same(old.get(*at).unwrap())).count();
+                assert_eq!(n_same, vec.len() - 1);
+                rows.update(idx, |_| {}).unwrap();
+                assert!(new.renewed(&rows).unwrap().is_same(&new));
+            }
+            2 => {
+                vec.push(tea(step));
+                rows.push(&tea(step)).unwrap();
+            }
+            _ => {
+                vec.insert(idx, tea(step));
+                rows.insert(idx, &tea(step)).unwrap();
+            }
+        }
+        assert_eq!((rows.iter().collect::<Vec<_>>(), rows.len()), (vec.clone(), vec.len()));
+        assert_eq!(old_rows.iter().collect::<Vec<_>>(), old_vec);
+        assert_eq!(State::new(&rows).unwrap(), State::new(&vec).unwrap());
+        let text = serde_json::to_string(&rows).unwrap();
+        assert_eq!(text, serde_json::to_string(&vec).unwrap());
+        let read: Rows<Tea> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), vec);
+    }
+}
+
+#[test]
+fn rows_that_are_not_there_or_cannot_be_read_are_refused() {
+    #[derive(Debug, Serialize, serde::Deserialize)]
+    struct Odd {
+        #[serde(rename(serialize = "written", deserialize = "read"))]
+        name: String,
+    }
+    assert!(Rows::new([Odd { name: "x".into() }]).is_err());
+    let mut rows = Rows::new([1]).unwrap();
+    assert_eq!(rows.update(1, |_| {}).unwrap_err().to_string(), "there is no row 1 of 1");
+    assert!(rows.insert(2, &2).is_err() && rows.remove(1).is_err() && rows.get(1).is_none());
+    assert_eq!(rows.iter().collect::<Vec<i32>>(), [1]);
+    assert!(Rows::<u8>::default().is_empty());
 }

@@ -367,8 +367,7 @@ impl Hub {
             Rendering::Fault(fault) if self.inner.options.development => (Update::Same, Some(fault)),
             Rendering::Fault(_) | Rendering::None => return Ok(document.position().clone()),
             Rendering::Same => (Update::Same, None),
-            Rendering::Tree(tree) => (document.update(&tree, Instant::now(), statistics), None),
-            Rendering::Change(change) => (document.change(change, Instant::now(), statistics)?, None),
+            Rendering::Change(change) => (document.change(change, Instant::now())?, None),
             Rendering::Repaired(repair) => (document.repair(repair), None),
         };
         hand_out(&update, document, subscribers, statistics);

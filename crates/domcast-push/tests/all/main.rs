@@ -7,6 +7,7 @@ mod edits; // merge and patch
 mod input; // anything from anybody
 mod keys; // one document per key, and private ones
 mod presence; // who is here
+mod private; // a document per page, and what they share
 mod pushes; // what pushes do, and what they are told
 mod semantics; // the page that tells all this names tests that are there
 mod sessions; // what subscribers get

@@ -4,7 +4,7 @@
 //! Handed up as a value instead, a part is written piece by piece and then read as a whole several times, and waiting for that took longer than all
 //! else.
 
-use super::{Keys, List, Map, State, StateError};
+use super::{Keys, List, Map, State, StateError, handover};
 use minijinja::value::{Serde, Tuple, Value};
 use serde::ser::{self, Serialize, Serializer};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     #[inline]
-    fn push(self, part: impl FnOnce() -> State) -> Result<(), StateError> {
+    fn scalar(self, part: impl FnOnce() -> State) -> Result<(), StateError> {
         push(self.parts, part);
         Ok(())
     }
@@ -41,15 +41,6 @@ fn expected<T>(n: Option<usize>) -> Vec<T> {
     Vec::with_capacity(n.unwrap_or(0).min(MAX_EXPECTED))
 }
 
-macro_rules! scalars {
-    ($($name:ident: $type:ty => |$value:ident| $state:expr;)*) => {$(
-        #[inline]
-        fn $name(self, $value: $type) -> Result<(), StateError> {
-            self.push(|| $state)
-        }
-    )*};
-}
-
 impl<'a> Serializer for Builder<'a> {
     type Ok = ();
     type Error = StateError;
@@ -61,42 +52,11 @@ impl<'a> Serializer for Builder<'a> {
     type SerializeStruct = Fields<'a>;
     type SerializeStructVariant = Variant<Fields<'a>>;
 
-    scalars! {
-        serialize_bool: bool => |value| State::Bool(value);
-        serialize_i8: i8 => |value| State::Int(value.into());
-        serialize_i16: i16 => |value| State::Int(value.into());
-        serialize_i32: i32 => |value| State::Int(value.into());
-        serialize_i64: i64 => |value| State::Int(value);
-        serialize_i128: i128 => |value| State::Other(Value::from(Serde(value)));
-        serialize_u8: u8 => |value| State::Int(value.into());
-        serialize_u16: u16 => |value| State::Int(value.into());
-        serialize_u32: u32 => |value| State::Int(value.into());
-        serialize_u64: u64 => |value| State::from(value);
-        serialize_u128: u128 => |value| State::Other(Value::from(Serde(value)));
-        serialize_f32: f32 => |value| State::Float(value.into());
-        serialize_f64: f64 => |value| State::Float(value);
-        serialize_char: char => |value| State::from(&*value.encode_utf8(&mut [0; 4]));
-        serialize_str: &str => |value| State::from(value);
-        serialize_bytes: &[u8] => |value| State::Other(Value::from_bytes(value.to_vec()));
-        serialize_unit_struct: &'static str => |_name| State::Null;
-    }
+    scalars! {}
 
     #[inline]
-    fn serialize_none(self) -> Result<(), StateError> {
-        self.push(|| State::Null)
-    }
-    #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), StateError> {
-        value.serialize(self)
-    }
-    fn serialize_unit(self) -> Result<(), StateError> {
-        self.push(|| State::Null)
-    }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), StateError> {
-        self.push(|| State::from(variant))
-    }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), StateError> {
-        value.serialize(self)
+    fn serialize_str(self, value: &str) -> Result<(), StateError> {
+        self.scalar(|| State::from(value))
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,

@@ -4,7 +4,7 @@
 //! [`Part::Same`] and nothing is built for it; a map is copied when its first part differs, a list when all is said. Data that
 //! only the engine can represent is handed to it.
 
-use super::{Keys, List, Map, State, StateError};
+use super::{Keys, List, Map, State, StateError, handover};
 use minijinja::value::{Serde, Tuple, Value};
 use rustc_hash::FxBuildHasher;
 use serde::ser::{self, Serialize, Serializer};
@@ -38,7 +38,7 @@ impl Part {
 struct Beside<'a> {
     old: Option<&'a State>,
     /// The items that it may be one of.
-    among: Option<&'a Among<'a>>,
+    among: Option<&'a dyn Find>,
 }
 
 impl<'a> Beside<'a> {
@@ -46,32 +46,30 @@ impl<'a> Beside<'a> {
         Beside { old, among: None }
     }
 
-    fn scalar(self, new: State) -> Result<Part, StateError> {
-        Ok(if self.old.is_some_and(|old| old.is_same(&new)) { Part::Same } else { Part::New(new) })
+    #[inline]
+    fn fields(self) -> Fields<'a> {
+        let old = match self.old {
+            Some(State::Map(map)) => Some(&**map),
+            _ => None,
+        };
+        Fields { old, among: self.among, n_entries: 0, new: None }
     }
 
-    fn other(self, new: Value) -> Result<Part, StateError> {
-        let is_same = |old: &State| matches!(old, State::Other(old) if is_same_value(old, &new));
-        Ok(if self.old.is_some_and(is_same) { Part::Same } else { Part::New(State::Other(new)) })
+    #[inline]
+    fn scalar(self, new: impl FnOnce() -> State) -> Result<Part, StateError> {
+        let new = new();
+        let is_same = match (self.old, &new) {
+            (Some(State::Other(old)), State::Other(new)) => is_same_value(old, new),
+            (Some(old), new) => old.is_same(new),
+            (None, _) => false,
+        };
+        Ok(if is_same { Part::Same } else { Part::New(new) })
     }
 }
 
 /// Equal is not enough: `2` equals `2.0`, and they print differently.
-fn is_same_value(a: &Value, b: &Value) -> bool {
+pub(super) fn is_same_value(a: &Value, b: &Value) -> bool {
     a.kind() == b.kind() && format!("{a:?}") == format!("{b:?}")
-}
-
-/// Whether two states print and behave alike in every part.
-fn is_alike(a: &State, b: &State) -> bool {
-    match (a, b) {
-        _ if a.is_same(b) => true,
-        (State::List(a), State::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| is_alike(a, b)),
-        (State::Map(a), State::Map(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && is_alike(a.1, b.1))
-        }
-        (State::Other(a), State::Other(b)) => is_same_value(a, b),
-        _ => false,
-    }
 }
 
 impl<'a> Serializer for Beside<'a> {
@@ -82,80 +80,17 @@ impl<'a> Serializer for Beside<'a> {
     type SerializeTupleStruct = Items<'a>;
     type SerializeTupleVariant = Variant<Items<'a>>;
     type SerializeMap = Entries<'a>;
-    type SerializeStruct = Entries<'a>;
-    type SerializeStructVariant = Variant<Entries<'a>>;
+    type SerializeStruct = Fields<'a>;
+    type SerializeStructVariant = Variant<Fields<'a>>;
 
-    fn serialize_bool(self, value: bool) -> Result<Part, StateError> {
-        self.scalar(State::Bool(value))
-    }
-    fn serialize_i8(self, value: i8) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i16(self, value: i16) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i32(self, value: i32) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_i64(self, value: i64) -> Result<Part, StateError> {
-        self.scalar(State::Int(value))
-    }
-    fn serialize_i128(self, value: i128) -> Result<Part, StateError> {
-        self.other(Value::from(Serde(value)))
-    }
-    fn serialize_u8(self, value: u8) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u16(self, value: u16) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u32(self, value: u32) -> Result<Part, StateError> {
-        self.scalar(State::Int(value.into()))
-    }
-    fn serialize_u64(self, value: u64) -> Result<Part, StateError> {
-        match i64::try_from(value) {
-            Ok(value) => self.scalar(State::Int(value)),
-            Err(_) => self.other(Value::from(value)),
-        }
-    }
-    fn serialize_u128(self, value: u128) -> Result<Part, StateError> {
-        self.other(Value::from(Serde(value)))
-    }
-    fn serialize_f32(self, value: f32) -> Result<Part, StateError> {
-        self.scalar(State::Float(value.into()))
-    }
-    fn serialize_f64(self, value: f64) -> Result<Part, StateError> {
-        self.scalar(State::Float(value))
-    }
-    fn serialize_char(self, value: char) -> Result<Part, StateError> {
-        self.serialize_str(value.encode_utf8(&mut [0; 4]))
-    }
+    scalars! {}
+
+    #[inline]
     fn serialize_str(self, value: &str) -> Result<Part, StateError> {
         match self.old {
             Some(State::Text(old)) if **old == *value => Ok(Part::Same),
             _ => Ok(Part::New(State::from(value))),
         }
-    }
-    fn serialize_bytes(self, value: &[u8]) -> Result<Part, StateError> {
-        self.other(Value::from_bytes(value.to_vec()))
-    }
-    fn serialize_none(self) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Part, StateError> {
-        value.serialize(self)
-    }
-    fn serialize_unit(self) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<Part, StateError> {
-        self.scalar(State::Null)
-    }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Part, StateError> {
-        self.serialize_str(variant)
-    }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Part, StateError> {
-        value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
@@ -196,23 +131,20 @@ impl<'a> Serializer for Beside<'a> {
         Ok(Variant { variant, inner: Beside::of(None).serialize_seq(Some(len))? })
     }
     fn serialize_map(self, _: Option<usize>) -> Result<Entries<'a>, StateError> {
-        let old = match self.old {
-            Some(State::Map(map)) => Some(&**map),
-            _ => None,
-        };
-        Ok(Entries { old, among: self.among, n_entries: 0, new: None, key: None, others: None })
+        Ok(Entries { fields: self.fields(), key: None, others: None })
     }
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Entries<'a>, StateError> {
-        self.serialize_map(Some(len))
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, StateError> {
+        Ok(self.fields())
     }
     fn serialize_struct_variant(
         self,
         _: &'static str,
         _: u32,
         variant: &'static str,
-        len: usize,
-    ) -> Result<Variant<Entries<'a>>, StateError> {
-        Ok(Variant { variant, inner: Beside::of(None).serialize_map(Some(len))? })
+        _: usize,
+    ) -> Result<Variant<Fields<'a>>, StateError> {
+        Ok(Variant { variant, inner: Beside::of(None).fields() })
     }
 }
 
@@ -246,18 +178,18 @@ const MAX_AHEAD: usize = 32;
 impl Items<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
         let old = self.ahead.as_mut().and_then(Iterator::next);
-        let part = value.serialize(Beside { old, among: self.among.as_ref() })?;
-        let found = self.among.as_ref().and_then(|among| among.found.take());
-        match (part, found) {
-            (Part::Same, None) => self.take(self.at),
-            (Part::Same, Some((idx, item))) => {
+        let part = value.serialize(Beside { old, among: self.among.as_ref().map(|among| among as &dyn Find) })?;
+        let look = self.among.as_ref().map(|among| among.look.take()).unwrap_or_default();
+        match (part, look) {
+            (Part::Same, Look::Found(idx)) => {
                 self.go_to(idx);
-                match self.at == idx {
-                    true => self.take(idx),
-                    false => self.runs.push(Run::New(item)),
+                match (self.at == idx, self.among.as_ref().and_then(|among| among.item(idx))) {
+                    (false, Some(item)) => self.runs.push(Run::New(item.clone())),
+                    _ => self.take(idx),
                 }
             }
-            (Part::New(item), _) => match self.find(&item) {
+            (Part::Same, _) => self.take(self.at),
+            (Part::New(item), look) => match self.find(&item, look) {
                 Some(idx) => {
                     self.go_to(idx);
                     self.take(idx);
@@ -277,9 +209,9 @@ impl Items<'_> {
 
     /// Counts places from an old item on, if it is one of those ahead, or follows the one that was found before.
     fn go_to(&mut self, idx: usize) {
-        let ahead = self.among.as_ref().map_or(0..0, Among::ahead);
+        let start = self.among.as_ref().map_or(0, |among| among.kept_end.get());
         let follows = self.last_found.replace(idx).is_some_and(|last| last + 1 == idx);
-        if ahead.contains(&idx) || follows {
+        if (start..start + MAX_AHEAD).contains(&idx) || follows {
             self.at = idx;
             self.ahead = self.old.map(|old| old.iter_from(idx + 1));
         }
@@ -300,16 +232,19 @@ impl Items<'_> {
     }
 
     /// The old item, among those after the last one kept, that an item is.
-    fn find(&mut self, item: &State) -> Option<usize> {
-        let old = self.old?;
+    fn find(&mut self, item: &State, look: Look) -> Option<usize> {
+        let (old, among) = (self.old?, self.among.as_ref()?);
+        if matches!(look, Look::Vain) {
+            return None;
+        }
         // Looking must not cost more than what it saves.
         let n_ahead = if self.n_vain > MAX_AHEAD + old.len() / 4 { 1 } else { MAX_AHEAD };
-        let ahead = self.among.as_ref()?.ahead();
-        let ahead = ahead.start..ahead.end.min(ahead.start + n_ahead);
-        self.n_vain += ahead.len();
-        let found = ahead.into_iter().find(|idx| old.get(*idx).is_some_and(|old| is_alike(old, item)))?;
-        self.n_vain -= n_ahead.min(self.n_vain);
-        Some(found)
+        let found = among.ahead().take(n_ahead).position(|old| old.is_alike(item));
+        self.n_vain = match found {
+            Some(_) => self.n_vain.saturating_sub(n_ahead),
+            None => self.n_vain + n_ahead,
+        };
+        found.map(|idx| among.kept_end.get() + idx)
     }
 
     fn finish(self) -> Part {
@@ -349,6 +284,11 @@ impl Items<'_> {
     }
 }
 
+/// Knows the old map that begins with an entry, if there is one.
+trait Find {
+    fn find(&self, key: &str, value: &State) -> Option<&Map>;
+}
+
 /// The old items that a new one may be, wherever they are.
 struct Among<'a> {
     list: &'a List,
@@ -356,63 +296,118 @@ struct Among<'a> {
     kept_end: Cell<usize>,
     /// How many maps were looked for in vain among those ahead.
     n_vain: Cell<usize>,
-    /// Where maps are by the digest of their first value, in the order of the digests, so that nobody gains by choosing values.
-    by_first: OnceCell<Vec<(u64, u32)>>,
-    /// The old map that the item under way is compared with instead of the one in its place, and where it is.
-    found: Cell<Option<(usize, State)>>,
+    by_first: OnceCell<ByFirst<'a>>,
+    look: Cell<Look>,
+}
+
+/// What became of looking for the old map that begins as the item under way does.
+#[derive(Clone, Copy, Default)]
+enum Look {
+    /// The one in its place does.
+    #[default]
+    None,
+    /// It is at this position. The item is compared with it instead of the one in its place.
+    Found(usize),
+    /// None does.
+    Vain,
 }
 
 impl<'a> Among<'a> {
     fn new(list: &'a List) -> Among<'a> {
-        Among {
-            list,
-            kept_end: Cell::default(),
-            n_vain: Cell::default(),
-            by_first: OnceCell::new(),
-            found: Cell::default(),
-        }
+        let (kept_end, n_vain, look) = (Cell::default(), Cell::default(), Cell::default());
+        Among { list, kept_end, n_vain, by_first: OnceCell::new(), look }
     }
 
     /// The old items that are looked at first.
-    fn ahead(&self) -> Range<usize> {
-        let start = self.kept_end.get();
-        start..(start + MAX_AHEAD).min(self.list.len())
+    fn ahead(&self) -> impl Iterator<Item = &'a State> {
+        self.list.iter_from(self.kept_end.get()).take(MAX_AHEAD)
     }
 
-    /// The old map that begins with an entry.
-    fn find(&self, key: &str, value: &State) -> Option<&'a Map> {
+    fn item(&self, idx: usize) -> Option<&'a State> {
+        match self.by_first.get() {
+            Some(by_first) => Some(by_first.items[idx]),
+            None => self.list.get(idx),
+        }
+    }
+}
+
+impl Find for Among<'_> {
+    fn find(&self, key: &str, value: &State) -> Option<&Map> {
         /// From so many on, all are looked at once.
         const MANY: usize = 3;
-        let is_it =
-            |map: &Map| map.keys.names.first().is_some_and(|name| **name == *key) && map.values[0].is_same(value);
-        let at = |idx: usize| match self.list.get(idx) {
-            Some(item @ State::Map(map)) if is_it(map) => Some((idx, item, &**map)),
-            _ => None,
+        let found = match self.n_vain.get() < MANY {
+            true => {
+                let mut ahead = self.ahead().enumerate();
+                ahead.find_map(|(idx, item)| Some((self.kept_end.get() + idx, beginning_with(item, key, value)?)))
+            }
+            false => {
+                let digest = digest(value);
+                digest.and_then(|digest| self.by_first.get_or_init(|| ByFirst::new(self.list)).find(digest, key, value))
+            }
         };
-        let is_one_of_many = self.n_vain.get() >= MANY;
-        let mut found = if is_one_of_many { None } else { self.ahead().find_map(at) };
-        if found.is_none() {
-            self.n_vain.set(self.n_vain.get() + 1);
+        self.look.set(found.map_or(Look::Vain, |(idx, _)| Look::Found(idx)));
+        self.n_vain.set(self.n_vain.get() + usize::from(found.is_none()));
+        found.map(|(_, map)| map)
+    }
+}
+
+/// A map that begins with an entry.
+#[inline]
+fn beginning_with<'a>(item: &'a State, key: &str, value: &State) -> Option<&'a Map> {
+    match item {
+        State::Map(map) => {
+            let is_it = map.keys.names.first().is_some_and(|name| **name == *key) && map.values[0].is_same(value);
+            is_it.then_some(&**map)
         }
-        if let (true, Some(digest)) = (is_one_of_many, digest(value)) {
-            let by_first = self.by_first.get_or_init(|| self.positions());
-            let first = by_first.partition_point(|(other, _)| *other < digest);
-            found = by_first.get(first).and_then(|(_, idx)| at(*idx as usize));
+        _ => None,
+    }
+}
+
+/// Where the maps of a list are by their first value: a table with four places for each, in which a digest is looked for at a few places. So
+/// whoever chooses values that meet there gains nothing but that some are not found.
+struct ByFirst<'a> {
+    items: Vec<&'a State>,
+    places: Vec<u32>,
+}
+
+impl<'a> ByFirst<'a> {
+    const EMPTY: u32 = u32::MAX;
+    const MAX_LOOKS: usize = 8;
+
+    fn new(list: &'a List) -> ByFirst<'a> {
+        let items: Vec<&State> = list.iter().collect();
+        let mut places = vec![ByFirst::EMPTY; (4 * items.len()).next_power_of_two().max(2)];
+        for (idx, item) in items.iter().enumerate() {
+            let State::Map(map) = item else { continue };
+            let Some(digest) = map.values.first().and_then(digest) else { continue };
+            let mut looks = looks(digest, places.len());
+            if let Some(place) = looks.find(|place| places[*place] == ByFirst::EMPTY) {
+                places[place] = idx as u32;
+            }
         }
-        let (idx, item, map) = found?;
-        self.found.set(Some((idx, item.clone())));
-        Some(map)
+        ByFirst { items, places }
     }
 
-    fn positions(&self) -> Vec<(u64, u32)> {
-        let of_item = |(idx, item): (usize, &State)| match item {
-            State::Map(map) => Some((digest(map.values.first()?)?, idx as u32)),
-            _ => None,
-        };
-        let mut positions: Vec<_> = self.list.iter().enumerate().filter_map(of_item).collect();
-        positions.sort_unstable();
-        positions
+    fn find(&self, digest: u64, key: &str, value: &State) -> Option<(usize, &'a Map)> {
+        for place in looks(digest, self.places.len()) {
+            let idx = match self.places[place] {
+                ByFirst::EMPTY => return None,
+                idx => idx as usize,
+            };
+            if let Some(map) = beginning_with(self.items[idx], key, value) {
+                return Some((idx, map));
+            }
+        }
+        None
     }
+}
+
+/// Where a digest may be, of so many places, which are a power of two.
+#[inline]
+fn looks(digest: u64, n_places: usize) -> impl Iterator<Item = usize> {
+    // Fibonacci hashing (Knuth 1973, 6.4): what follows one another is spread evenly.
+    let first = digest.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - n_places.trailing_zeros());
+    (0..ByFirst::MAX_LOOKS).map(move |look| (first as usize + look) & (n_places - 1))
 }
 
 /// A number that equal texts, and equal integers, have in common.
@@ -466,74 +461,58 @@ fn share_keys(mut item: State, before: Option<&State>) -> State {
     item
 }
 
-/// A map under way.
-struct Entries<'a> {
+/// A map under way, each of whose keys is a string.
+struct Fields<'a> {
     old: Option<&'a Map>,
-    among: Option<&'a Among<'a>>,
+    among: Option<&'a dyn Find>,
     n_entries: usize,
     /// The new entries, from the first that differs on.
     new: Option<(Keys, Vec<State>)>,
-    key: Option<Value>,
-    /// The entries as the engine holds them, from the first key on that is no string.
-    others: Option<Vec<(Value, Value)>>,
 }
 
-impl Entries<'_> {
-    fn entry<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), StateError> {
-        if self.others.is_some() {
-            return self.other_entry(Value::from(key), value);
-        }
+impl Fields<'_> {
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), StateError> {
         let idx = self.n_entries;
         let old = self.old.filter(|old| old.keys.names.get(idx).is_some_and(|name| **name == *key));
         let old_value = old.map(|old| &old.values[idx]).or_else(|| self.old.and_then(|old| old.get(key)));
         let part = value.serialize(Beside::of(old_value))?;
+        match (&part, old, &self.new) {
+            (Part::Same, Some(_), None) => self.n_entries += 1,
+            _ => self.differs(key, part, old_value),
+        }
+        Ok(())
+    }
+
+    /// Adds an entry that is not the old one in its place.
+    #[inline(never)]
+    fn differs(&mut self, key: &str, part: Part, old_value: Option<&State>) {
+        let idx = self.n_entries;
         if let (0, None, Part::New(value), Some(among)) = (idx, &self.new, &part, self.among)
             && let Some(old) = among.find(key, value)
         {
             (self.old, self.n_entries) = (Some(old), 1);
-            return Ok(());
+            return;
         }
-        match &mut self.new {
-            None if old.is_some() && matches!(part, Part::Same) => self.n_entries += 1,
-            new => {
-                // What was equal so far is taken over from the old map.
-                let (keys, values) = new.get_or_insert_with(|| match self.old {
-                    Some(old) => (old.keys.first(idx), old.values[..idx].to_vec()),
-                    None => Default::default(),
-                });
-                let value = part.or_old(old_value);
-                match keys.position(key) {
-                    // As in the engine's own maps, a key that comes twice keeps its place.
-                    Some(at) => values[at] = value,
-                    None => {
-                        keys.push(key.into());
-                        values.push(value);
-                        self.n_entries += 1;
-                    }
-                }
+        // What was equal so far is taken over from the old map.
+        let (keys, values) = self.new.get_or_insert_with(|| match self.old {
+            Some(old) => (old.keys.first(idx), old.values[..idx].to_vec()),
+            None => Default::default(),
+        });
+        let value = part.or_old(old_value);
+        match keys.position(key) {
+            // As in the engine's own maps, a key that comes twice keeps its place.
+            Some(at) => values[at] = value,
+            None => {
+                keys.push(key.into());
+                values.push(value);
+                self.n_entries += 1;
             }
         }
-        Ok(())
     }
 
-    fn other_entry<T: Serialize + ?Sized>(&mut self, key: Value, value: &T) -> Result<(), StateError> {
-        if self.others.is_none() {
-            let so_far = match (&self.new, self.old) {
-                (Some((keys, values)), _) => keys.names.iter().zip(values).collect::<Vec<_>>(),
-                (None, Some(old)) => old.iter().take(self.n_entries).collect(),
-                (None, None) => Vec::new(),
-            };
-            self.others = Some(so_far.into_iter().map(|(key, value)| (Value::from(key), value.to_value())).collect());
-        }
-        let value = serialize(value, None)?.to_value();
-        self.others.get_or_insert_default().push((key, value));
-        Ok(())
-    }
-
+    #[inline]
     fn finish(self) -> Part {
-        if let Some(others) = self.others {
-            return Part::New(State::Other(Value::from_pairs(others)));
-        }
         match (self.new, self.old) {
             (None, Some(old)) if old.len() == self.n_entries => Part::Same,
             (None, Some(old)) => Part::New(State::from(
@@ -548,6 +527,28 @@ impl Entries<'_> {
                 Part::New(State::from(Map { keys, values }))
             }
         }
+    }
+}
+
+/// A map under way.
+struct Entries<'a> {
+    fields: Fields<'a>,
+    key: Option<Value>,
+    /// The entries as the engine holds them, from the first key on that is no string.
+    others: Option<Vec<(Value, Value)>>,
+}
+
+impl Entries<'_> {
+    fn others(&mut self) -> &mut Vec<(Value, Value)> {
+        let Fields { new, old, n_entries, .. } = &self.fields;
+        self.others.get_or_insert_with(|| {
+            let so_far = match (new, old) {
+                (Some((keys, values)), _) => keys.names.iter().zip(values).collect::<Vec<_>>(),
+                (None, Some(old)) => old.iter().take(*n_entries).collect(),
+                (None, None) => Vec::new(),
+            };
+            so_far.into_iter().map(|(key, value)| (Value::from(key), value.to_value())).collect()
+        })
     }
 }
 
@@ -618,7 +619,7 @@ impl ser::SerializeTuple for TupleItems {
     }
 
     fn end(self) -> Result<Part, StateError> {
-        Beside::of(self.old.as_ref()).other(Value::from(Tuple::from(self.items)))
+        Beside::of(self.old.as_ref()).scalar(|| State::Other(Value::from(Tuple::from(self.items))))
     }
 }
 
@@ -634,22 +635,29 @@ impl ser::SerializeMap for Entries<'_> {
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
         let key = self.key.take().ok_or_else(|| StateError::new("a value without a key"))?;
         match key.as_str() {
-            Some(key) => self.entry(key, value),
-            None => self.other_entry(key, value),
+            Some(key) if self.others.is_none() => self.fields.field(key, value),
+            _ => {
+                let value = serialize(value, None)?.to_value();
+                self.others().push((key, value));
+                Ok(())
+            }
         }
     }
 
     fn end(self) -> Result<Part, StateError> {
-        Ok(self.finish())
+        match self.others {
+            Some(others) => Ok(Part::New(State::Other(Value::from_pairs(others)))),
+            None => Ok(self.fields.finish()),
+        }
     }
 }
 
-impl ser::SerializeStruct for Entries<'_> {
+impl ser::SerializeStruct for Fields<'_> {
     type Ok = Part;
     type Error = StateError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), StateError> {
-        self.entry(key, value)
+        self.field(key, value)
     }
 
     fn end(self) -> Result<Part, StateError> {
@@ -657,12 +665,12 @@ impl ser::SerializeStruct for Entries<'_> {
     }
 }
 
-impl ser::SerializeStructVariant for Variant<Entries<'_>> {
+impl ser::SerializeStructVariant for Variant<Fields<'_>> {
     type Ok = Part;
     type Error = StateError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), StateError> {
-        self.inner.entry(key, value)
+        self.inner.field(key, value)
     }
 
     fn end(self) -> Result<Part, StateError> {
