@@ -55,7 +55,7 @@ mod templates; // names and state to text
 mod error; // what went wrong, and where
 
 pub use error::TemplateError;
-pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot};
+pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot, SwapError};
 pub use minijinja;
 pub use program::{Body, BodyId, For, Hole, If, Let, Opaque, Part, PartKind, Program};
 pub use state::{Changes, Iter, List, Map, Operation, Path, State, StateError, Step};

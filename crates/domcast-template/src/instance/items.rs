@@ -131,7 +131,7 @@ impl Instance {
     pub(super) fn compare_items(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let LoopPart { id, part, of } = at;
         let (new, len) = pass.scope.targets(of)?;
-        let old = self.items(id, part).targets.clone();
+        let old = pass.old_targets(&self.items(id, part).targets);
         let (n_old, n_new) = (old.len(), new.len());
         let (n_start, n_end) = old.same_ends(&new);
         let visits_all = pass.touches(&of.outer);
@@ -208,7 +208,7 @@ impl Instance {
     ) -> Result<(), Failed> {
         for (index0, target) in range.clone().zip(targets.iter_from(range.start)) {
             let fragment = self.items(id, part).fragments[index0];
-            self.visit_item(fragment, None, target, LoopAt { index0, len }, loop_differs, &[], pass)?;
+            self.visit_item(fragment, (None, target), LoopAt { index0, len }, loop_differs, pass)?;
         }
         Ok(())
     }
@@ -229,7 +229,8 @@ impl Instance {
         let visits_all = pass.touches(&of.outer);
         let mut fragments = Vec::with_capacity(pairs.len());
         let mut stays = vec![false; old_fragments.len()];
-        let list = pass.scope.plain_list(of);
+        pass.scope.expect_many();
+        let list = pass.scope.list_of(of).map(|list| &**list);
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
             let Some(Pair { old_idx, is_same }) = *pair else {
@@ -242,7 +243,7 @@ impl Instance {
             let moves = of.reads_position && old_idx != idx;
             if visits_all || len_differs || moves || !is_same {
                 let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
-                self.visit_item(fragment, Some(old), new, at, len_differs || moves, &[], pass)?;
+                self.visit_item(fragment, (Some(old), new), at, len_differs || moves, pass)?;
             }
             stays[old_idx] = true;
             fragments.push(fragment);

@@ -111,7 +111,7 @@ impl List {
         let n_start = n_same(
             (a.iter(), b.iter()),
             |leaf, n| leaf.split_at(n),
-            |a, b| a.iter().zip(b).take_while(|(a, b)| a.is_same(b)).count(),
+            |a, b| a.iter().zip(b).take_while(|(a, b)| is_one(a, b)).count(),
         );
         let n_end = n_same(
             (a.iter().rev(), b.iter().rev()),
@@ -119,14 +119,15 @@ impl List {
                 let (rest, end) = leaf.split_at(leaf.len() - n);
                 (end, rest)
             },
-            |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.is_same(b)).count(),
+            |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| is_one(a, b)).count(),
         );
         (n_start, n_end.min(self.len().min(other.len()) - n_start))
     }
 
     /// The items in order, in slices.
     pub(crate) fn leaves(&self) -> Vec<&[State]> {
-        let mut leaves = Vec::new();
+        // Lists that were appended to are packed; others have more leaves.
+        let mut leaves = Vec::with_capacity(self.len() / MAX * 5 / 4 + 1);
         self.root.push_leaves(&mut leaves);
         leaves
     }
@@ -308,6 +309,15 @@ impl<'a> Iter<'a> {
                 None => _ = self.branches.pop(),
             }
         }
+    }
+}
+
+/// Whether two items are the same. Most are maps, and then one comparison tells.
+#[inline]
+fn is_one(a: &State, b: &State) -> bool {
+    match (a, b) {
+        (State::Map(a), State::Map(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_same(b),
     }
 }
 
