@@ -81,11 +81,7 @@ fn set(mut document: TemplateDocument, there: Vec<(Path, State)>) -> impl FnMut(
 }
 
 /// The time where items come or go, which takes a new state.
-fn edited(
-    mut document: TemplateDocument,
-    there: Vec<Edit>,
-    old_state: State,
-) -> impl FnMut(u64) -> Duration {
+fn edited(mut document: TemplateDocument, there: Vec<Edit>, old_state: State) -> impl FnMut(u64) -> Duration {
     move |n| {
         let mut total = Duration::ZERO;
         for _ in 0..n {

@@ -213,6 +213,13 @@ impl HoleValue {
 // made where it stays. Else it is made elsewhere and moved, and the processor waits until what was written piece by piece can be read as
 // a whole: a third of the time that filling took.
 
+#[inline]
+fn push_texts(slots: &mut Vec<Slot>, end: usize) {
+    while slots.len() < end {
+        slots.push(Slot::Text);
+    }
+}
+
 #[inline(never)]
 fn push_no_branch(slots: &mut Vec<Slot>) {
     slots.extend(std::iter::once_with(|| Slot::Branch(None)));
@@ -432,7 +439,7 @@ impl Instance {
         self.filled_bytes += text_bytes;
         let mut slots = Vec::with_capacity(parts.len());
         for &part in evaluated {
-            slots.resize_with(part as usize, || Slot::Text);
+            push_texts(&mut slots, part as usize);
             match &parts[part as usize].kind {
                 PartKind::Text(_) => unreachable!("text is not evaluated"),
                 PartKind::Hole(hole) => {
@@ -475,7 +482,7 @@ impl Instance {
                 }
             }
         }
-        slots.resize_with(parts.len(), || Slot::Text);
+        push_texts(&mut slots, parts.len());
         scope.locals.truncate(*n_locals);
         Ok(slots.into())
     }
@@ -516,15 +523,15 @@ impl Instance {
         Ok(Items { fragments, targets, index: None, otherwise, len })
     }
 
-    /// Adds the rendering of the item at a position of the targets, which are those of this list of the state if there is one.
+    /// Adds the rendering of the item at a position of the targets; `item` is that of the state, if it is one of a list there.
     fn add_item<'a>(
         &mut self,
         of: &For,
-        (targets, list): (&Targets, Option<&'a List>),
+        (targets, item): (&Targets, Option<&'a State>),
         at: LoopAt,
         scope: &mut Scope<'a>,
     ) -> Result<FragmentId, Failed> {
-        let n_locals = match list.and_then(|list| list.get(at.index0)) {
+        let n_locals = match item {
             Some(item) => scope.enter_item(item, at),
             None => scope.enter(targets.get(at.index0), at),
         };

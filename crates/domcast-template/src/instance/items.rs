@@ -230,11 +230,12 @@ impl Instance {
         let mut fragments = Vec::with_capacity(pairs.len());
         let mut stays = vec![false; old_fragments.len()];
         pass.scope.expect_many();
-        let list = pass.scope.list_of(of).map(|list| &**list);
+        let mut listed = pass.scope.list_of(of).map(|list| list.iter_from(n_start));
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
+            let item = listed.as_mut().and_then(Iterator::next);
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, (new, list), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, (new, item), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;

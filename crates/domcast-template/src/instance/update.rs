@@ -124,10 +124,6 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn iter(self) -> impl Iterator<Item = &'a Path> {
-        self.paths.iter().chain(self.parts.iter().map(|(path, _)| path))
-    }
-
     /// Whether one of the changes is at a path, above or below.
     fn meets(self, path: &[Step]) -> bool {
         self.paths.iter().any(|told| meet(told.steps(), path))
@@ -608,7 +604,9 @@ impl<'a> Pass<'a> {
         let (Expr::Path(from, steps, _), Some(told)) = (iter, self.told) else { return false };
         match from {
             ReadFrom::State => {
-                if !told.iter().all(|path| name_item(path.steps(), steps, list, named)) {
+                let is_named = told.paths.iter().all(|path| name_item(path.steps(), steps, list, named))
+                    && told.parts.iter().all(|(path, _)| name_item(path.steps(), steps, list, named));
+                if !is_named {
                     return false;
                 }
             }

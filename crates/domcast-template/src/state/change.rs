@@ -139,7 +139,8 @@ impl Path {
 
 /// Whether one of two ways is, or leads to, the other.
 pub(crate) fn meet(a: &[Step], b: &[Step]) -> bool {
-    a.iter().zip(b).all(|(a, b)| a == b)
+    let n_common = a.len().min(b.len());
+    a[..n_common] == b[..n_common]
 }
 
 impl FromIterator<Step> for Path {

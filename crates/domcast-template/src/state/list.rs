@@ -111,7 +111,7 @@ impl List {
         let n_start = n_same(
             (a.iter(), b.iter()),
             |leaf, n| leaf.split_at(n),
-            |a, b| a.iter().zip(b).take_while(|(a, b)| is_one(a, b)).count(),
+            |a, b| a.iter().zip(b).take_while(|(a, b)| a.is_same(b)).count(),
         );
         let n_end = n_same(
             (a.iter().rev(), b.iter().rev()),
@@ -119,7 +119,7 @@ impl List {
                 let (rest, end) = leaf.split_at(leaf.len() - n);
                 (end, rest)
             },
-            |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| is_one(a, b)).count(),
+            |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.is_same(b)).count(),
         );
         (n_start, n_end.min(self.len().min(other.len()) - n_start))
     }
@@ -312,13 +312,12 @@ impl<'a> Iter<'a> {
     }
 }
 
-/// Whether two items are the same. Most are maps, and then one comparison tells.
+/// Whether all items are maps, and the same in both lists. Without an early end it needs no branch for each.
 #[inline]
-fn is_one(a: &State, b: &State) -> bool {
-    match (a, b) {
-        (State::Map(a), State::Map(b)) => Arc::ptr_eq(a, b),
-        (a, b) => a.is_same(b),
-    }
+fn are_the_same_maps(a: &[State], b: &[State]) -> bool {
+    a.iter().zip(b).fold(true, |is_so_far, (a, b)| {
+        is_so_far & matches!((a, b), (State::Map(a), State::Map(b)) if Arc::ptr_eq(a, b))
+    })
 }
 
 /// How many items are the same at the side that leaves come from: `split` takes so many of a leaf from that side and gives the rest
@@ -343,7 +342,8 @@ fn n_same<'a>(
         let (a, b);
         (a, a_rest) = split(a_rest, n);
         (b, b_rest) = split(b_rest, n);
-        let n_here = if std::ptr::eq(a.as_ptr(), b.as_ptr()) { n } else { count(a, b) };
+        let is_shared = std::ptr::eq(a.as_ptr(), b.as_ptr());
+        let n_here = if is_shared || are_the_same_maps(a, b) { n } else { count(a, b) };
         n_same += n_here;
         if n_here < n {
             return n_same;
