@@ -31,6 +31,7 @@
 //! | [`Templates::program`] | parses; once per template |
 //! | [`Program::instance`] | `O(output)` |
 //! | [`Instance::update`], changes named | `O(change)`; `O(log n)` for each list on the way to it |
+//! | [`Instance::swap`] | the same, and what nobody else holds is changed in place |
 //! | [`Instance::update`], changes unknown | one pointer comparison for each item of each list, none in parts that it shares with the list before; then `O(change)` |
 //! | [`State::renewed`] | one comparison for each scalar of the data; what differs is built |
 //! | an opaque part | what the engine takes to render it |

@@ -297,6 +297,22 @@ impl Instance {
             }
         }
         left_old.extend((n_new..).zip(old_targets).map(|(idx, old)| (idx, address(old))));
+        let key = self.key_part(of, pass);
+        if let (&[(old_idx, old_address)], &[(idx, new_address)]) = (&left_old[..], &left_new[..]) {
+            let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
+            let is_moved = new_address.is_some() && new_address == old_address;
+            let is_one = match key {
+                Some(key) if !is_moved => {
+                    let at = LoopAt { index0: middle.n_start + idx, len };
+                    let new_key = Identity::of(&self.new_key(of, key, new, at, pass)?);
+                    let old_key = self.key_of(old_fragments[old_idx], key).map(Identity::of);
+                    new_key != Identity::None && old_key == Some(new_key)
+                }
+                _ => true,
+            };
+            pairs[idx] = is_one.then(|| Pair { old_idx, is_same: are_same(old, new) });
+            return Ok(pairs);
+        }
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
@@ -312,7 +328,6 @@ impl Instance {
         if left_old.is_empty() || left_new.is_empty() {
             return Ok(pairs);
         }
-        let key = self.key_part(of, pass);
         let mut by_id = HashMap::new();
         for &(idx, _) in &left_old {
             let id = match key {

@@ -615,11 +615,19 @@ impl<'a> Pass<'a> {
                 _ => return false,
             },
         }
-        // Items run in order, for the sake of what may have side effects.
         if named.len() > 1 {
+            // Items run in order, for the sake of what may have side effects.
             named.sort_unstable_by_key(|named| named.idx);
+            named.dedup_by(|other, named| {
+                let is_one = other.idx == named.idx;
+                if is_one {
+                    // Two changes of one item: what is in it is compared.
+                    named.rest = &[];
+                }
+                is_one
+            });
         }
-        named.len() <= 64
+        true
     }
 }
 
@@ -629,13 +637,7 @@ fn name_item<'a>(change: &'a [Step], steps: &[Step], list: &'a List, named: &mut
         return true;
     }
     let Some([Step::Index(idx), rest @ ..]) = change.get(steps.len()..) else { return false };
-    match named.iter_mut().find(|named| named.idx == *idx) {
-        // Two changes of one item: what is in it is compared.
-        Some(named) => named.rest = &[],
-        None => match list.get(*idx) {
-            Some(item) => named.push(NamedItem { idx: *idx, rest, item, differs: true }),
-            None => return false,
-        },
-    }
+    let Some(item) = list.get(*idx) else { return false };
+    named.push(NamedItem { idx: *idx, rest, item, differs: true });
     true
 }
