@@ -8,13 +8,14 @@ use domcast_template::{Changes, Path, State, Templates};
 use std::hint::black_box;
 
 /// The operations, in the order of the table.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "parse",
     "diff, one label, tree just parsed",
     "diff, nothing, tree just parsed",
     "diff, one label, both known",
     "diff, create, tree just parsed",
     "document, one label, change named",
+    "document, one label, in a copy of the state",
     "document, one label, rows shared",
     "document, first HTML",
     "document, append 1,000, rows shared",
@@ -46,6 +47,15 @@ pub(crate) fn run(name: &str, n_runs: u64) {
             (0..n_runs).for_each(|_| drop(black_box(diff(&old, &new))));
         }
         "document, one label, change named" => {
+            let (old, _) = table(Change::One);
+            let mut document = document(&old);
+            let path = Path::from("rows").then(old.rows.len() / 2).then("label");
+            for run in 0..n_runs {
+                let label = State::from(if run % 2 == 0 { "pretty yellow pony !!!" } else { "pretty yellow pony" });
+                drop(black_box(document.set([(path.clone(), label)]).expect("it renders")));
+            }
+        }
+        "document, one label, in a copy of the state" => {
             let (old, _) = table(Change::One);
             let mut document = document(&old);
             let path = Path::from("rows").then(old.rows.len() / 2).then("label");

@@ -9,7 +9,7 @@
 //! Of a node that changed the span is lost, but its length stays: with the lengths of all nodes a parser finds each in a text, and
 //! an edit moves nothing but what is above it.
 //!
-//! What is replaced or removed stays in the pools as waste. When a pool has grown to twice what was in use, all are written anew: the cost is
+//! What is replaced or removed stays in the pools as waste. When a pool has grown to twice what was in use or more, all are written anew: the cost is
 //! spread over the changes, and a tree that lives for ever stays as small as its content.
 //!
 //! Invariants: a changed node has no span and no digest, nor has any above it; where the digest of a node is not known, none above is.
@@ -315,7 +315,9 @@ impl Columns {
     /// Takes what is in the pools now as the measure of what is in use.
     pub(crate) fn set_limit(&mut self) {
         let Sizes { text, attributes, lists } = self.pools.sizes();
-        self.limit = Sizes { text: 2 * text + 4096, attributes: 2 * attributes + 256, lists: 2 * lists + 256 };
+        // To write the pools anew takes a look at every node, so that there may be some bytes of waste for each.
+        let waste = text.max(8 * self.slots.len());
+        self.limit = Sizes { text: text + waste + 4096, attributes: 2 * attributes + 256, lists: 2 * lists + 256 };
     }
 
     /// Raises the limits, if need be, for what came since the pools had these sizes: all of it is in use.

@@ -53,7 +53,7 @@ pub use template::{Evaluated, Template, TemplateDocument};
 
 use domcast_diff::Patches;
 use domcast_parser::ParseError;
-use domcast_template::TemplateError;
+use domcast_template::{StateError, SwapError, TemplateError};
 use std::fmt;
 
 /// What an update gives.
@@ -105,6 +105,8 @@ pub enum DocumentError {
     Template(TemplateError),
     /// The HTML exceeds the limits of the parser.
     Parse(ParseError),
+    /// The state has no part of which it was told that it is there.
+    State(StateError),
 }
 
 impl fmt::Display for DocumentError {
@@ -112,6 +114,7 @@ impl fmt::Display for DocumentError {
         match self {
             DocumentError::Template(_) => f.write_str("the template was not rendered"),
             DocumentError::Parse(_) => f.write_str("the HTML was not parsed"),
+            DocumentError::State(_) => f.write_str("the state was not changed"),
         }
     }
 }
@@ -121,6 +124,7 @@ impl std::error::Error for DocumentError {
         match self {
             DocumentError::Template(error) => Some(error),
             DocumentError::Parse(error) => Some(error),
+            DocumentError::State(error) => Some(error),
         }
     }
 }
@@ -128,6 +132,15 @@ impl std::error::Error for DocumentError {
 impl From<TemplateError> for DocumentError {
     fn from(error: TemplateError) -> DocumentError {
         DocumentError::Template(error)
+    }
+}
+
+impl From<SwapError> for DocumentError {
+    fn from(error: SwapError) -> DocumentError {
+        match error {
+            SwapError::State(error) => DocumentError::State(error),
+            SwapError::Template(error) => DocumentError::Template(error),
+        }
     }
 }
 

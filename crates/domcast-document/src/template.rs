@@ -22,7 +22,9 @@ use crate::stamp::{Stamped, Stamper};
 use crate::{DocumentError, TOOK_OVER, Trace, Update};
 use domcast_diff::{Child, Editor, Name, NodeId, Patch, Patches, Tree, VNode, apply, diff};
 use domcast_parser::parse_fragment;
-use domcast_template::{Changes, Edit, Edits, FragmentId, Instance, Program, State, TemplateError, Templates};
+use domcast_template::{
+    Changes, Edit, Edits, FragmentId, Instance, Path, Program, Slot, State, TemplateError, Templates,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -86,6 +88,10 @@ pub struct TemplateDocument {
     tree: Tree,
     kept: Kept,
     is_linked: bool,
+    /// Room for parts of the state that are set.
+    room: Vec<(Path, State)>,
+    /// Room for what an update has to look at.
+    work: Work,
     /// Whether an update began and did not end: code of the template's author panicked, or the new HTML was too long. Then the
     /// instance is made anew from the present state, and the tree compared as a whole.
     is_cut_off: bool,
@@ -116,6 +122,19 @@ struct Work {
     contents: Vec<(FragmentId, Owner)>,
 }
 
+impl Work {
+    /// Drops what was looked at. Where that was much, its room goes too.
+    fn clear(&mut self) {
+        const MAX: usize = 256;
+        self.runs.clear();
+        self.runs.shrink_to(MAX);
+        self.tags.clear();
+        self.tags.shrink_to(MAX);
+        self.contents.clear();
+        self.contents.shrink_to(MAX);
+    }
+}
+
 impl TemplateDocument {
     /// Renders a template over a state.
     ///
@@ -131,6 +150,8 @@ impl TemplateDocument {
             tree: Tree::new(),
             kept: Kept::default(),
             is_linked: false,
+            room: Vec::new(),
+            work: Work::default(),
             is_cut_off: false,
         };
         let template = Arc::clone(&template.0);
@@ -184,6 +205,40 @@ impl TemplateDocument {
     pub fn update(&mut self, state: State, changes: &Changes) -> Result<Update, DocumentError> {
         let evaluated = self.evaluate(state, changes)?;
         self.finish(evaluated)
+    }
+
+    /// Sets parts of the present state that are there already, one after the other.
+    ///
+    /// It costs less than to set them in a copy of the state and to [`update`](Self::update) to that: what nobody else holds is changed in
+    /// place. A [`state`](Self::state) that was cloned stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`]: a part is not there, the template fails, or what it prints exceeds the limits of the parser. The document is as it
+    /// was, as it is where a function of the templates panics.
+    pub fn set(&mut self, parts: impl IntoIterator<Item = (Path, State)>) -> Result<Update, DocumentError> {
+        let was_cut_off = self.is_cut_off;
+        if was_cut_off {
+            self.restore()?;
+        }
+        let mut room = std::mem::take(&mut self.room);
+        room.extend(parts);
+        let parts = &mut room;
+        self.is_cut_off = true;
+        let edits = self.instance.swap(&mut self.state, parts).inspect_err(|_| self.is_cut_off = was_cut_off)?;
+        let update = self.bring_tree(&edits, was_cut_off);
+        match &update {
+            Ok(_) => self.is_cut_off = false,
+            Err(_) => {
+                for (path, part) in parts.iter_mut().rev() {
+                    self.state.swap(path, part).expect("it was there before");
+                }
+                self.restore()?;
+            }
+        }
+        room.clear();
+        self.room = room;
+        update
     }
 
     /// The first half of an [`update`](Self::update): runs the template, and leaves the tree alone.
@@ -240,18 +295,31 @@ impl TemplateDocument {
     ///
     /// [`DocumentError::Parse`]: what the template prints exceeds the limits of the parser. The document is as it was.
     pub fn finish(&mut self, evaluated: Evaluated) -> Result<Update, DocumentError> {
-        let is_same = evaluated.is_same();
-        let Evaluated { state, edits, .. } = evaluated;
-        let template = Arc::clone(&self.template.0);
+        let Evaluated { state, edits, was_cut_off } = evaluated;
+        match self.bring_tree(&edits, was_cut_off) {
+            Ok(update) => {
+                (self.state, self.is_cut_off) = (state, false);
+                Ok(update)
+            }
+            Err(error) => {
+                self.restore()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings the tree to what was rendered, of which the edits tell all unless something was cut off.
+    fn bring_tree(&mut self, edits: &Edits, was_cut_off: bool) -> Result<Update, DocumentError> {
         let mut trace = Trace { n_edits: edits.len(), ..Trace::default() };
-        if is_same {
+        if edits.is_empty() && !was_cut_off {
             return Ok(Update { patches: Patches::default(), trace });
         }
-        let patches = match &template.skeleton {
+        let template = Arc::clone(&self.template.0);
+        let mut patches = match &template.skeleton {
             Ok(skeleton) => {
-                self.note_new_fragments(&edits, skeleton);
+                self.note_new_fragments(edits, skeleton);
                 let patches = match self.is_linked {
-                    true => self.update_parts(&edits, skeleton, &mut trace),
+                    true => self.update_parts(edits, skeleton, &mut trace),
                     false => Err(Odd::Markup),
                 };
                 let patches = match patches {
@@ -270,16 +338,7 @@ impl TemplateDocument {
                 trace.whole = Some(irregular.why);
                 self.update_whole()
             }
-        };
-        let mut patches = match patches {
-            Ok(patches) => patches,
-            Err(error) => {
-                self.restore()?;
-                return Err(error);
-            }
-        };
-        self.is_cut_off = false;
-        self.state = state;
+        }?;
         self.compact_if_sparse(&mut patches);
         Ok(Update { patches, trace })
     }
@@ -316,27 +375,34 @@ impl TemplateDocument {
     }
 
     fn update_parts(&mut self, edits: &Edits, skeleton: &Skeleton, trace: &mut Trace) -> Result<Patches, Odd> {
-        let Work { runs, tags, contents } = self.work(edits, skeleton);
+        let work = self.work(edits, skeleton);
+        let patches = self.work_off(&work, edits, skeleton, trace);
+        self.work = work;
+        patches
+    }
+
+    fn work_off(&mut self, work: &Work, edits: &Edits, skeleton: &Skeleton, trace: &mut Trace) -> Result<Patches, Odd> {
+        let Work { runs, tags, contents } = work;
         (trace.n_runs, trace.n_tags, trace.n_contents) = (runs.len(), tags.len(), contents.len());
         let (sets_texts, mut set_elements) = (!runs.is_empty(), Vec::new());
         let mut editor = Editor::new(&self.tree);
         let view = View { skeleton, instance: &self.instance, tree: &self.tree };
-        for (fragment, run) in runs {
+        for &(fragment, run) in runs {
             view.set_run(fragment, run, &self.kept, &mut editor)?;
         }
-        for (fragment, node) in tags {
+        for &(fragment, node) in tags {
             let id = owner_id(skeleton, &self.kept, fragment, Owner::Node(node));
             view.set_tag(fragment, node, id, &mut self.kept, &mut editor)?;
             set_elements.push(id);
         }
-        let n_new = self.n_new_nodes(edits, skeleton);
         let (mut places, mut in_islands) = (Vec::new(), Vec::new());
         let mut is_sure_to_differ = true;
         if !contents.is_empty() {
+            let n_new = self.n_new_nodes(edits, skeleton);
             let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
             let mut inside = Inside::default();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
-            for (fragment, owner) in contents {
+            for &(fragment, owner) in contents {
                 lists.push(children(&mut stamper, (fragment, owner), &self.tree, edits.freed(), &mut inside)?);
             }
             let new;
@@ -402,8 +468,9 @@ impl TemplateDocument {
     }
 
     /// Finds out what is to be looked at.
-    fn work(&self, edits: &Edits, skeleton: &Skeleton) -> Work {
-        let mut work = Work::default();
+    fn work(&mut self, edits: &Edits, skeleton: &Skeleton) -> Work {
+        let mut work = std::mem::take(&mut self.work);
+        work.clear();
         for edit in edits {
             let (fragment, part) = match *edit {
                 Edit::Hole { fragment, part }
@@ -531,6 +598,14 @@ impl Look<'_> {
     }
 }
 
+/// What a hole prints, if that is text which is the same in HTML.
+fn plain_text(slot: &Slot) -> Option<&str> {
+    match slot {
+        Slot::Hole(value) if value.is_plain() => value.as_str(),
+        _ => None,
+    }
+}
+
 /// Adds what was not added right before.
 fn push<T: PartialEq>(list: &mut Vec<T>, entry: T) {
     if list.last() != Some(&entry) {
@@ -563,14 +638,25 @@ impl View<'_> {
             _ => false,
         };
         let mut text = RunText::new(drops_newline);
-        for item in skeleton.items(&run.content) {
-            match item {
-                Item::Text(piece, id) => text.push_static(piece, *id),
-                Item::Hole(part) => text.push_slot(slot(instance, fragment, *part))?,
-                Item::Region(_) | Item::Node(_) => unreachable!("a closed run has text and holes"),
+        let items = skeleton.items(&run.content);
+        // Mostly a run is one hole, whose value is at hand.
+        let only = match items {
+            [Item::Hole(part)] if !drops_newline => plain_text(slot(instance, fragment, *part)),
+            _ => None,
+        };
+        let text = match only {
+            Some(text) => text,
+            None => {
+                for item in items {
+                    match item {
+                        Item::Text(piece, id) => text.push_static(piece, *id),
+                        Item::Hole(part) => text.push_slot(slot(instance, fragment, *part))?,
+                        Item::Region(_) | Item::Node(_) => unreachable!("a closed run has text and holes"),
+                    }
+                }
+                text.as_str()
             }
-        }
-        let text = text.as_str();
+        };
         let (parent, present) = match run.after {
             None => {
                 let parent = owner_id(skeleton, kept, fragment, run.owner);

@@ -1,9 +1,9 @@
 //! What an update of a template's document sends, and which layer found it.
 
 use domcast_diff::apply;
-use domcast_document::{HtmlDocument, Template, TemplateDocument};
+use domcast_document::{DocumentError, HtmlDocument, Template, TemplateDocument};
 use domcast_parser::parse_fragment;
-use domcast_template::{Changes, State, Templates};
+use domcast_template::{Changes, Path, State, Templates};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -264,6 +264,66 @@ fn a_panic_in_a_function_of_the_templates_leaves_the_document_as_it_was() {
         assert!(!update.patches.is_empty());
         assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
     }
+}
+
+#[test]
+fn parts_are_set_in_place_and_states_that_are_held_stay() {
+    let rows = |label: &str| json!({"rows": [{"id": 1, "label": "tea"}, {"id": 2, "label": label}], "n": 1});
+    let template =
+        "<ul>{% for r in rows %}<li dc-key=\"{{ r.id }}\">{{ r.label }}</li>{% endfor %}</ul>{{ rows|length }}";
+    let templates = Templates::from_sources([("page.html", template)]);
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let mut document = TemplateDocument::new(&template, state(&rows("milk"))).expect("it renders");
+    let address = |document: &TemplateDocument| match document.state().get("rows") {
+        Some(State::List(rows)) => std::sync::Arc::as_ptr(rows),
+        _ => panic!("the rows are a list"),
+    };
+    let label = || Path::from("rows.1.label");
+    let first = address(&document);
+    let update = document.set([(label(), State::from("cream"))]).expect("it renders");
+    assert_eq!(update.patches.to_string(), "set text of #5 to \"cream\"\n");
+    assert_eq!(address(&document), first, "nobody else holds the list");
+
+    let held = document.state().clone();
+    document.set([(label(), State::from("sugar")), ("n".into(), State::from(2))]).expect("it renders");
+    assert_ne!(address(&document), first, "a list that is held is copied");
+    assert_eq!(held, state(&rows("cream")));
+    assert_eq!(document.state().at(&label()), Some(&State::from("sugar")));
+
+    // A part that is not there, be it after one that is, changes nothing.
+    let before = format!("{:?}", document.state());
+    let parts = [(label(), State::from("rum")), ("rows.2.label".into(), State::from("rum"))];
+    assert!(matches!(document.set(parts), Err(DocumentError::State(_))));
+    assert_eq!(format!("{:?}", document.state()), before);
+
+    // Another key makes that the rows are compared, with those that were there.
+    let update = document.set([("rows.0.id".into(), State::from(3))]).expect("it renders");
+    assert_eq!(update.patches.len(), 2, "{}", update.patches);
+    let update = document.set([(label(), State::from("sugar"))]).expect("it renders");
+    assert!(update.patches.is_empty());
+    assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
+}
+
+#[test]
+fn a_panic_while_a_part_is_set_leaves_the_document_as_it_was() {
+    let templates = Templates::from_sources([("page.html", "{% for x in xs %}<i>{{ checked(x.n) }}</i>{% endfor %}")]);
+    templates.configure(|environment| {
+        environment.add_function("checked", |x: i64| {
+            assert!(x != 13, "thirteen");
+            x
+        });
+    });
+    let template = Template::new(&templates, "page.html").expect("the template is right");
+    let old = json!({"xs": [{"n": 1}, {"n": 2}]});
+    let mut document = TemplateDocument::new(&template, state(&old)).expect("it renders");
+    let set = |document: &mut TemplateDocument, n: i64| document.set([("xs.1.n".into(), State::from(n))]);
+    assert!(catch_unwind(AssertUnwindSafe(|| set(&mut document, 13))).is_err());
+    assert_eq!(*document.state(), state(&old));
+    for n in [2, 3, 4] {
+        set(&mut document, n).expect("it renders");
+        assert_eq!(*document.tree(), parse_fragment(&document.html(), "div").expect("it is short"));
+    }
+    assert_eq!(document.html(), "<i>1</i><i>4</i>");
 }
 
 #[test]

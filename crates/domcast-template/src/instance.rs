@@ -7,10 +7,12 @@
 //! [`Instance::html`] is byte for byte what the engine renders from the same template and state.
 
 mod update; // a new state to edits
+mod swap; // the same where parts are swapped in place
 mod items; // the items of a loop: which stay, which come and go
 mod targets; // what the items of a loop bind
 mod index; // where among them a key is
 
+pub use swap::SwapError;
 pub use update::{Edit, Edits};
 
 use crate::error::TemplateError;
@@ -21,7 +23,6 @@ use crate::state::{List, Path, State, Step};
 use index::Index;
 use minijinja::HtmlEscape;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
 use targets::Targets;
@@ -122,6 +123,10 @@ impl Bound {
 impl HoleValue {
     /// What a hole prints.
     fn new(hole: &Hole, scope: &Scope<'_>) -> Result<HoleValue, Failed> {
+        if let Some(State::Text(text)) = scope.peek(&hole.expr) {
+            let (is_markup, is_plain) = (!hole.escapes, is_plain(text));
+            return Ok(HoleValue { state: State::Text(Arc::clone(text)), is_markup, is_plain });
+        }
         let value = scope.eval(&hole.expr)?;
         let (state, is_safe) = match &*value {
             State::Null | State::Bool(_) | State::Int(_) | State::Float(_) | State::Text(_) => {
@@ -146,6 +151,15 @@ impl HoleValue {
             State::Text(text) => Cow::Borrowed(text),
             State::Bool(bool) => Cow::Borrowed(if *bool { "True" } else { "False" }),
             other => Cow::Owned(other.to_value().to_string()),
+        }
+    }
+
+    /// The same, if it is a text already.
+    #[inline]
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.state {
+            State::Text(text) => Some(text),
+            _ => None,
         }
     }
 
@@ -198,6 +212,13 @@ impl HoleValue {
 // Most slots are these. Each is pushed by a function of its own that is not inlined, and made once there is room for it, because it is then
 // made where it stays. Else it is made elsewhere and moved, and the processor waits until what was written piece by piece can be read as
 // a whole: a third of the time that filling took.
+
+#[inline]
+fn push_texts(slots: &mut Vec<Slot>, end: usize) {
+    while slots.len() < end {
+        slots.push(Slot::Text);
+    }
+}
 
 #[inline(never)]
 fn push_no_branch(slots: &mut Vec<Slot>) {
@@ -300,7 +321,7 @@ impl Program {
             state,
             locals: Vec::new(),
             loops: Vec::new(),
-            fields: vec![Cell::new(None); self.cell.borrow_dependent().n_fields as usize].into(),
+            fields: Vec::new(),
         }
     }
 
@@ -418,7 +439,7 @@ impl Instance {
         self.filled_bytes += text_bytes;
         let mut slots = Vec::with_capacity(parts.len());
         for &part in evaluated {
-            slots.resize_with(part as usize, || Slot::Text);
+            push_texts(&mut slots, part as usize);
             match &parts[part as usize].kind {
                 PartKind::Text(_) => unreachable!("text is not evaluated"),
                 PartKind::Hole(hole) => {
@@ -461,7 +482,7 @@ impl Instance {
                 }
             }
         }
-        slots.resize_with(parts.len(), || Slot::Text);
+        push_texts(&mut slots, parts.len());
         scope.locals.truncate(*n_locals);
         Ok(slots.into())
     }
@@ -478,9 +499,10 @@ impl Instance {
         let mut fragments = Vec::with_capacity(targets.len());
         self.fragments.reserve(targets.len());
         self.added.reserve(targets.len());
-        match scope.plain_list(of) {
+        match scope.list_of(of) {
             // The items are those of the targets.
             Some(list) => {
+                scope.expect_many();
                 let n_locals = scope.enter(&[State::Null], LoopAt { index0: 0, len });
                 for item in list.leaves().into_iter().flatten() {
                     scope.go_to(n_locals, item, fragments.len());
@@ -501,15 +523,15 @@ impl Instance {
         Ok(Items { fragments, targets, index: None, otherwise, len })
     }
 
-    /// Adds the rendering of the item at a position of the targets, which are those of this list of the state if there is one.
+    /// Adds the rendering of the item at a position of the targets; `item` is that of the state, if it is one of a list there.
     fn add_item<'a>(
         &mut self,
         of: &For,
-        (targets, list): (&Targets, Option<&'a List>),
+        (targets, item): (&Targets, Option<&'a State>),
         at: LoopAt,
         scope: &mut Scope<'a>,
     ) -> Result<FragmentId, Failed> {
-        let n_locals = match list.and_then(|list| list.get(at.index0)) {
+        let n_locals = match item {
             Some(item) => scope.enter_item(item, at),
             None => scope.enter(targets.get(at.index0), at),
         };
@@ -571,7 +593,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The list of the state that a loop runs over, if it binds its items as they are.
-    fn plain_list(&self, of: &For) -> Option<&'a List> {
+    fn list_of(&self, of: &For) -> Option<&'a Arc<List>> {
         match self.kept(&of.iter) {
             Some(State::List(list)) if of.binds_items() => Some(list),
             _ => None,

@@ -31,6 +31,7 @@
 //! | [`Templates::program`] | parses; once per template |
 //! | [`Program::instance`] | `O(output)` |
 //! | [`Instance::update`], changes named | `O(change)`; `O(log n)` for each list on the way to it |
+//! | [`Instance::swap`] | the same, and what nobody else holds is changed in place |
 //! | [`Instance::update`], changes unknown | one pointer comparison for each item of each list, none in parts that it shares with the list before; then `O(change)` |
 //! | [`State::renewed`] | one comparison for each scalar of the data; what differs is built |
 //! | the same of data with [`Rows`] | one pointer comparison for them; to clone them is free, to change a row `O(log n)` |
@@ -57,7 +58,7 @@ mod templates; // names and state to text
 mod error; // what went wrong, and where
 
 pub use error::TemplateError;
-pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot};
+pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot, SwapError};
 pub use minijinja;
 pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program};
 pub use state::{Changes, Iter, List, Map, Operation, Path, Rows, State, StateError, Step};

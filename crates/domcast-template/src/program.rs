@@ -89,17 +89,26 @@ pub struct Body {
     pub(crate) evaluated: Vec<u32>,
     /// How many bytes the text takes.
     pub(crate) text_bytes: usize,
+    /// The parts in which a loop may run over a list of the state.
+    pub(crate) loops: Vec<u32>,
 }
 
 impl Body {
-    pub(crate) fn new(parts: Vec<Part>, key: Option<u32>, reads: Reads, n_locals: usize) -> Body {
+    /// A body; `inner` are those that were made before, among them all that its parts render.
+    pub(crate) fn new(parts: Vec<Part>, key: Option<u32>, reads: Reads, n_locals: usize, inner: &[Body]) -> Body {
         let text_bytes = |part: &Part| match &part.kind {
             PartKind::Text(text) => Some(text.len()),
             _ => None,
         };
         let evaluated = (0..).zip(&parts).filter(|(_, part)| text_bytes(part).is_none()).map(|(idx, _)| idx).collect();
         let text_bytes = parts.iter().filter_map(text_bytes).sum();
-        Body { parts, key, reads, n_locals, evaluated, text_bytes }
+        let has_loop = |part: &Part| match &part.kind {
+            PartKind::For(of) => of.binds_items() && matches!(of.iter, Expr::Path(..)),
+            PartKind::If(of) => of.bodies.iter().any(|body| !inner[*body as usize].loops.is_empty()),
+            _ => false,
+        };
+        let loops = (0..).zip(&parts).filter(|(_, part)| has_loop(part)).map(|(idx, _)| idx).collect();
+        Body { parts, key, reads, n_locals, evaluated, text_bytes, loops }
     }
 }
 

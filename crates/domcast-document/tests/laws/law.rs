@@ -1,6 +1,6 @@
 //! The law itself, for properties and for the fuzz target.
 
-use crate::draw::Draw;
+use crate::draw::{Draw, own, parts};
 use crate::markup;
 use domcast_diff::{Tree, apply};
 use domcast_document::{Template, TemplateDocument};
@@ -13,6 +13,8 @@ pub(crate) struct Count {
     pub(crate) n_steps: usize,
     /// Steps that changed something.
     pub(crate) n_changed: usize,
+    /// Steps that set parts of the state in place.
+    pub(crate) n_set: usize,
     /// Steps by the plain pipeline.
     pub(crate) n_plain: usize,
 }
@@ -52,7 +54,26 @@ pub(crate) fn follow(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> C
             continue;
         };
         let before = (present.html(), present.tree().clone());
-        match (present.update(state.clone(), &changes), html) {
+        // Every other history sets its parts in place, where they are there; states that others hold stay as they are.
+        let parts = if numbers.len() % 2 == 1 { parts(present.state(), &state, &changes) } else { None };
+        let is_set = parts.is_some();
+        let old = (format!("{:?}", present.state()), (numbers.len() % 4 == 1).then(|| present.state().clone()));
+        let updated = match parts {
+            Some(parts) => {
+                count.n_set += 1;
+                present.set(parts)
+            }
+            None => present.update(state.clone(), &changes),
+        };
+        if let (was, Some(held)) = &old {
+            assert_eq!(*was, format!("{held:?}"), "a state that is held changed\n{}", context());
+        }
+        assert_eq!(*present.state(), *if updated.is_ok() { &state } else { &old_state }, "{}", context());
+        if is_set {
+            // What the document has is its own.
+            state = own(&state);
+        }
+        match (updated, html) {
             (Ok(update), Ok(html)) => {
                 let context = || format!("patches:\n{}trace: {}\n{}", update.patches, update.trace, context());
                 check_tree(present, &html, &context);
@@ -65,6 +86,7 @@ pub(crate) fn follow(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> C
             }
             (Err(_), Err(_)) => {
                 assert!(before == (present.html(), present.tree().clone()), "{}", context());
+                assert_eq!(old.0, format!("{:?}", present.state()), "{}", context());
                 (json, state) = (old_json, old_state);
             }
             (update, html) => panic!("{update:?}\ninstead of\n{html:?}\n{}", context()),

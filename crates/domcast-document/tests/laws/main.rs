@@ -29,6 +29,7 @@ fn an_updated_document_equals_a_new_one() {
         let mut sum = total.get();
         sum.n_steps += count.n_steps;
         sum.n_changed += count.n_changed;
+        sum.n_set += count.n_set;
         sum.n_plain += count.n_plain;
         total.set(sum);
         Ok(())
@@ -36,7 +37,8 @@ fn an_updated_document_equals_a_new_one() {
     if let Err(error) = tested {
         panic!("{error}");
     }
-    let law::Count { n_steps, n_changed, n_plain } = total.get();
-    println!("{n_steps} steps, {n_changed} that changed something, {n_plain} by the plain pipeline");
+    let law::Count { n_steps, n_changed, n_set, n_plain } = total.get();
+    println!("{n_steps} steps, {n_set} in place, {n_changed} that changed something, {n_plain} by the plain pipeline");
+    assert!(n_set * 8 > n_steps, "many steps set parts in place");
     assert!(n_plain * 2 < n_changed, "most changes are made at the cost of the change");
 }

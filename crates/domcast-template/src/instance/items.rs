@@ -131,7 +131,7 @@ impl Instance {
     pub(super) fn compare_items(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let LoopPart { id, part, of } = at;
         let (new, len) = pass.scope.targets(of)?;
-        let old = self.items(id, part).targets.clone();
+        let old = pass.old_targets(&self.items(id, part).targets);
         let (n_old, n_new) = (old.len(), new.len());
         let (n_start, n_end) = old.same_ends(&new);
         let visits_all = pass.touches(&of.outer);
@@ -208,7 +208,7 @@ impl Instance {
     ) -> Result<(), Failed> {
         for (index0, target) in range.clone().zip(targets.iter_from(range.start)) {
             let fragment = self.items(id, part).fragments[index0];
-            self.visit_item(fragment, None, target, LoopAt { index0, len }, loop_differs, &[], pass)?;
+            self.visit_item(fragment, (None, target), LoopAt { index0, len }, loop_differs, pass)?;
         }
         Ok(())
     }
@@ -229,11 +229,13 @@ impl Instance {
         let visits_all = pass.touches(&of.outer);
         let mut fragments = Vec::with_capacity(pairs.len());
         let mut stays = vec![false; old_fragments.len()];
-        let list = pass.scope.plain_list(of);
+        pass.scope.expect_many();
+        let mut listed = pass.scope.list_of(of).map(|list| list.iter_from(n_start));
         for (idx, pair) in pairs.iter().enumerate() {
             let at = LoopAt { index0: n_start + idx, len };
+            let item = listed.as_mut().and_then(Iterator::next);
             let Some(Pair { old_idx, is_same }) = *pair else {
-                let fragment = self.add_item(of, (new, list), at, &mut pass.scope)?;
+                let fragment = self.add_item(of, (new, item), at, &mut pass.scope)?;
                 pass.added.push((fragment, id));
                 fragments.push(fragment);
                 continue;
@@ -242,7 +244,7 @@ impl Instance {
             let moves = of.reads_position && old_idx != idx;
             if visits_all || len_differs || moves || !is_same {
                 let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
-                self.visit_item(fragment, Some(old), new, at, len_differs || moves, &[], pass)?;
+                self.visit_item(fragment, (Some(old), new), at, len_differs || moves, pass)?;
             }
             stays[old_idx] = true;
             fragments.push(fragment);
@@ -295,6 +297,22 @@ impl Instance {
             }
         }
         left_old.extend((n_new..).zip(old_targets).map(|(idx, old)| (idx, address(old))));
+        let key = self.key_part(of, pass);
+        if let (&[(old_idx, old_address)], &[(idx, new_address)]) = (&left_old[..], &left_new[..]) {
+            let (old, new) = (middle.old_at(old_idx), middle.new_at(idx));
+            let is_moved = new_address.is_some() && new_address == old_address;
+            let is_one = match key {
+                Some(key) if !is_moved => {
+                    let at = LoopAt { index0: middle.n_start + idx, len };
+                    let new_key = Identity::of(&self.new_key(of, key, new, at, pass)?);
+                    let old_key = self.key_of(old_fragments[old_idx], key).map(Identity::of);
+                    new_key != Identity::None && old_key == Some(new_key)
+                }
+                _ => true,
+            };
+            pairs[idx] = is_one.then(|| Pair { old_idx, is_same: are_same(old, new) });
+            return Ok(pairs);
+        }
         // No page can choose an address, so that a fast hash does.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         by_address.reserve(left_old.len());
@@ -310,7 +328,6 @@ impl Instance {
         if left_old.is_empty() || left_new.is_empty() {
             return Ok(pairs);
         }
-        let key = self.key_part(of, pass);
         let mut by_id = HashMap::new();
         for &(idx, _) in &left_old {
             let id = match key {

@@ -1,6 +1,7 @@
 //! What the items of a loop bind: mostly the items of a list of the state, which is held as it is.
 
 use super::Bound;
+use super::swap::OnTheWay;
 use crate::state::{Iter, List, State};
 use std::sync::Arc;
 
@@ -11,13 +12,18 @@ pub(super) enum Targets {
     Shared(Arc<List>),
     /// What was unpacked, filtered, or is no list.
     Bound(Arc<[Bound]>),
+    /// While parts are swapped in place: a list of the state that was let go of.
+    Left(OnTheWay),
 }
+
+const LEFT: &str = "a list that was let go of is not looked at";
 
 impl Targets {
     pub(super) fn len(&self) -> usize {
         match self {
             Targets::Shared(list) => list.len(),
             Targets::Bound(targets) => targets.len(),
+            Targets::Left(_) => unreachable!("{LEFT}"),
         }
     }
 
@@ -26,6 +32,7 @@ impl Targets {
         match self {
             Targets::Shared(list) => std::slice::from_ref(list.get(idx).expect("the item is there")),
             Targets::Bound(targets) => targets[idx].as_slice(),
+            Targets::Left(_) => unreachable!("{LEFT}"),
         }
     }
 
@@ -34,6 +41,7 @@ impl Targets {
         match self {
             Targets::Shared(list) => TargetsIter::Shared(list.iter_from(idx)),
             Targets::Bound(targets) => TargetsIter::Bound(targets[idx..].iter()),
+            Targets::Left(_) => unreachable!("{LEFT}"),
         }
     }
 

@@ -7,13 +7,16 @@
 //! Every change of the instance is logged while the pass runs and undone if anything fails.
 
 use super::items::LoopPart;
+use super::swap::before;
 use super::targets::Targets;
 use super::{Fragment, FragmentId, HoleValue, Instance, Items, LoopAt, Slot, bind};
 use crate::error::TemplateError;
 use crate::program::expr::{Expr, Failed, ReadFrom, Scope};
 use crate::program::{Bits, Body, BodyId, Compared, For, PartKind, Reads};
-use crate::state::{Changes, Path, State, Step, meet};
+use crate::state::{Changes, List, Path, State, Step, meet};
+use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One change of an instance. Parts are named by the fragment that they are in and their number in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub enum Edit {
 /// What is in a new item or branch is no edit: it is read from its fragment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
-    edits: Vec<Edit>,
+    edits: SmallVec<[Edit; 1]>,
     added: Vec<(FragmentId, FragmentId)>,
     freed: Vec<FragmentId>,
 }
@@ -106,14 +109,49 @@ impl<'a> IntoIterator for &'a Edits {
     }
 }
 
+/// Changes that are told: by their paths, or as parts that were swapped, with what was there.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) paths: &'a [Path],
+    pub(super) parts: &'a [(Path, State)],
+}
+
+impl<'a> Told<'a> {
+    fn of(changes: &'a Changes) -> Option<Told<'a>> {
+        match changes {
+            Changes::Unknown => None,
+            Changes::At(paths) => Some(Told { paths, parts: &[] }),
+        }
+    }
+
+    /// Whether one of the changes is at a path, above or below.
+    fn meets(self, path: &[Step]) -> bool {
+        self.paths.iter().any(|told| meet(told.steps(), path))
+            || self.parts.iter().any(|(told, _)| meet(told.steps(), path))
+    }
+}
+
+/// An item of a list that a change is in.
+struct NamedItem<'a> {
+    idx: usize,
+    /// Where in the item the only change is, if that is known.
+    rest: &'a [Step],
+    item: &'a State,
+    /// Whether it is another item, or may be.
+    differs: bool,
+}
+
 /// An update under way.
 pub(super) struct Pass<'a> {
     pub(super) scope: Scope<'a>,
     dirty_paths: Bits,
     dirty_locals: Bits,
-    /// Paths that changed, from the state or from a variable, where they are known.
-    hints: Option<Vec<(ReadFrom, &'a [Step])>>,
-    pub(super) edits: Vec<Edit>,
+    told: Option<Told<'a>>,
+    /// The state before its parts were swapped, if it was asked for.
+    before: Option<State>,
+    /// Where in variables the only change of each is.
+    hints: SmallVec<[(usize, &'a [Step]); 2]>,
+    pub(super) edits: SmallVec<[Edit; 1]>,
     pub(super) added: Vec<(FragmentId, FragmentId)>,
     pub(super) dropped: Vec<FragmentId>,
     pub(super) undo: Vec<Undo>,
@@ -135,7 +173,9 @@ impl Spare {
 
     fn of(mut undo: Vec<Undo>, scope: Scope<'_>) -> Spare {
         undo.clear();
-        undo.shrink_to(Spare::MAX);
+        if undo.capacity() > Spare::MAX {
+            undo.shrink_to(Spare::MAX);
+        }
         let mut locals = scope.locals;
         locals.clear();
         // A list without items may be one of longer lives; its room is kept.
@@ -167,23 +207,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether an expression gives what it gave, for all that the hints say: they name every change of the state, and every change of
-    /// the variables that they name.
-    fn is_as_before(&self, expr: &Expr) -> bool {
-        let Some(hints) = &self.hints else { return false };
+    /// Whether an expression of a part gives what it gave, for all that is told: every change of the state, and every change of the
+    /// variables that there are hints of.
+    fn is_as_before(&self, expr: &Expr, reads: &Reads) -> bool {
         match expr {
             Expr::Const(_) => true,
-            Expr::Path(from, steps, _) => {
-                let mut is_named = *from == ReadFrom::State;
-                let mut of_it = hints.iter().filter(|(hint_from, _)| hint_from == from);
-                of_it.all(|(_, hint)| {
-                    is_named = true;
-                    !meet(hint, steps)
-                }) && is_named
+            Expr::Path(ReadFrom::State, steps, _) => {
+                !reads.paths.meets(&self.dirty_paths) || self.told.is_some_and(|told| !told.meets(steps))
             }
-            Expr::Not(inner) => self.is_as_before(inner),
+            Expr::Path(ReadFrom::Local(local), steps, _) => {
+                let hint = self.hints.iter().find(|(hint_of, _)| hint_of == local);
+                hint.is_some_and(|(_, hint)| !meet(hint, steps))
+            }
+            Expr::Not(inner) => self.is_as_before(inner, reads),
             Expr::And(pair) | Expr::Or(pair) | Expr::Compare(_, pair) => {
-                self.is_as_before(&pair.0) && self.is_as_before(&pair.1)
+                self.is_as_before(&pair.0, reads) && self.is_as_before(&pair.1, reads)
             }
             _ => false,
         }
@@ -215,7 +253,7 @@ impl Instance {
     ///
     /// [`TemplateError`]: as [`Templates::render`](crate::Templates::render), and the same. The instance is as it was.
     pub fn update(&mut self, state: &State, changes: &Changes) -> Result<Edits, TemplateError> {
-        self.run(state, changes, None).map(|(edits, _)| edits)
+        self.run(state, Told::of(changes), None).map(|(edits, _)| edits)
     }
 
     /// An [`update`](Self::update) that tells what ran in vain, too: holes, opaque parts and branches that are there still and gave what they
@@ -229,13 +267,14 @@ impl Instance {
         state: &State,
         changes: &Changes,
     ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
-        self.run(state, changes, Some(Vec::new()))
+        self.run(state, Told::of(changes), Some(Vec::new()))
     }
 
-    fn run(
+    /// `told` is what differs, if that is known.
+    pub(super) fn run(
         &mut self,
         state: &State,
-        changes: &Changes,
+        told: Option<Told<'_>>,
         same: Option<Vec<(BodyId, u32)>>,
     ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
         for id in self.freed.drain(..) {
@@ -249,27 +288,19 @@ impl Instance {
             scope: Scope { locals, loops, ..program.scope(state) },
             dirty_paths: Bits::default(),
             dirty_locals: Bits::default(),
-            hints: None,
-            edits: Vec::new(),
+            told,
+            before: None,
+            hints: SmallVec::new(),
+            edits: SmallVec::new(),
             added: Vec::new(),
             dropped: Vec::new(),
             undo,
             same,
         };
-        if let Changes::At(paths) = changes {
-            // There is room for those of the loops around an item.
-            let mut hints = Vec::with_capacity(paths.len() + 3);
-            hints.extend(paths.iter().map(|path| (ReadFrom::State, path.steps())));
-            pass.hints = Some(hints);
-        }
         pass.dirty_paths.insert(Bits::SHARED);
         pass.dirty_locals.insert(Bits::SHARED);
         for (id, read) in pass.scope.compiled.paths.iter().enumerate() {
-            let may_differ = match changes {
-                Changes::Unknown => true,
-                Changes::At(paths) => paths.iter().any(|path: &Path| path.meets(read)),
-            };
-            if !may_differ {
+            if told.is_some_and(|told| !told.meets(read.steps())) {
                 continue;
             }
             let value = super::seen(state, read);
@@ -370,8 +401,9 @@ impl Instance {
     pub(super) fn visit(&mut self, id: FragmentId, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let compiled = pass.scope.compiled;
         let body = self.fragments[id as usize].body;
-        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
-        for (idx, part) in parts.iter().enumerate() {
+        let Body { parts, evaluated, n_locals, .. } = &compiled.bodies[body as usize];
+        for &idx in evaluated {
+            let (idx, part) = (idx as usize, &parts[idx as usize]);
             let is_touched = pass.touches(&part.reads);
             let slot = &self.fragments[id as usize].slots[idx];
             match (&part.kind, slot) {
@@ -391,7 +423,7 @@ impl Instance {
                     }
                 }
                 _ if !is_touched => {}
-                (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr) => {}
+                (PartKind::Hole(hole), Slot::Hole(_)) if pass.is_as_before(&hole.expr, &part.reads) => {}
                 (PartKind::Hole(hole), Slot::Hole(old)) => {
                     let new = HoleValue::new(hole, &pass.scope)?;
                     if new.is_same(old) {
@@ -404,7 +436,7 @@ impl Instance {
                 (PartKind::If(of), Slot::Branch(old)) => {
                     let old = *old;
                     let old_branch = old.map(|(branch, _)| branch);
-                    let new = match of.tests.iter().all(|test| pass.is_as_before(test)) {
+                    let new = match of.tests.iter().all(|test| pass.is_as_before(test, &part.reads)) {
                         true => old_branch,
                         false => {
                             let new = pass.scope.choose(of)?;
@@ -453,50 +485,74 @@ impl Instance {
     }
 
     fn visit_loop(&mut self, at: LoopPart<'_>, pass: &mut Pass<'_>) -> Result<(), Failed> {
-        let LoopPart { id, part, of } = at;
-        let named = match pass.touches(&of.outer) {
-            true => None,
-            false => pass.named_items(&of.iter),
-        };
-        let Some(named) = named else { return self.compare_items(at, pass) };
-        let (targets, _) = pass.scope.targets(of)?;
-        let items = self.items(id, part);
-        let (Targets::Shared(old), Targets::Shared(new)) = (items.targets.clone(), targets) else {
-            return self.compare_items(at, pass);
-        };
-        match items.otherwise {
-            Some(otherwise) if named.is_empty() => return self.visit(otherwise, pass),
-            None if old.len() == new.len() => {}
-            _ => return self.compare_items(at, pass),
-        }
-        let len = items.len;
-        let mut changed = Vec::with_capacity(named.len());
-        for (idx, rest) in named {
-            let (Some(old), Some(new)) = (old.get(idx), new.get(idx)) else { return self.compare_items(at, pass) };
-            if !old.is_same(new) {
-                let (old, new) = (std::slice::from_ref(old), std::slice::from_ref(new));
-                changed.push((self.items(id, part).fragments[idx], old, new, LoopAt { index0: idx, len }, rest));
+        let mut named = SmallVec::new();
+        let is_visited = match pass.scope.list_of(at.of) {
+            Some(list) if !pass.touches(&at.of.outer) && pass.name_items(&at.of.iter, list, &mut named) => {
+                self.visit_named(at, list, &mut named, pass)?
             }
+            _ => false,
+        };
+        if is_visited { Ok(()) } else { self.compare_items(at, pass) }
+    }
+
+    /// Visits the items of a list that alone changed, unless the lists have to be compared: then none was visited.
+    fn visit_named<'a>(
+        &mut self,
+        LoopPart { id, part, of }: LoopPart<'_>,
+        list: &'a Arc<List>,
+        named: &mut [NamedItem<'a>],
+        pass: &mut Pass<'a>,
+    ) -> Result<bool, Failed> {
+        let items = self.items(id, part);
+        let old = match &items.targets {
+            Targets::Shared(old) => Some(Arc::clone(old)),
+            // Then no item is the one that was there.
+            Targets::Left(_) => None,
+            Targets::Bound(_) => return Ok(false),
+        };
+        let len = items.len;
+        match items.otherwise {
+            Some(otherwise) if named.is_empty() => return self.visit(otherwise, pass).map(|()| true),
+            None if items.fragments.len() == list.len() => {}
+            _ => return Ok(false),
         }
         // All are asked before the first one is visited: lists are compared as long as the items are those of the old one.
-        for &(fragment, old, new, at_item, rest) in &changed {
-            let keeps_key = self.key_stays(of, rest, pass) || self.has_key_of(fragment, of, new, at_item, pass)?;
-            if !keeps_key {
-                return self.compare_items(at, pass);
+        for NamedItem { idx, rest, item, differs } in &mut *named {
+            let old_item = old.as_ref().and_then(|old| old.get(*idx));
+            *differs = old_item.is_none_or(|old| !old.is_same(item));
+            if !*differs {
+                continue;
             }
-            let is_found_as_before = |compared: &Compared| match (compared.key(&old[0]), compared.key(&new[0])) {
-                (Some(old), Some(new)) => old.is_same(new),
-                _ => false,
+            let keeps_key = self.key_stays(of, rest, pass) || {
+                let (fragment, at) = (self.items(id, part).fragments[*idx], LoopAt { index0: *idx, len });
+                self.has_key_of(fragment, of, std::slice::from_ref(item), at, pass)?
+            };
+            if !keeps_key {
+                return Ok(false);
+            }
+            let is_found_as_before = |compared: &Compared| {
+                let old = || old_item.and_then(|old| compared.key(old));
+                !compared.meets(rest) || old().zip(compared.key(item)).is_some_and(|(old, new)| old.is_same(new))
             };
             if !of.compared.iter().all(is_found_as_before) {
                 self.items_mut(id, part).index = None;
             }
         }
-        for (fragment, old, new, at_item, rest) in changed {
-            self.visit_item(fragment, Some(old), new, at_item, false, rest, pass)?;
+        for &NamedItem { idx, rest, item, .. } in named.iter().filter(|named| named.differs) {
+            let fragment = self.items(id, part).fragments[idx];
+            let n_locals = pass.scope.enter_item(item, LoopAt { index0: idx, len });
+            pass.dirty_locals.insert(n_locals);
+            let n_hints = pass.hints.len();
+            if !rest.is_empty() {
+                pass.hints.push((n_locals, rest));
+            }
+            self.visit(fragment, pass)?;
+            pass.hints.truncate(n_hints);
+            pass.scope.leave(n_locals);
+            pass.dirty_locals.leave(n_locals);
         }
-        self.set_targets(id, part, Targets::Shared(new), pass);
-        Ok(())
+        self.set_targets(id, part, Targets::Shared(Arc::clone(list)), pass);
+        Ok(true)
     }
 
     pub(super) fn set_targets(&mut self, id: FragmentId, part: usize, targets: Targets, pass: &mut Pass<'_>) {
@@ -504,17 +560,14 @@ impl Instance {
         pass.undo.push(Undo::Targets(id, part, old));
     }
 
-    /// Brings an item up to date: `old` is its target before, if that may be another one; `rest` is where in it the only change is.
-    #[expect(clippy::too_many_arguments, reason = "one call for each way to come here")]
-    pub(super) fn visit_item<'a>(
+    /// Brings an item up to date: `old` is its target before, if that may be another one.
+    pub(super) fn visit_item(
         &mut self,
         fragment: FragmentId,
-        old: Option<&[State]>,
-        target: &[State],
+        (old, target): (Option<&[State]>, &[State]),
         at: LoopAt,
         loop_differs: bool,
-        rest: &'a [Step],
-        pass: &mut Pass<'a>,
+        pass: &mut Pass<'_>,
     ) -> Result<(), Failed> {
         let n_locals = pass.scope.enter(target, at);
         if let Some(old) = old {
@@ -527,14 +580,7 @@ impl Instance {
         if loop_differs {
             pass.dirty_locals.insert(n_locals + target.len());
         }
-        let n_hints = pass.hints.as_ref().map(Vec::len);
-        if let (Some(hints), [_, ..], [_]) = (&mut pass.hints, rest, target) {
-            hints.push((ReadFrom::Local(n_locals), rest));
-        }
         let visited = self.visit(fragment, pass);
-        if let (Some(hints), Some(n_hints)) = (&mut pass.hints, n_hints) {
-            hints.truncate(n_hints);
-        }
         pass.scope.leave(n_locals);
         pass.dirty_locals.leave(n_locals);
         visited
@@ -542,27 +588,56 @@ impl Instance {
 }
 
 impl<'a> Pass<'a> {
-    /// The items of a list that alone changed, each with the rest of the path, if that is known.
-    fn named_items(&self, iter: &Expr) -> Option<Vec<(usize, &'a [Step])>> {
-        let Expr::Path(from, steps, _) = iter else { return None };
-        let hints = self.hints.as_ref()?;
-        let mut named: Vec<(usize, &'a [Step])> = Vec::new();
-        let mut is_explained = *from == ReadFrom::State;
-        for (hint_from, hint) in hints.iter().filter(|(hint_from, _)| hint_from == from) {
-            is_explained |= hint_from == from;
-            let is_below = hint.iter().zip(steps).all(|(a, b)| a == b);
-            match hint.get(steps.len()..) {
-                _ if !is_below => {}
-                Some([Step::Index(idx), rest @ ..]) => match named.iter_mut().find(|(named, _)| named == idx) {
-                    // Two changes of one item: what is in it is compared.
-                    Some((_, before)) => *before = &[],
-                    None => named.push((*idx, rest)),
-                },
-                _ => return None,
+    /// What a loop ran over before.
+    pub(super) fn old_targets(&mut self, targets: &Targets) -> Targets {
+        match (targets, self.told) {
+            (Targets::Left(on_the_way), Some(Told { parts, .. })) => {
+                let before = self.before.get_or_insert_with(|| before(self.scope.state, parts));
+                on_the_way.list(before, parts)
             }
+            (targets, _) => targets.clone(),
         }
-        // Items run in order, for the sake of what may have side effects.
-        named.sort_unstable_by_key(|(idx, _)| *idx);
-        (is_explained && named.len() <= 64).then_some(named)
     }
+
+    /// Lists the items of a list that alone changed; `false` if that is not known.
+    fn name_items(&self, iter: &Expr, list: &'a List, named: &mut SmallVec<[NamedItem<'a>; 1]>) -> bool {
+        let (Expr::Path(from, steps, _), Some(told)) = (iter, self.told) else { return false };
+        match from {
+            ReadFrom::State => {
+                let is_named = told.paths.iter().all(|path| name_item(path.steps(), steps, list, named))
+                    && told.parts.iter().all(|(path, _)| name_item(path.steps(), steps, list, named));
+                if !is_named {
+                    return false;
+                }
+            }
+            ReadFrom::Local(local) => match self.hints.iter().find(|(hint_of, _)| hint_of == local) {
+                Some((_, hint)) if name_item(hint, steps, list, named) => {}
+                _ => return false,
+            },
+        }
+        if named.len() > 1 {
+            // Items run in order, for the sake of what may have side effects.
+            named.sort_unstable_by_key(|named| named.idx);
+            named.dedup_by(|other, named| {
+                let is_one = other.idx == named.idx;
+                if is_one {
+                    // Two changes of one item: what is in it is compared.
+                    named.rest = &[];
+                }
+                is_one
+            });
+        }
+        true
+    }
+}
+
+/// Adds the item of the list at `steps` that a change is in, if it is in that list at all; `false` if it may be in any.
+fn name_item<'a>(change: &'a [Step], steps: &[Step], list: &'a List, named: &mut SmallVec<[NamedItem<'a>; 1]>) -> bool {
+    if !meet(change, steps) {
+        return true;
+    }
+    let Some([Step::Index(idx), rest @ ..]) = change.get(steps.len()..) else { return false };
+    let Some(item) = list.get(*idx) else { return false };
+    named.push(NamedItem { idx: *idx, rest, item, differs: true });
+    true
 }

@@ -2,7 +2,7 @@
 
 use super::expr::{Comparison, Expr, ReadFrom};
 use super::{Bits, Body, BodyId, PartKind, Reads};
-use crate::state::{Path, State, Step};
+use crate::state::{Path, State, Step, meet};
 
 /// A path of the state that a loop's body reads only to ask whether it equals a part of the item.
 #[derive(Debug)]
@@ -14,6 +14,11 @@ pub(crate) struct Compared {
 }
 
 impl Compared {
+    /// Whether a change at `rest` of an item may be one of its key.
+    pub(crate) fn meets(&self, rest: &[Step]) -> bool {
+        meet(rest, &self.key)
+    }
+
     /// What an item's part is, if it is plainly there.
     pub(crate) fn key<'a>(&self, item: &'a State) -> Option<&'a State> {
         self.key.iter().try_fold(item, |state, step| match (state, step) {

@@ -153,7 +153,7 @@ fn whole<'a>(name: &str, reason: String) -> Compiled<'a> {
     let reads = Reads { is_volatile: true, ..Reads::default() };
     let kind = PartKind::Opaque(Opaque { code: None });
     let part = Part { kind, template: name.into(), line: 1, reads, note: reason.into() };
-    let body = Body::new(vec![part], None, reads, 0);
+    let body = Body::new(vec![part], None, reads, 0, &[]);
     Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new(), n_fields: 0 }
 }
 
@@ -161,7 +161,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
     /// The parts of a template: those of the one that it extends at last, with its own blocks.
     fn template(&mut self, name: &str, depth: usize) -> Result<Vec<Part>, Whole> {
         if self.compiled.bodies.is_empty() {
-            self.compiled.bodies.push(Body::new(Vec::new(), None, Reads::default(), 0));
+            self.compiled.bodies.push(Body::new(Vec::new(), None, Reads::default(), 0, &[]));
         }
         let mut parts = Vec::new();
         self.inline_template(name, depth, &mut parts)?;
@@ -455,7 +455,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         }
         reads.locals.truncate(n_locals);
         let key = key_of(&parts);
-        Body::new(parts, key, reads, n_locals)
+        Body::new(parts, key, reads, n_locals, &self.compiled.bodies)
     }
 
     fn for_loop(

@@ -130,7 +130,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) locals: Vec<Cow<'a, State>>,
     pub(crate) loops: Vec<LoopAt>,
     /// For each path, the keys of the map that it began in last, and where among them its first step was. Rows have the same keys, mostly.
-    pub(crate) fields: Box<[Cell<Option<Field<'a>>>]>,
+    /// Empty as long as there are not [many](Scope::expect_many).
+    pub(crate) fields: Vec<Cell<Option<Field<'a>>>>,
 }
 
 impl<'a> Scope<'a> {
@@ -171,7 +172,7 @@ impl<'a> Scope<'a> {
     /// What a key of a map of the state has.
     #[inline]
     fn field(&self, map: &'a Map, key: &str, field: u32) -> Option<&'a State> {
-        let field = &self.fields[field as usize];
+        let Some(field) = self.fields.get(field as usize) else { return map.get(key) };
         match field.get() {
             // What the state borrows stays where it is, so that one address is one list of keys.
             Some(Field { keys, idx }) if std::ptr::eq(keys, map.keys()) => Some(map.at(idx)),
@@ -181,6 +182,11 @@ impl<'a> Scope<'a> {
                 Some(map.at(idx))
             }
         }
+    }
+
+    /// Expects that many items are rendered.
+    pub(crate) fn expect_many(&mut self) {
+        self.fields.resize(self.compiled.n_fields as usize, Cell::new(None));
     }
 
     /// What an expression gives that need not be made: a constant, or what a path through maps and lists leads to.

@@ -18,9 +18,9 @@ pub enum Step {
     Index(usize),
 }
 
-/// A way into a state.
+/// A way into a state. Clones share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Path(Vec<Step>);
+pub struct Path(Arc<[Step]>);
 
 /// What differs between two states, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,9 +127,8 @@ impl Path {
     }
 
     /// The path one step further.
-    pub fn then(mut self, step: impl Into<Step>) -> Path {
-        self.0.push(step.into());
-        self
+    pub fn then(self, step: impl Into<Step>) -> Path {
+        self.0.iter().cloned().chain([step.into()]).collect()
     }
 
     /// Whether one of the two is, or leads to, the other.
@@ -140,12 +139,19 @@ impl Path {
 
 /// Whether one of two ways is, or leads to, the other.
 pub(crate) fn meet(a: &[Step], b: &[Step]) -> bool {
-    a.iter().zip(b).all(|(a, b)| a == b)
+    let n_common = a.len().min(b.len());
+    a[..n_common] == b[..n_common]
 }
 
 impl FromIterator<Step> for Path {
     fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Path {
         Path(steps.into_iter().collect())
+    }
+}
+
+impl From<&[Step]> for Path {
+    fn from(steps: &[Step]) -> Path {
+        Path(steps.into())
     }
 }
 
@@ -197,6 +203,10 @@ impl Changes {
     pub fn and(self, other: Changes) -> Changes {
         match (self, other) {
             (Changes::At(paths), other) if paths.is_empty() => other,
+            // A program that puts many items into a list says each time that it changed.
+            (Changes::At(paths), Changes::At(others)) if others.len() == 1 && paths.last() == others.last() => {
+                Changes::At(paths)
+            }
             (Changes::At(mut paths), Changes::At(others)) => {
                 paths.extend(others);
                 Changes::At(paths)
@@ -211,7 +221,11 @@ impl Changes {
 impl State {
     /// The part at a path.
     pub fn at(&self, path: &Path) -> Option<&State> {
-        path.0.iter().try_fold(self, |state, step| match (state, step) {
+        self.at_steps(&path.0)
+    }
+
+    pub(crate) fn at_steps(&self, steps: &[Step]) -> Option<&State> {
+        steps.iter().try_fold(self, |state, step| match (state, step) {
             (State::Map(map), Step::Key(key)) => map.get(key),
             (State::List(list), Step::Index(idx)) => list.get(*idx),
             _ => None,
@@ -242,6 +256,17 @@ impl State {
         Ok(Changes::At(vec![path]))
     }
 
+    /// Swaps the part at a path with another value.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: there is no such part. Both are as they were.
+    pub fn swap(&mut self, path: &Path, value: &mut State) -> Result<(), StateError> {
+        let part = self.at_mut(&path.0).ok_or_else(|| StateError::no_such(path))?;
+        std::mem::swap(part, value);
+        Ok(())
+    }
+
     /// Puts an item into the list at `path`, before the one at `idx` or at the end.
     ///
     /// # Errors
@@ -267,37 +292,37 @@ impl State {
         // What follows in a list moves up, so the list as a whole changes.
         let is_item = matches!(path.0.last(), Some(Step::Index(_)));
         let n_steps = path.0.len() - usize::from(is_item);
-        Ok(Changes::At(vec![Path(path.0.into_iter().take(n_steps).collect())]))
+        Ok(Changes::At(vec![Path::from(&path.0[..n_steps])]))
     }
 
     /// Applies a JSON Merge Patch: maps are merged key by key, `null` removes a key, anything else replaces.
     pub fn merge(&mut self, patch: &State) -> Changes {
         let mut paths = Vec::new();
-        self.merge_at(patch, &mut Path::default(), &mut paths);
+        self.merge_at(patch, &mut Vec::new(), &mut paths);
         Changes::At(paths)
     }
 
-    fn merge_at(&mut self, patch: &State, path: &mut Path, changed: &mut Vec<Path>) {
+    fn merge_at(&mut self, patch: &State, path: &mut Vec<Step>, changed: &mut Vec<Path>) {
         let State::Map(patch) = patch else {
             if !self.is_same(patch) {
                 *self = patch.clone();
-                changed.push(path.clone());
+                changed.push(Path::from(&path[..]));
             }
             return;
         };
         if !matches!(self, State::Map(_)) {
             *self = State::from(Map::default());
-            changed.push(path.clone());
+            changed.push(Path::from(&path[..]));
         }
         let State::Map(map) = self else { unreachable!("it was made one") };
         let mut removed = HashSet::new();
         for (key, value) in patch.iter() {
             let has_key = map.get(key).is_some();
-            path.0.push(Step::Key(Arc::clone(key)));
+            path.push(Step::Key(Arc::clone(key)));
             match (has_key, value) {
                 (true, State::Null) => {
                     removed.insert(&**key);
-                    changed.push(path.clone());
+                    changed.push(Path::from(&path[..]));
                 }
                 (false, State::Null) => {}
                 (true, value) => {
@@ -306,12 +331,12 @@ impl State {
                 (false, value) => {
                     // Inside of what is new, `null` removes too.
                     let mut new = State::Null;
-                    new.merge_at(value, &mut Path::default(), &mut Vec::new());
+                    new.merge_at(value, &mut Vec::new(), &mut Vec::new());
                     Arc::make_mut(map).insert(Arc::clone(key), new);
-                    changed.push(path.clone());
+                    changed.push(Path::from(&path[..]));
                 }
             }
-            path.0.pop();
+            path.pop();
         }
         if !removed.is_empty() {
             Arc::make_mut(map).retain(|key| !removed.contains(key));
@@ -377,7 +402,7 @@ impl State {
         let path = self.resolve(pointer)?;
         value.check_place(path.0.len(), room)?;
         let Some((Step::Index(idx), way)) = path.0.split_last() else { return self.set(path, value) };
-        self.insert(Path(way.to_vec()), *idx, value)
+        self.insert(Path::from(way), *idx, value)
     }
 
     /// Whether there is room for a part below so many levels: copies of copies grow without bound, in depth and in number.
@@ -398,10 +423,10 @@ impl State {
 
     /// A JSON pointer (RFC 6901) as a path; only the state knows which numbers are positions.
     fn resolve(&self, pointer: &str) -> Result<Path, StateError> {
-        let mut path = Path::default();
+        let mut steps = Vec::new();
         let mut part = Some(self);
         if pointer.is_empty() {
-            return Ok(path);
+            return Ok(Path::default());
         }
         let Some(tokens) = pointer.strip_prefix('/') else {
             return Err(StateError::new(format!("the pointer `{pointer}` does not begin with `/`")));
@@ -429,9 +454,9 @@ impl State {
                 (Some(State::Map(map)), Step::Key(key)) => map.get(key),
                 _ => None,
             };
-            path.0.push(step);
+            steps.push(step);
         }
-        Ok(path)
+        Ok(Path(steps.into()))
     }
 
     /// Whether the two are equal as JSON: numbers by their value, objects in any order, and nothing equals what is of another kind.

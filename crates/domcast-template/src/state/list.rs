@@ -11,8 +11,9 @@ use super::State;
 use super::ids::Remembered;
 use std::sync::Arc;
 
-/// Items of a leaf, nodes of a branch. A change copies a node of each level, which counts each of its entries up, wherever these are in
-/// memory: fewer would make more levels, more would be copied.
+/// Items of a leaf, nodes of a branch. A change of a list that somebody else holds copies a node of each level, which counts each of
+/// its entries up, wherever these are in memory: fewer would make more levels, more would be copied. With 32 one label of 1,000 rows takes 9 % more instructions
+/// in a copy of the state, 2 % fewer in place; lists that share their rows alone are compared with half the leaves.
 const MAX: usize = 16;
 
 /// A list of states.
@@ -132,7 +133,8 @@ impl List {
 
     /// The items in order, in slices.
     pub(crate) fn leaves(&self) -> Vec<&[State]> {
-        let mut leaves = Vec::new();
+        // Lists that were appended to are packed; others have more leaves.
+        let mut leaves = Vec::with_capacity(self.len() / MAX * 5 / 4 + 1);
         self.root.push_leaves(&mut leaves);
         leaves
     }
@@ -164,7 +166,15 @@ impl Node {
     fn push_leaves<'a>(&'a self, leaves: &mut Vec<&'a [State]>) {
         match self {
             Node::Leaf(items) => leaves.push(items),
-            Node::Branch(branch) => branch.nodes.iter().for_each(|(_, node)| node.push_leaves(leaves)),
+            Node::Branch(branch) => {
+                for (_, node) in &branch.nodes {
+                    // Most nodes are leaves, which need no call.
+                    match &**node {
+                        Node::Leaf(items) => leaves.push(items),
+                        node => node.push_leaves(leaves),
+                    }
+                }
+            }
         }
     }
 
@@ -329,6 +339,14 @@ impl<'a> Iter<'a> {
     }
 }
 
+/// Whether all items are maps, and the same in both lists. Without an early end it needs no branch for each.
+#[inline]
+fn are_the_same_maps(a: &[State], b: &[State]) -> bool {
+    a.iter().zip(b).fold(true, |is_so_far, (a, b)| {
+        is_so_far & matches!((a, b), (State::Map(a), State::Map(b)) if Arc::ptr_eq(a, b))
+    })
+}
+
 /// How many items are the same at the side that leaves come from: `split` takes so many of a leaf from that side and gives the rest
 /// too, `count` counts those of two parts that are the same.
 fn n_same<'a>(
@@ -351,7 +369,8 @@ fn n_same<'a>(
         let (a, b);
         (a, a_rest) = split(a_rest, n);
         (b, b_rest) = split(b_rest, n);
-        let n_here = if std::ptr::eq(a.as_ptr(), b.as_ptr()) { n } else { count(a, b) };
+        let is_shared = std::ptr::eq(a.as_ptr(), b.as_ptr());
+        let n_here = if is_shared || are_the_same_maps(a, b) { n } else { count(a, b) };
         n_same += n_here;
         if n_here < n {
             return n_same;

@@ -479,6 +479,22 @@ impl<'a> Draw<'a> {
     }
 }
 
+/// The parts that lead from one state to another, if all that changed was there before.
+pub(crate) fn parts(old: &State, new: &State, changes: &Changes) -> Option<Vec<(Path, State)>> {
+    let Changes::At(paths) = changes else { return None };
+    let part = |path: &Path| old.at(path).and(new.at(path)).map(|part| (path.clone(), own(part)));
+    // One may have come with another.
+    let parts: Vec<_> = paths.iter().map(part).collect::<Option<_>>()?;
+    let mut reached = old.clone();
+    let is_there = parts.iter().all(|(path, part)| reached.swap(path, &mut part.clone()).is_ok());
+    (is_there && !parts.is_empty()).then_some(parts)
+}
+
+/// A state that shares nothing with another one.
+pub(crate) fn own(state: &State) -> State {
+    State::new(state).expect("a state is data")
+}
+
 /// RFC 7386, as it is written there.
 fn json_patch_merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {

@@ -8,8 +8,8 @@ mod draw; // templates, states and changes from numbers
 mod mirror; // a copy of an instance that sees nothing but its edits
 
 use domcast_template::minijinja::UndefinedBehavior;
-use domcast_template::{Changes, State, Templates};
-use draw::Draw;
+use domcast_template::{Changes, State, SwapError, Templates};
+use draw::{Draw, own, parts};
 use mirror::Mirror;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,6 +56,8 @@ fn check(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> Result<(), Te
     let mut json = Draw::new(state).state();
     let mut state = State::new(&json).expect("JSON is a state");
     let mut instance = None;
+    // What it was rendered from.
+    let mut rendered = State::default();
     for numbers in history {
         let mut draw = Draw::new(numbers);
         let old = (json.clone(), state.clone());
@@ -71,7 +73,7 @@ fn check(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> Result<(), Te
                 (Ok(new), Ok(expected)) => {
                     prop_assert_eq!(new.html(), expected, "{}", context());
                     let mirror = Mirror::new(&new);
-                    instance = Some((new, mirror));
+                    (instance, rendered) = (Some((new, mirror)), state.clone());
                 }
                 (Err(error), Err(expected)) => {
                     prop_assert_eq!(error.to_string(), expected.to_string());
@@ -82,7 +84,27 @@ fn check(template: &[u16], state: &[u16], history: &[Vec<u16>]) -> Result<(), Te
             continue;
         };
         let before = instance.html();
-        match (instance.update(&state, &changes), expected) {
+        // Every other history swaps its parts in place, where they are there; states that others hold stay as they are.
+        let parts = if numbers.len() % 2 == 1 { parts(&rendered, &state, &changes) } else { None };
+        let (was, held) = (format!("{rendered:?}"), (numbers.len() % 4 == 1).then(|| rendered.clone()));
+        let updated = match parts {
+            Some(mut parts) => {
+                let updated = instance.swap(&mut rendered, &mut parts).map_err(|error| match error {
+                    SwapError::Template(error) => error,
+                    SwapError::State(error) => panic!("{error}\n{}", context()),
+                });
+                // What was rendered shares nothing with the next state.
+                state = own(&state);
+                updated
+            }
+            None => instance.update(&state, &changes).inspect(|_| rendered = state.clone()),
+        };
+        prop_assert!(held.is_none_or(|held| format!("{held:?}") == was), "a state that is held changed\n{}", context());
+        match &updated {
+            Ok(_) => prop_assert_eq!(&rendered, &state, "{}", context()),
+            Err(_) => prop_assert_eq!(&format!("{rendered:?}"), &was, "{}", context()),
+        }
+        match (updated, expected) {
             (Ok(edits), Ok(expected)) => {
                 prop_assert_eq!(instance.html(), expected, "{}", context());
                 mirror.apply(&edits, instance);
