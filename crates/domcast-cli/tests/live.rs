@@ -421,6 +421,10 @@ fn a_wrong_configuration_is_named_with_its_line() {
             "line 5: view `list` has no state key `m` (declared: `n`)",
         ),
         (
+            with("state = { n = 1 }\nhandlers.add.set = { n = \"[n] | upsrt(payload)\" }"),
+            "line 5: handler `add` of view `list` cannot be declared: unknown filter: there is none called `upsrt` in the expression `[n] | upsrt(payload)`",
+        ),
+        (
             with("state = { n = 1 }\nhandlers.add.set = { n = \"n +\" }"),
             "line 5: handler `add` of view `list` cannot be declared: syntax error: unexpected end of input, expected expression in the expression `n +`",
         ),

@@ -237,7 +237,7 @@ impl Serialize for Receipt {
 struct Flat {
     #[serde(skip_serializing_if = "Option::is_none")]
     view: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "key")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<Map<String, Value>>,
@@ -263,6 +263,21 @@ struct Flat {
     tab: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     except: Option<String>,
+}
+
+/// Reads a key: a text, or a whole number, as those of database rows are.
+fn key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text or a whole number as `key`")]
+    enum Key {
+        Text(String),
+        Number(i64),
+    }
+    let key = Option::<Key>::deserialize(deserializer)?;
+    Ok(key.map(|key| match key {
+        Key::Text(text) => text,
+        Key::Number(number) => number.to_string(),
+    }))
 }
 
 const FORMS: &str = "a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; \

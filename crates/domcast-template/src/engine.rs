@@ -3,7 +3,7 @@
 //! They have no promise of stability, so the version of minijinja is pinned.
 
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, make_string_output};
-use minijinja::{AutoEscape, Environment, Error, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use minijinja::machinery::Span;
@@ -56,6 +56,26 @@ pub(crate) fn prints_as_usual(environment: &Environment<'_>) -> bool {
         let code = Code { instructions, blocks: BTreeMap::new() };
         code.text(environment, Value::UNDEFINED, AutoEscape::Html).is_ok_and(|text| text == expected)
     })
+}
+
+/// Refuses an expression that cannot be read, or that names a filter or a test that there is not.
+pub(crate) fn check_expression(environment: &Environment<'_>, expression: &str) -> Result<(), Error> {
+    let tree = minijinja::machinery::parse_expr(expression)?;
+    let code = Code::of_expr("<expression>", expression, &[], &tree);
+    let (facts, mut state) = (code.facts(), environment.empty_state());
+    // They are known by being called, in vain.
+    let is = |result: Result<(), Error>, kind| result.is_err_and(|error| error.kind() == kind);
+    for name in facts.filters {
+        if is(state.apply_filter(name, &[]).map(|_| ()), ErrorKind::UnknownFilter) {
+            return Err(Error::new(ErrorKind::UnknownFilter, format!("there is none called `{name}`")));
+        }
+    }
+    for name in facts.tests {
+        if is(state.perform_test(name, &[]).map(|_| ()), ErrorKind::UnknownTest) {
+            return Err(Error::new(ErrorKind::UnknownTest, format!("there is none called `{name}`")));
+        }
+    }
+    Ok(())
 }
 
 /// Compiled code of a piece of a template.

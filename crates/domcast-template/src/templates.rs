@@ -4,6 +4,7 @@
 //! whole and replaced as a whole ([`Templates::reload`]), so no lock is held while a template runs and one
 //! rendering never sees two versions of a template.
 
+use crate::engine;
 use crate::error::TemplateError;
 use crate::filters;
 use crate::program::Program;
@@ -228,13 +229,14 @@ impl Templates {
         state.map_err(|error| TemplateError::expression(expression, error))
     }
 
-    /// Checks that an expression can be read, without evaluating it.
+    /// Checks that an expression can be read and that there are its filters and tests, without evaluating it. (A filter is called without a value to see
+    /// whether it is there.)
     ///
     /// # Errors
     ///
     /// [`TemplateError`]: the expression is wrong.
     pub fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
-        let checked = self.environment().compile_expression(expression).map(|_| ());
+        let checked = engine::check_expression(&self.environment(), expression);
         checked.map_err(|error| TemplateError::expression(expression, error))
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Application {
 pub(super) struct Waiting(mpsc::Sender<Message>);
 
 enum Message {
-    Signal(Request),
+    Signal(Box<Request>),
     /// Tells that all before it were sent.
     Last(oneshot::Sender<()>),
 }
@@ -65,7 +65,7 @@ pub(super) fn send(domcast: &Domcast, application: Application) -> Waiting {
         move |page: &Parts, client: &Client, view: &str, key: Option<&str>| {
             let told = Signal { signal, view, key, user: client.user.as_deref(), session: client.session.as_deref() };
             let body = serde_json::to_string(&told).expect("it is a map of strings");
-            if sender.try_send(Message::Signal(application.request(&page.headers, body))).is_err() {
+            if sender.try_send(Message::Signal(Box::new(application.request(&page.headers, body)))).is_err() {
                 let path = &application.path;
                 tracing::error!(
                     view,
@@ -120,7 +120,7 @@ impl Application {
         while let Some(message) = waiting.recv().await {
             match message {
                 Message::Signal(request) => {
-                    if let Err(reason) = self.post(request).await {
+                    if let Err(reason) = self.post(*request).await {
                         tracing::error!("`{}` of the application did not take a signal: {reason}", self.path);
                     }
                 }

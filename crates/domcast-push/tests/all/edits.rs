@@ -187,6 +187,16 @@ fn a_push_of_another_form_is_refused_with_what_was_found() {
     let wrong = |push: Value| serde_json::from_value::<Push>(push).unwrap_err().to_string();
     assert!(wrong(json!({"view": "a", "merge": 5})).contains("invalid type: integer `5`, expected a map"));
     assert!(wrong(json!({"view": "a", "patch": [{"op": "set"}]})).contains("unknown variant `set`"));
+    assert!(
+        wrong(json!({"view": "a", "key": true, "state": {}})).contains("expected a text or a whole number as `key`")
+    );
+}
+
+/// The key of a row of a database is a number more often than not.
+#[test]
+fn a_key_may_be_a_whole_number() {
+    let push = serde_json::from_value::<Push>(json!({"view": "a", "key": 42, "html": ""})).unwrap();
+    assert_eq!(push, Push::html("a", "").key("42"));
 }
 
 #[test]
