@@ -26,9 +26,12 @@ async fn check(State(domcast): State<Domcast>, request: Request, next: Next) -> 
     let is_open = config.push == PushAccess::Open;
     let is_checked = is_open || !config.allowed_hosts.is_empty();
     if is_checked && !is_known(request.headers(), request.uri(), is_open, &config.allowed_hosts) {
-        tracing::warn!(host = ?request.headers().get(header::HOST), "request for another host refused");
-        let reason = "this server does not answer to that name (see `allowed_hosts`)";
-        return Refusal(StatusCode::MISDIRECTED_REQUEST, reason.into()).into_response();
+        let host = request.headers().get(header::HOST);
+        tracing::warn!(?host, "request for another host refused");
+        let name =
+            host.map_or_else(|| "nameless".into(), |host| format!("`{}`", String::from_utf8_lossy(host.as_bytes())));
+        let reason = format!("this server does not answer to the name {name} (see `allowed_hosts`)");
+        return Refusal(StatusCode::MISDIRECTED_REQUEST, reason).into_response();
     }
     next.run(request).await
 }

@@ -320,7 +320,7 @@ fn views_that_are_no_list_are_named_as_that() {
     let error = refused("no-list", &[("domcast.toml", "[views]\nname = 'a'\n")]);
     assert!(error.contains("line 1: ") && error.contains(hint), "{error}");
     let error = refused("no-other-list", &[("domcast.toml", "topics = { a = 1 }\n")]);
-    assert!(error.contains("expected a sequence") && !error.contains(hint), "{error}");
+    assert!(error.contains("`topics`: invalid type: map, expected a list") && !error.contains(hint), "{error}");
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
             "\nbind = \"localhost\"".into(),
             "line 2: `bind` is `localhost`, expected an address and a port such as `127.0.0.1:8000` or `localhost:8000`",
         ),
-        ("bind = 8000".into(), "line 1: invalid type: integer `8000`, expected a string"),
+        ("bind = 8000".into(), "line 1: `bind`: invalid type: integer `8000`, expected a string"),
         ("\nbind = \"127".into(), "line 2: invalid basic string, expected `\"`"),
         ("token = \"\"".into(), "line 1: `token` is empty: anybody could guess it"),
         (
@@ -405,6 +405,8 @@ fn a_wrong_configuration_is_named_with_its_line() {
             with("tempo = 1"),
             "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `tick`, `handlers`",
         ),
+        (with("keyed = \"yes\""), "line 4: `keyed`: invalid type: string \"yes\", expected a boolean"),
+        ("topics = \"chat\"".into(), "line 1: `topics`: invalid type: string \"chat\", expected a list"),
         (with("state = 3"), "line 4: `state` is of type integer, expected a table or the name of a JSON file"),
         (with("state = \"no.json\""), "line 4: `no.json` cannot be read: No such file or directory (os error 2)"),
         (
@@ -440,7 +442,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("redis = \"http://example.org\"".into(), "line 1: "),
         (
             "\nupstream = \"localhost:8001\"".into(),
-            "line 2: `upstream` is `localhost:8001`, expected an address such as `http://127.0.0.1:8001`",
+            "line 2: `upstream` is `localhost:8001`, expected an address such as `http://127.0.0.1:8001`, without TLS",
         ),
     ];
     for (idx, (source, message)) in cases.iter().enumerate() {
@@ -1076,7 +1078,8 @@ fn a_server_that_is_its_own_upstream_says_so() {
     let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", &taken, "--upstream", &upstream]);
     assert_eq!(server.request("GET /", &[], "").0, 508);
     let (code, _, err) = run(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT, "--upstream", "ftp://a"], b"");
-    let message = "domcast: `--upstream` is `ftp://a`, expected an address such as `http://127.0.0.1:8001`\n";
+    let message =
+        "domcast: `--upstream` is `ftp://a`, expected an address such as `http://127.0.0.1:8001`, without TLS\n";
     assert_eq!((code, &*err), (2, message));
 }
 
@@ -1133,7 +1136,7 @@ fn an_edit_of_the_configuration_is_told_of_once() {
     server.logged("domcast.toml` was edited: restart the server to apply it");
     write("notes.txt", "nothing of it");
     write("domcast.toml", "topics = 'news'");
-    let before = server.logged("domcast.toml` line 1: invalid type: string \"news\", expected a sequence");
+    let before = server.logged("domcast.toml` line 1: `topics`: invalid type: string \"news\", expected a list");
     assert_eq!(before, [] as [&str; 0]);
     write("domcast.toml", "");
     server.logged("domcast.toml` is what is served again");

@@ -409,6 +409,11 @@ impl Reader<'_> {
         let is_of_views = error.span().is_some_and(|span| self.source[span.start..].starts_with("[views"));
         if is_of_views && message == "invalid type: map, expected a sequence" {
             message.push_str(": views are a list, each begins with `[[views]]`");
+        } else if message.starts_with("invalid type") {
+            // The place is that of the value; what is in front of it on its line says which key has it.
+            let line = error.span().and_then(|span| self.source[..span.start].rsplit('\n').next()).unwrap_or_default();
+            message =
+                format!("`{}`: {}", line.trim_end_matches([' ', '=']).trim(), message.replace("a sequence", "a list"));
         }
         match error.span() {
             Some(span) => anyhow!("{}: {message}", at(&self.path, self.line_at(span.start))),

@@ -23,7 +23,7 @@ const TOLD: [header::HeaderName; 5] =
     [header::HOST, header::COOKIE, header::AUTHORIZATION, header::USER_AGENT, header::ACCEPT_LANGUAGE];
 
 /// What an address is not that [`Upstream::new`] refuses.
-pub(super) const EXPECTED: &str = "expected an address such as `http://127.0.0.1:8001`";
+pub(super) const EXPECTED: &str = "expected an address such as `http://127.0.0.1:8001`, without TLS";
 
 /// Another server, at its address.
 #[derive(Clone)]
