@@ -1,5 +1,6 @@
 //! A hub on the web: what is configured, and the routes.
 
+use crate::access::check_sender;
 use crate::authorization::{Authorization, Guarded};
 use crate::connection::Connections;
 use crate::health::{self, Health};
@@ -230,6 +231,11 @@ impl Domcast {
     /// that would first ask somebody else who it is.
     pub fn may_connect(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         is_allowed(headers, uri.host(), &self.config().allowed_origins)
+    }
+
+    /// Whether a request may push: it brings the push token, or needs none, and comes from no page of another origin. Wrong tokens are counted.
+    pub fn may_push(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        check_sender(self, headers, uri.host()).is_ok()
     }
 
     /// Returns who sends a request, for [`page_for`](Self::page_for).

@@ -147,7 +147,7 @@ fn element(domcast: &Domcast, parts: &Parts, view: &str, key: Option<&str>) -> R
     let missing = || Refusal(StatusCode::NOT_FOUND, NO_VIEW.into());
     let token = domcast.token_attribute(view, key, user(&client)).ok_or_else(missing)?;
     let element = domcast.hub().html_for(&client, view, key).map_err(|error| match error {
-        PushError::UnknownView { .. } if !domcast.hub().options().development => missing(),
+        PushError::UnknownView { .. } | PushError::WrongKey { .. } if !domcast.hub().options().development => missing(),
         error => error.into(),
     })?;
     Ok(element.replacen("<div ", &format!("<div{token} "), 1))

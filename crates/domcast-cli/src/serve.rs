@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use upstream::FromUpstream;
 use upstream::Upstream;
-use who::Who;
+use who::{Rules, Who};
 
 const AFTER_HELP: &str = concat!(
     "The folder holds `domcast.toml`, `templates/` (views, layouts, parts), `templates/pages/` (`about.html` is `/about`) and
@@ -121,7 +121,12 @@ async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
         (Some((_, line)), None) => bail!("{}: `identify` asks the upstream, and there is none", config.at(*line)),
         (None, _) => None,
     };
-    let who = Who { domcast: domcast.clone(), application, anybody: anybody.clone() };
+    let rules = Arc::new(Rules::new(&config));
+    domcast.hub().authorize({
+        let rules = Arc::clone(&rules);
+        move |client, view, key| rules.may_see(client, view, key)
+    });
+    let who = Who { domcast: domcast.clone(), application, anybody: anybody.clone(), rules };
     domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
     let signals = match (&config.signals, &upstream) {
         (Some((path, _)), Some(upstream)) => {

@@ -403,7 +403,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\ntemplate = \"list.html\"".into(), "line 1: missing key `name`"),
         (
             with("tempo = 1"),
-            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `tick`, `handlers`",
+            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `topic`, `tick`, `handlers`",
         ),
         (with("keyed = \"yes\""), "line 4: `keyed`: invalid type: string \"yes\", expected a boolean"),
         ("topics = \"chat\"".into(), "line 1: `topics`: invalid type: string \"chat\", expected a list"),
@@ -925,6 +925,35 @@ fn the_application_says_from_the_cookies_who_a_page_is_for() {
     assert_eq!(connect("Cookie: login=ann").0, 503);
     let alone = refused("who-alone", &[("domcast.toml", "identify = '/who'\n")]);
     assert!(alone.contains("line 1: `identify` asks the upstream, and there is none"), "{alone}");
+}
+
+#[test]
+fn a_view_with_a_topic_is_for_those_who_get_it() {
+    let (application, thread) = application();
+    let toml = format!(
+        "development = false\ntoken = 'secret'\nupstream = 'http://{application}'\nidentify = '/who'\n\
+         [[views]]\nname = 'list'\ntemplate = 'o.html'\ntopic = 'orders'\n\
+         [[views]]\nname = 'order'\ntemplate = 'o.html'\nkeyed = true\ntopic = 'order{{key}}'\n"
+    );
+    let dir = folder("topics", &[("domcast.toml", &toml), ("templates/o.html", "{{ key }}")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    // The application gives Ann `orders`: the list, and the order whose key makes its topic the same.
+    let hello = r#"["hello", 1, [["list", null], ["order", null, "s"], ["order", null, "42"]]]"#;
+    let heard = |cookie: &str| {
+        let (_, answer) = server.request("POST /_domcast/poll", &[cookie], hello);
+        let told = |name: &str| answer.matches(&format!("[\"{name}\",")).count();
+        (told("mounted"), told("unknown"), answer.contains("[\"mounted\",\"order\""))
+    };
+    assert_eq!(heard("Cookie: login=ann"), (2, 1, true));
+    assert_eq!(heard("Cookie: login=nobody"), (0, 3, false));
+    let html = |path: &str, headers: &[&str]| server.request(&format!("GET /views/{path}"), headers, "").0;
+    for path in ["list/html", "order/html?key=42", "order?key=42"] {
+        assert_eq!(html(path, &["Cookie: login=ann"]), 404, "{path}");
+        assert_eq!(html(path, &["Authorization: Bearer wrong"]), 404, "{path}");
+        assert_eq!(html(path, &["Authorization: Bearer secret"]), 200, "{path}");
+    }
+    server.request("GET /stop", &[], "");
+    thread.join().unwrap();
 }
 
 #[test]

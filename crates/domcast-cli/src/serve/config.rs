@@ -53,6 +53,8 @@ pub(super) struct Config {
 /// A view, with the lines that errors name.
 pub(super) struct View {
     pub(super) name: String,
+    /// What a page must get to see the view, if anything; `{key}` in it is the key.
+    pub(super) topic: Option<String>,
     pub(super) source: Source,
     line: usize,
     pub(super) edits: Vec<Edit>,
@@ -173,6 +175,7 @@ struct RawView {
     state: Option<Spanned<toml::Value>>,
     #[serde(default)]
     keyed: bool,
+    topic: Option<String>,
     tick: Option<RawTick>,
     #[serde(default)]
     handlers: BTreeMap<String, RawHandler>,
@@ -318,7 +321,7 @@ impl Reader<'_> {
                 Some(html) => input::text(&self.dir.join(html.get_ref())).with_context(|| self.at(html))?,
                 None => String::new(),
             };
-            return Ok(View { name, source: Source::Posted(html), line, edits: Vec::new() });
+            return Ok(View { name, topic: raw.topic, source: Source::Posted(html), line, edits: Vec::new() });
         };
         if let Some(html) = raw.html {
             return Err(self.wrong(&html, &format!("view `{name}` has `html` and `template`, expected one of them")));
@@ -350,7 +353,7 @@ impl Reader<'_> {
             true => Source::Keyed(declared),
             false => Source::Declared(declared),
         };
-        Ok(View { name, source, line, edits })
+        Ok(View { name, topic: raw.topic, source, line, edits })
     }
 
     fn edits(

@@ -2,11 +2,12 @@
 //!
 //! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"]}`, each key as it likes. A user unknown to the application is answered
 //! with 204, 401, 403 or 404, and is nobody. Where the application fails the connection is refused, and the page comes back: it
-//! must not be taken for somebody else's. Nothing is asked for pages of other origins.
+//! must not be taken for somebody else's. Nothing is asked for pages of other origins. A view with a `topic` is there for those only who get that topic.
 //!
 //! Where nobody names the session, a cookie does that holds a random number and nothing else, given with the first connection of a browser: so that its
 //! tabs count as one visitor.
 
+use super::config::{Config, View};
 use super::upstream::Upstream;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -16,7 +17,8 @@ use axum::response::{IntoResponse, Response};
 use domcast_axum::Domcast;
 use domcast_push::Client;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What opens a connection; all other requests are of one that is open.
 const OPENING: [&str; 3] = ["/_domcast/ws", "/_domcast/sse", "/_domcast/poll"];
@@ -32,6 +34,26 @@ pub(super) struct Who {
     pub(super) application: Option<(Upstream, String)>,
     /// Everybody.
     pub(super) anybody: Client,
+    pub(super) rules: Arc<Rules>,
+}
+
+/// Which views are for those only who get a topic.
+pub(super) struct Rules {
+    topics: BTreeMap<String, String>,
+    /// A topic that nobody knows, of the application itself: it may see everything.
+    of_application: String,
+}
+
+impl Rules {
+    pub(super) fn new(config: &Config) -> Rules {
+        let topic = |view: &View| Some((view.name.clone(), view.topic.clone()?));
+        Rules { topics: config.views.iter().filter_map(topic).collect(), of_application: new_session() }
+    }
+
+    pub(super) fn may_see(&self, client: &Client, view: &str, key: Option<&str>) -> bool {
+        let is_got = |topic: &String| client.topics.contains(&topic.replace("{key}", key.unwrap_or_default()));
+        self.topics.get(view).is_none_or(is_got) || client.topics.contains(&self.of_application)
+    }
 }
 
 #[derive(Deserialize)]
@@ -46,6 +68,12 @@ struct Answer {
 /// Finds out before a connection opens, and leaves the [`Client`] in the request.
 pub(super) async fn ask(State(who): State<Who>, mut request: Request, next: Next) -> Response {
     let is_opening = OPENING.contains(&request.uri().path());
+    // The application puts the first HTML of a view into its own page, for a user that it knows.
+    let shows_all = !who.rules.topics.is_empty() && request.uri().path().starts_with("/views/");
+    if shows_all && who.domcast.may_push(request.headers(), request.uri()) {
+        let topics = BTreeSet::from([who.rules.of_application.clone()]);
+        request.extensions_mut().insert(Client { topics, ..Client::default() });
+    }
     // What the origin forbids is refused further on.
     if !is_opening || !who.domcast.may_connect(request.headers(), request.uri()) {
         return next.run(request).await;
