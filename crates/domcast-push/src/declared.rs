@@ -1,6 +1,6 @@
 //! Views declared without Rust code: a template, a state, and handlers that are edits of the state.
 
-use crate::call::{Effects, Sender};
+use crate::call::{Call, Effects, Sender};
 use crate::edit::{MAX_LEVELS, bad_state, changed_keys, edited, keys, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
@@ -8,7 +8,7 @@ use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
 use crate::view::{failed, takes_no_html};
 use domcast_template::{Changes, State, Templates};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,8 @@ pub struct DeclaredTick {
     pub set: Edits,
 }
 
-/// New values for state keys, each an expression in the language of the templates over the state and `payload`.
+/// New values for state keys, each an expression in the language of the templates over the state, `payload` and `caller`: the `user` and
+/// `session` of the browser that calls a handler, as the server knows them, or null.
 ///
 /// All expressions see the state as it was before the edit, so their order has no meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -190,11 +191,13 @@ impl DeclaredSource {
         Ok(DeclaredSource { name, declared, first: self.first.clone(), state })
     }
 
-    /// Returns the state with `payload` beside it, as expressions see it.
-    fn scope(&self, payload: Option<&Value>) -> Result<State, PushError> {
-        let Some(payload) = payload else { return Ok(self.state.clone()) };
-        let payload = State::new(payload).map_err(|error| bad_state(&self.name, &error))?;
-        Ok(with_values(&self.state, [("payload".to_owned(), payload)]).0)
+    /// Returns the state with `payload` and `caller` beside it, as expressions see it.
+    fn scope(&self, call: Option<(&Value, &Call)>) -> Result<State, PushError> {
+        let Some((payload, call)) = call else { return Ok(self.state.clone()) };
+        let caller = json!({"user": call.user(), "session": call.session()});
+        let value = |value: &Value| State::new(value).map_err(|error| bad_state(&self.name, &error));
+        let beside = [("payload".to_owned(), value(payload)?), ("caller".to_owned(), value(&caller)?)];
+        Ok(with_values(&self.state, beside).0)
     }
 
     fn evaluate(
@@ -216,10 +219,10 @@ impl DeclaredSource {
         &self,
         handler: &str,
         edits: &Edits,
-        payload: Option<&Value>,
+        call: Option<(&Value, &Call)>,
         templates: &Templates,
     ) -> Result<(DeclaredSource, Changes), PushError> {
-        let scope = self.scope(payload)?;
+        let scope = self.scope(call)?;
         let edit = |(key, expression): (&String, &String)| {
             let value = self.evaluate(handler, key, expression, &scope, templates)?;
             // The state itself is a level too.
@@ -252,10 +255,11 @@ impl DeclaredSource {
                 declared: declared.map(|(name, _)| name.clone()).collect(),
             });
         };
-        let (source, changes) = self.edited(name, &handler.set, Some(payload), templates)?;
+        let call = Call::new(sender);
+        let (source, changes) = self.edited(name, &handler.set, Some((payload, &call)), templates)?;
         // The reply sees what the edits made.
         let reply = |reply: &String| {
-            let reply = source.evaluate(name, "reply", reply, &source.scope(Some(payload))?, templates)?;
+            let reply = source.evaluate(name, "reply", reply, &source.scope(Some((payload, &call)))?, templates)?;
             serde_json::to_value(reply).map_err(|error| failed(&self.name, name, format!("`reply`: {error}")))
         };
         let reply = handler.reply.as_ref().map(reply).transpose()?;

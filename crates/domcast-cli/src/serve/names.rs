@@ -38,7 +38,7 @@ impl Names {
             let names = templates.names_of_expression(&edit.expression).unwrap_or_default();
             let known: BTreeSet<&str> = match edit.is_tick {
                 true => known.clone(),
-                false => known.iter().copied().chain(["payload"]).collect(),
+                false => known.iter().copied().chain(["payload", "caller"]).collect(),
             };
             for name in names.iter().filter(|name| !known.contains(&***name)) {
                 let place = self.config.at(edit.line);

@@ -135,6 +135,18 @@ fn a_declared_handler_replies_with_an_expression_over_the_new_state() {
 }
 
 #[test]
+fn a_declared_handler_knows_the_user_of_the_browser_that_calls() {
+    let (hub, _) = hub();
+    let says = Edits::new().set("n", "[caller.user, payload.name]");
+    hub.register_declared("chat", DeclaredView::new("n.html").state("n", json!([])).handler("say", says)).unwrap();
+    let page = page(&hub, "chat", "ann");
+    event(&page, 1, "say", json!({"name": "bob", "caller": {"user": "bob"}}));
+    assert!(hub.html("chat").unwrap().contains("['ann', 'bob']"), "{}", hub.html("chat").unwrap());
+    hub.push_blocking(Push::handler("chat", "say", json!({"name": "cron"}))).unwrap();
+    assert!(hub.html("chat").unwrap().contains("[None, 'cron']"), "{}", hub.html("chat").unwrap());
+}
+
+#[test]
 fn a_broadcast_reaches_all_but_the_sender() {
     let (hub, _) = hub();
     let mut pages = ["ann", "ann", "bob"].map(|user| page(&hub, "private", user));
