@@ -306,7 +306,9 @@ impl<L: Ledger> Member<L> {
                     return TakeOver::Owned(owned);
                 }
                 Ok(()) => {
-                    (owned.n, owned.cursor, owned.is_install) = (kept.n, kept.cursor, false);
+                    // Where this server has written later commits than are kept, they were of an earlier life of the document; lower ones count as late.
+                    owned.is_install = kept.n_own > kept.n;
+                    (owned.n, owned.cursor) = (kept.n.max(kept.n_own), kept.cursor);
                     owned.log_n = kept.n - kept.snapshot_n;
                     owned.log_bytes = kept.log.iter().map(|entry| entry.text.len()).sum();
                     owned.snapshot_bytes = kept.snapshot.len();

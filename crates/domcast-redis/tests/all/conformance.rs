@@ -69,6 +69,7 @@ conformance! {
     a_document_that_no_server_uses_is_forgotten_and_made_anew
     a_document_goes_on_where_it_is_used_when_its_owner_drops_it
     a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_numbers_are_lower
+    who_owned_an_earlier_life_of_a_document_with_higher_numbers_owns_the_next
     a_server_that_leaves_forwards_to_keys_that_no_server_has
     a_push_to_a_fresh_key_is_applied_whoever_gets_the_key_first
     what_a_server_forwarded_to_a_fresh_key_before_it_died_is_applied
@@ -668,6 +669,35 @@ async fn a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_
     drop(go_on);
     shows(&mut page, "<b>42: 5</b>").await;
     assert_eq!(cut_off.orders(), next.orders());
+}
+
+async fn who_owned_an_earlier_life_of_a_document_with_higher_numbers_owns_the_next(
+    ledger: &Arc<impl Ledger + 'static>,
+) {
+    let cut_off = Server::start_on_with(ledger, forgetful());
+    begin(&cut_off, "42").await;
+    let mut page = cut_off.order("42");
+    for _ in 0..20 {
+        cut_off.hub.push(add("42", 1)).await.unwrap();
+    }
+    let go_on = cut_off.pause();
+    let start = tokio::time::Instant::now();
+    // The connection of the server that sleeps is of no use.
+    while !matches!(ledger.load("order 42", "x").await, Ok(None)) {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        sleep(LEASE / 4).await;
+    }
+    let mut next = Server::start_on_with(ledger, forgetful());
+    let _page = next.order("42");
+    while next.hub.push(Push::state("order", [("n", 5)]).key("42")).await.is_err() {}
+    drop(go_on);
+    shows(&mut page, "<b>42: 5</b>").await;
+    next.kill();
+    // Until the lease ends it waits.
+    _ = cut_off.hub.push(add("42", 1000)).await;
+    shows(&mut page, "<b>42: 1005</b>").await;
+    let kept = ledger.load("order 42", "x").await.unwrap().unwrap();
+    assert!(kept.source.contains("1005"), "it is not shown here alone: {}", kept.source);
 }
 
 async fn a_server_that_leaves_forwards_to_keys_that_no_server_has(ledger: &Arc<impl Ledger + 'static>) {
