@@ -239,9 +239,10 @@ impl<L: Ledger> Member<L> {
     /// forwarded and nobody committed yet. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
     pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
         let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
-        // The note first: it is made before the push counts as read.
+        // In this order: a push is noted before it counts as read, so one that is noted only after the second look is not read at the first.
+        let read = self.read().clone();
         let noted = self.noted().get(&name).map(|noted| noted.before.clone());
-        noted.or_else(|| self.read().clone())
+        noted.or(read)
     }
 
     /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
