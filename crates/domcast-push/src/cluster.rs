@@ -59,7 +59,7 @@ use crate::session::Work;
 use crate::slot::{AnswerSender, Slot, Waiting};
 use crate::turn::Input;
 use asking::{Asked, Outbox};
-use reading::{Noted, Reading};
+use reading::{Noted, Reading, Start};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -159,6 +159,12 @@ pub(crate) struct Arrival {
 const MAX_ARRIVALS: usize = 1024;
 /// The most documents of whose pushes is noted that other servers see to them.
 const MAX_NOTED: usize = 10_000;
+/// For how many leases a server notes a push that another sees to, …
+const NOTED_LEASES: u32 = 2;
+/// … from how many before it joined: whoever noted them earlier has made their documents, and committed.
+const JOINED_LEASES: u32 = 3;
+/// For how many leases a document is kept that nobody uses: whoever looks what became of a push that was noted finds it, a beat or two late.
+const KEPT_LEASES: u32 = JOINED_LEASES + NOTED_LEASES + 1;
 /// The most beats that are sent at once, and for how long they gather.
 const MAX_BEATS: usize = 256;
 const GATHERING: Duration = Duration::from_millis(1);
@@ -282,8 +288,7 @@ struct Member<L: Ledger> {
     reader: mpsc::UnboundedSender<Reading>,
     beats: mpsc::UnboundedSender<AskedBeat>,
     began: Instant,
-    /// From where on pushes count for a view of which nothing is kept yet.
-    start: OnceLock<Cursor>,
+    start: OnceLock<Start>,
     /// Up to where pushes were read and put into the queues of the views owned here.
     read: Mutex<Option<Cursor>>,
     /// The views whose turns are under way, with their tokens.

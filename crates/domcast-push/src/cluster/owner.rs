@@ -5,8 +5,8 @@
 
 use super::reading::{Reading, Term};
 use super::{
-    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES, Member,
-    News, Stage,
+    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, KEPT_LEASES, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES,
+    Member, News, Stage,
 };
 use crate::channel::Cursor;
 use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Read, Standing};
@@ -186,7 +186,7 @@ impl<L: Ledger> Member<L> {
 
     /// For how long a document is kept that no server has.
     pub(super) fn lifetime(&self, replica: &Replica) -> Option<Duration> {
-        Some(replica.idle()? + 2 * self.options.lease)
+        Some(replica.idle()? + KEPT_LEASES * self.options.lease)
     }
 
     /// Awaits something, and takes care of inputs whenever there are some.
@@ -266,7 +266,9 @@ impl<L: Ledger> Member<L> {
 
     /// Becomes what the ledger keeps.
     async fn take_over(&self, replica: &Replica, token: String, last: &Option<Last>, is_last_resort: bool) -> TakeOver {
-        let Some(start) = replica.start().or(self.start.get()) else { return TakeOver::Away };
+        let Some(start) = replica.start().or_else(|| Some(self.start.get()?.of(&replica.name))) else {
+            return TakeOver::Away;
+        };
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else {
             return TakeOver::Away;
         };

@@ -9,7 +9,9 @@
 //! time at most.
 
 use super::asking::is_orphan;
-use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, MAX_NOTED, Member, News, Stage};
+use super::{
+    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_NOTED, Member, NOTED_LEASES, News, Stage,
+};
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
@@ -24,7 +26,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Whose pushes are to be read.
 pub(super) enum Reading {
@@ -53,6 +55,13 @@ pub(super) struct Noted {
     until: Instant,
 }
 
+/// From where on pushes count for documents of which nothing is kept yet, and that were here before this server read.
+pub(super) struct Start {
+    end: Cursor,
+    /// By document, the place before what was noted of it.
+    before: HashMap<Arc<str>, Cursor>,
+}
+
 type Terms = HashMap<Arc<str>, Term>;
 
 /// The terms that wait for what was pushed before they began.
@@ -69,22 +78,26 @@ struct Behind {
 impl<L: Ledger> Member<L> {
     /// Reads the pushes and puts those of the views owned here into their queues.
     pub(super) async fn read_pushes(&self, mut readings: mpsc::UnboundedReceiver<Reading>) {
-        let mut cursor = self.until_up(|| self.ledger.end()).await;
-        _ = self.start.set(cursor.clone());
+        let start = self.join_readers().await;
+        let mut cursor = start.end.clone();
+        _ = self.start.set(start);
         self.outbox_filled.notify_one();
         *self.read() = Some(cursor.clone());
         let (mut owned, mut behind) = (Terms::new(), Behind::default());
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));
-        let (mut pause, mut again_pause, mut again_began) = (FIRST_PAUSE, Duration::ZERO, Instant::now());
+        let mut pause = FIRST_PAUSE;
+        // How long the present reading again took so far, when the next piece may be read, and how long to wait after the next error.
+        let (mut again_took, mut again_at, mut again_pause) = (Duration::ZERO, Instant::now(), FIRST_PAUSE);
         // Kept while readings come: a connection that waits is lost with it.
         let receive = |cursor: Cursor| async move { self.ledger.receive(&cursor).await };
-        let read_again = |after: Option<Cursor>, until: Cursor, pause: Duration| async move {
+        let read_again = |after: Option<Cursor>, until: Cursor, at: Instant| async move {
             let Some(after) = after else { return pending().await };
-            sleep(pause).await;
-            (self.ledger.between(&after, &until).await, until)
+            sleep_until(at).await;
+            let began = Instant::now();
+            (self.ledger.between(&after, &until).await, until, began)
         };
         let mut receiving = pin!(receive(cursor.clone()));
-        let mut reading_again = pin!(read_again(None, cursor.clone(), again_pause));
+        let mut reading_again = pin!(read_again(None, cursor.clone(), again_at));
         loop {
             tokio::select! {
                 biased;
@@ -92,8 +105,7 @@ impl<L: Ledger> Member<L> {
                     Some(Reading::Begin(term)) => {
                         if self.ledger.is_after(&cursor, &term.after) {
                             if behind.add(term, |one, other| self.ledger.is_after(one, other)) {
-                                again_began = Instant::now();
-                                reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
+                                reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_at));
                             }
                         } else {
                             begin(&mut owned, term);
@@ -129,26 +141,52 @@ impl<L: Ledger> Member<L> {
                     }
                     receiving.set(receive(cursor.clone()));
                 }
-                (read, until) = &mut reading_again => {
+                (read, until, began) = &mut reading_again => {
                     match read {
                         Ok(between) => {
-                            again_pause = Duration::ZERO;
+                            again_pause = FIRST_PAUSE;
                             behind.at = Some(between.messages.last().map_or(until, |last| last.cursor.clone()));
                             self.catch_up(&behind.terms, between, &room).await;
+                            again_took += began.elapsed();
                         }
                         Err(error) => {
                             (self.report)(News::Down { error });
-                            again_pause = (2 * again_pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                            again_at = Instant::now() + again_pause;
+                            again_pause = (2 * again_pause).min(LONGEST_PAUSE);
                         }
                     }
                     if behind.at.as_ref().is_none_or(|at| !self.ledger.is_after(&cursor, at)) {
                         behind.terms.drain().for_each(|(_, term)| begin(&mut owned, term));
                         behind.next(|one, other| self.ledger.is_after(one, other));
                         // At most half of the time goes into it, and who comes meanwhile takes part in the next one.
-                        (again_pause, again_began) = (again_began.elapsed().min(LONGEST_PAUSE), Instant::now());
+                        again_at = Instant::now() + std::mem::take(&mut again_took).min(LONGEST_PAUSE);
                     }
-                    reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
+                    reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_at));
                 }
+            }
+        }
+    }
+
+    /// Notes what was pushed to keys lately, and returns from where on pushes count: whoever forwarded them may be dead, and those who noted it then do not
+    /// know that this server may be the first to use such a key.
+    async fn join_readers(&self) -> Start {
+        let end = self.until_up(|| self.ledger.end()).await;
+        let mut at = self.until_up(|| self.ledger.since(JOINED_LEASES * self.options.lease)).await;
+        let mut before = HashMap::new();
+        loop {
+            let between = self.until_up(|| self.ledger.between(&at, &end)).await;
+            if between.messages.is_empty() {
+                return Start { end, before };
+            }
+            for message in between.messages {
+                let meant = message.push.as_ref().ok().and_then(shared);
+                if let Some((view, Some(key))) = meant.filter(|(view, _)| self.hub.is_keyed(view)) {
+                    let name = Replica::name(view, Some(key));
+                    if self.note_after(&name, &at, &message.cursor) {
+                        before.entry(name).or_insert_with(|| at.clone());
+                    }
+                }
+                at = message.cursor;
             }
         }
     }
@@ -225,12 +263,18 @@ impl<L: Ledger> Member<L> {
     /// Notes a push to a key that another server forwarded, and that this one does not have. Returns whether there was room.
     fn note_forwarded(&self, name: &Arc<str>, cursor: &Cursor) -> bool {
         let Some(before) = self.read().clone() else { return false };
+        self.note_after(name, &before, cursor)
+    }
+
+    /// As [`note_forwarded`](Self::note_forwarded), of a push that is the first one after a place.
+    fn note_after(&self, name: &Arc<str>, before: &Cursor, cursor: &Cursor) -> bool {
         let mut noted = self.noted();
         if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
             return false;
         }
-        let until = Instant::now() + 2 * self.options.lease;
-        let note = noted.entry(Arc::clone(name)).or_insert_with(|| Noted { before, last: cursor.clone(), until });
+        let until = Instant::now() + NOTED_LEASES * self.options.lease;
+        let new = || Noted { before: before.clone(), last: cursor.clone(), until };
+        let note = noted.entry(Arc::clone(name)).or_insert_with(new);
         note.last.clone_from(cursor);
         true
     }
@@ -420,6 +464,12 @@ fn begin(owned: &mut Terms, mut term: Term) {
     let begun = term.begun.take();
     owned.insert(Arc::clone(&term.replica.name), term);
     begun.map(|begun| begun.send(()));
+}
+
+impl Start {
+    pub(super) fn of(&self, name: &str) -> &Cursor {
+        self.before.get(name).unwrap_or(&self.end)
+    }
 }
 
 impl Behind {

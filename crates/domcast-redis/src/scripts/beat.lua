@@ -1,7 +1,7 @@
 -- A server is there: counts its subscribers of some documents, and renews its leases or takes those that nobody holds.
 -- KEYS: lease, tokens, subscribers, kept, log of each document
 -- ARGV: for each: owner, its token or '', '1' if it would take the lease, milliseconds of a lease, its subscribers,
---       its last commit, its cursor or '', for how many milliseconds the document is kept or ''
+--       its last commit, its cursor or '', for how many milliseconds the document is kept at least or ''
 -- Returns: for each the token or '', the subscribers of all, 1 if log and kept state hold together, the number of the last commit or ''
 
 local time = redis.call('TIME')
