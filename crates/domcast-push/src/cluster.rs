@@ -159,6 +159,8 @@ pub(crate) struct Arrival {
 const MAX_ARRIVALS: usize = 1024;
 /// The most documents of whose pushes is noted that other servers see to them.
 const MAX_NOTED: usize = 10_000;
+/// The most of them that are looked for at once.
+const MAX_DUE: usize = 64;
 /// For how many leases a server notes a push that another sees to, …
 const NOTED_LEASES: u32 = 2;
 /// … from how many before it joined: whoever noted them earlier has made their documents, and committed.
@@ -185,7 +187,7 @@ const MIN_LOG_BYTES: usize = 64 << 10;
 ///
 /// Returns what must be driven for as long as the server is one of them. `spawn` runs work beside it; `report` hears of
 /// everything. The ledger may be away at first. [`Hub::leave`] ends it in good order; dropping what is driven ends it as the death of the server would,
-/// with all that was spawned, and lets go of the hub.
+/// with all that was spawned, and lets go of the hub, which then refuses pushes to what was shared.
 ///
 /// # Panics
 ///
@@ -254,6 +256,8 @@ pub fn join<L: Ledger + 'static>(
         (member.spawn)(Box::pin(async move { sender.send_outbox().await }));
         let renewer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { renewer.renew_leases().await }));
+        let overseer = Arc::clone(&member);
+        (member.spawn)(Box::pin(async move { overseer.see_to_noted().await }));
         (member.spawn)(Box::pin(Arc::clone(&member).send_beats(asked_beats)));
         let attendant = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { attendant.attend().await }));
@@ -329,6 +333,18 @@ pub(crate) trait Cluster: Send + Sync {
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
+impl<L: Ledger> Drop for Member<L> {
+    /// Nobody applies or forwards what waits still.
+    fn drop(&mut self) {
+        let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
+        for replica in replicas {
+            for waiting in replica.take() {
+                _ = waiting.refuse(PushError::Unavailable { view: replica.slot.view.to_string() });
+            }
+        }
+    }
+}
+
 impl<L: Ledger + 'static> Cluster for Member<L> {
     fn share(&self, slot: &Arc<Slot>) -> Option<Replica> {
         if self.hub.is_private(&slot.view) {
@@ -367,7 +383,9 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
             self.finish().await;
             self.stage.send_replace(Stage::Leaving);
             drop(self.offices.write().await);
-            // What was pushed meanwhile, and what was given up.
+            // What was pushed meanwhile, and what waited for those who were owners until now.
+            let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
+            replicas.iter().for_each(|replica| self.forward_waiting(replica));
             self.outbox_is_empty().await;
         })
     }

@@ -509,7 +509,6 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn renew_leases(&self) {
         loop {
             sleep(self.options.lease / 3).await;
-            self.see_to_noted().await;
             let busy: Vec<_> = self.busy().values().cloned().collect();
             // All of them before any is waited for, so that the ledger is asked once.
             let asked: Vec<_> =

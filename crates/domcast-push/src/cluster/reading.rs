@@ -10,7 +10,8 @@
 
 use super::asking::is_orphan;
 use super::{
-    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_NOTED, Member, NOTED_LEASES, News, Stage,
+    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_DUE, MAX_NOTED, Member, NOTED_LEASES, News,
+    Stage,
 };
 use crate::audience::Tab;
 use crate::call::Sender;
@@ -291,20 +292,31 @@ impl<L: Ledger> Member<L> {
 
     /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
     pub(super) async fn see_to_noted(&self) {
-        let now = Instant::now();
-        let due: Vec<(Arc<str>, Cursor)> = {
-            let noted = self.noted();
-            let due = noted.iter().filter(|(_, noted)| noted.until <= now);
-            due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
-        };
-        for (name, last) in due {
-            let Some(kept) = self.try_once(self.ledger.load(&name, &self.name)).await else { return };
-            let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(&last, &kept.cursor));
-            if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
-                self.make(view, key, last.clone());
+        loop {
+            let due = self.noted_and_due();
+            let mut is_away = false;
+            for (name, last) in &due {
+                let Some(kept) = self.try_once(self.ledger.load(name, &self.name)).await else {
+                    is_away = true;
+                    break;
+                };
+                let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(last, &kept.cursor));
+                if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
+                    self.make(view, key, last.clone());
+                }
+                self.noted().remove(name);
             }
-            self.noted().remove(&name);
+            if due.is_empty() || is_away {
+                sleep(self.options.lease / 3).await;
+            }
         }
+    }
+
+    /// Returns some documents of which it is time to look what became of their pushes, and the last of these.
+    fn noted_and_due(&self) -> Vec<(Arc<str>, Cursor)> {
+        let (noted, now) = (self.noted(), Instant::now());
+        let due = noted.iter().filter(|(_, noted)| noted.until <= now).take(MAX_DUE);
+        due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
     }
 
     /// Applies a push that every server applies for itself: a message, or one for private documents. Its own it has applied already.

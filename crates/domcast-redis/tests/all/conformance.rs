@@ -4,8 +4,9 @@ use crate::client::Page;
 use crate::servers::{Note, Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
     Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
-    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Read, Standing,
+    ErrorClass, Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Read, Standing,
 };
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ conformance! {
     two_servers_that_use_fresh_keys_at_once_agree_on_one_document_each
     what_waits_when_a_server_leaves_is_applied_though_nobody_else_has_the_document
     a_server_that_ends_without_a_word_leaves_nothing_in_memory
+    what_is_pushed_to_a_server_whose_cluster_ended_is_refused
     what_an_owner_committed_last_is_known_for_longer_than_its_document
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
     who_is_at_a_server_is_told_to_the_others_until_it_is_silent
@@ -889,6 +891,24 @@ async fn a_server_that_ends_without_a_word_leaves_nothing_in_memory(ledger: &Arc
     assert!(is_alive.upgrade().is_some(), "the cluster goes on as long as it is driven");
     cluster.abort();
     until("the hub is gone", || is_alive.upgrade().is_none()).await;
+}
+
+async fn what_is_pushed_to_a_server_whose_cluster_ended_is_refused(ledger: &Arc<impl Ledger + 'static>) {
+    let hub = hub();
+    let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), |work| drop(tokio::spawn(work)), |_| {});
+    let waiting = hub.submit(push(1)).unwrap();
+    let blocked = {
+        let hub = hub.clone();
+        tokio::task::spawn_blocking(move || hub.push_blocking(push(2)))
+    };
+    sleep(LEASE / 4).await;
+    drop(cluster);
+    let blocked = async { blocked.await.unwrap() };
+    let within = |pushed| tokio::time::timeout(Duration::from_secs(5), pushed);
+    assert_eq!(within(waiting.boxed()).await.unwrap().unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(blocked.boxed()).await.expect("it waits no more").unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(hub.push(push(3)).boxed()).await.unwrap().unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(hub.push(Push::message("news", 1)).boxed()).await.unwrap().unwrap().subscribers, 0, "as alone");
 }
 
 async fn what_an_owner_committed_last_is_known_for_longer_than_its_document(ledger: &Arc<impl Ledger>) {
