@@ -59,7 +59,7 @@ use crate::session::Work;
 use crate::slot::{AnswerSender, Slot, Waiting};
 use crate::turn::Input;
 use asking::{Asked, Outbox};
-use reading::{Noted, Reading};
+use reading::{Noted, Reading, Start};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -159,6 +159,14 @@ pub(crate) struct Arrival {
 const MAX_ARRIVALS: usize = 1024;
 /// The most documents of whose pushes is noted that other servers see to them.
 const MAX_NOTED: usize = 10_000;
+/// The most of them that are looked for at once.
+const MAX_DUE: usize = 64;
+/// For how many leases a server notes a push that another sees to, …
+const NOTED_LEASES: u32 = 2;
+/// … from how many before it joined: whoever noted them earlier has made their documents, and committed.
+const JOINED_LEASES: u32 = 3;
+/// For how many leases a document is kept that nobody uses: whoever looks what became of a push that was noted finds it, a beat or two late.
+const KEPT_LEASES: u32 = JOINED_LEASES + NOTED_LEASES + 1;
 /// The most beats that are sent at once, and for how long they gather.
 const MAX_BEATS: usize = 256;
 const GATHERING: Duration = Duration::from_millis(1);
@@ -179,7 +187,7 @@ const MIN_LOG_BYTES: usize = 64 << 10;
 ///
 /// Returns what must be driven for as long as the server is one of them. `spawn` runs work beside it; `report` hears of
 /// everything. The ledger may be away at first. [`Hub::leave`] ends it in good order; dropping what is driven ends it as the death of the server would,
-/// with all that was spawned, and lets go of the hub.
+/// with all that was spawned, and lets go of the hub, which then refuses pushes to what was shared.
 ///
 /// # Panics
 ///
@@ -248,6 +256,8 @@ pub fn join<L: Ledger + 'static>(
         (member.spawn)(Box::pin(async move { sender.send_outbox().await }));
         let renewer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { renewer.renew_leases().await }));
+        let overseer = Arc::clone(&member);
+        (member.spawn)(Box::pin(async move { overseer.see_to_noted().await }));
         (member.spawn)(Box::pin(Arc::clone(&member).send_beats(asked_beats)));
         let attendant = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { attendant.attend().await }));
@@ -282,8 +292,7 @@ struct Member<L: Ledger> {
     reader: mpsc::UnboundedSender<Reading>,
     beats: mpsc::UnboundedSender<AskedBeat>,
     began: Instant,
-    /// From where on pushes count for a view of which nothing is kept yet.
-    start: OnceLock<Cursor>,
+    start: OnceLock<Start>,
     /// Up to where pushes were read and put into the queues of the views owned here.
     read: Mutex<Option<Cursor>>,
     /// The views whose turns are under way, with their tokens.
@@ -324,6 +333,18 @@ pub(crate) trait Cluster: Send + Sync {
     fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
+impl<L: Ledger> Drop for Member<L> {
+    /// Nobody applies or forwards what waits still.
+    fn drop(&mut self) {
+        let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
+        for replica in replicas {
+            for waiting in replica.take() {
+                _ = waiting.refuse(PushError::Unavailable { view: replica.slot.view.to_string() });
+            }
+        }
+    }
+}
+
 impl<L: Ledger + 'static> Cluster for Member<L> {
     fn share(&self, slot: &Arc<Slot>) -> Option<Replica> {
         if self.hub.is_private(&slot.view) {
@@ -362,7 +383,9 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
             self.finish().await;
             self.stage.send_replace(Stage::Leaving);
             drop(self.offices.write().await);
-            // What was pushed meanwhile, and what was given up.
+            // What was pushed meanwhile, and what waited for those who were owners until now.
+            let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
+            replicas.iter().for_each(|replica| self.forward_waiting(replica));
             self.outbox_is_empty().await;
         })
     }

@@ -30,6 +30,9 @@ pub trait Ledger: ChannelLayer {
     /// It costs what it returns, however many messages there are.
     fn between(&self, after: &Cursor, until: &Cursor) -> impl Future<Output = Result<Between, Self::Error>> + Send;
 
+    /// Returns a place before all messages of the last `age`, and after those that are older.
+    fn since(&self, age: Duration) -> impl Future<Output = Result<Cursor, Self::Error>> + Send;
+
     /// Whether `cursor` is a later place than `other`.
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool;
 
@@ -148,7 +151,7 @@ pub struct Beat {
     pub lease: Duration,
     /// How many subscribers it has.
     pub n_subscribers: usize,
-    /// For how long the document is kept without another beat or commit; `None` is for ever.
+    /// For how long the document is kept at least without another beat or commit; `None` is for ever.
     pub lifetime: Option<Duration>,
     /// An owner with nothing under way: how far it is. It counts only if its last commit is the last one still, as a beat may come late.
     pub read: Option<Read>,
@@ -199,7 +202,7 @@ pub struct Commit {
     pub is_install: bool,
     /// Whether the lease ends with it: the owner's last word.
     pub is_last: bool,
-    /// For how long the document is kept without another beat or commit; `None` is for ever.
+    /// For how long the document is kept at least without another beat or commit; `None` is for ever.
     pub lifetime: Option<Duration>,
 }
 

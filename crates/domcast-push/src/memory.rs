@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Memory {
-    pushes: VecDeque<(Push, Option<Origin>)>,
+    pushes: VecDeque<Published>,
     /// The number of pushes published so far.
     n_published: u64,
     /// The last requests that were forwarded.
@@ -40,6 +41,13 @@ struct Memory {
     /// By server: who is there, and until when that counts.
     attendances: BTreeMap<String, Attending>,
     n_commits: u64,
+}
+
+#[derive(Debug)]
+struct Published {
+    push: Push,
+    origin: Option<Origin>,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -150,6 +158,12 @@ impl Ledger for MemoryLayer {
         Ok(Between { messages, is_whole })
     }
 
+    async fn since(&self, age: Duration) -> Result<Cursor, BadCursor> {
+        let (memory, now) = (self.memory(), Instant::now());
+        let n_late = memory.pushes.iter().rev().take_while(|published| now - published.at <= age).count();
+        Ok(Cursor((memory.n_published - n_late as u64).to_string()))
+    }
+
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
         let number = |cursor: &Cursor| cursor.0.parse::<u64>().unwrap_or_default();
         number(cursor) > number(other)
@@ -203,7 +217,7 @@ impl Ledger for MemoryLayer {
         view.kept = Some(kept);
         view.lease.take_if(|_| commit.is_last);
         view.commits.insert(owner.into(), (commit.n, commit.id.clone()));
-        view.ends = commit.lifetime.map(|lifetime| now + lifetime);
+        view.keep_for(commit.lifetime, now);
         memory.commits.push_back((name.into(), commit.n));
         memory.n_commits += 1;
         if memory.commits.len() > MAX_KEPT {
@@ -248,6 +262,13 @@ impl Ledger for MemoryLayer {
             Some(kept.log.iter().filter(|entry| entry.n > *n).cloned().collect::<Vec<_>>())
         };
         Ok(after.iter().filter_map(log).flatten().collect())
+    }
+}
+
+impl View {
+    /// Keeps it for so long at least, as another server may have asked for longer.
+    fn keep_for(&mut self, lifetime: Option<Duration>, now: Instant) {
+        self.ends = lifetime.map(|lifetime| self.ends.map_or(now + lifetime, |ends| ends.max(now + lifetime)));
     }
 }
 
@@ -301,7 +322,7 @@ impl Memory {
 
     fn beat(&mut self, name: &str, beat: &Beat, now: Instant) -> Standing {
         let view = self.views.entry(name.into()).or_default();
-        view.ends = beat.lifetime.map(|lifetime| now + lifetime);
+        view.keep_for(beat.lifetime, now);
         view.subscribers.insert(beat.owner.clone(), (beat.n_subscribers, now + beat.lease));
         view.subscribers.retain(|_, (_, ends)| *ends > now);
         view.lease.take_if(|lease| lease.ends <= now);
@@ -336,7 +357,7 @@ impl Memory {
 
     fn publish(&mut self, push: Push, origin: Option<Origin>) -> Cursor {
         self.n_published += 1;
-        self.pushes.push_back((push, origin));
+        self.pushes.push_back(Published { push, origin, at: Instant::now() });
         if self.pushes.len() > MAX_KEPT {
             self.pushes.pop_front();
         }
@@ -354,7 +375,7 @@ impl Memory {
     fn after(&self, n_seen: u64) -> impl Iterator<Item = Message> {
         let n_new = usize::try_from(self.n_published.saturating_sub(n_seen)).unwrap_or(usize::MAX);
         let first = self.pushes.len().saturating_sub(n_new);
-        self.pushes.range(first..).zip(n_seen + 1..).map(|((push, origin), n)| Message {
+        self.pushes.range(first..).zip(n_seen + 1..).map(|(Published { push, origin, .. }, n)| Message {
             cursor: Cursor(n.to_string()),
             push: Ok(push.clone()),
             origin: origin.clone(),

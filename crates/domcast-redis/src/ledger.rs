@@ -96,6 +96,13 @@ impl Ledger for RedisLayer {
         Ok(Between { messages: self.messages_of(&entries, true), is_whole })
     }
 
+    async fn since(&self, age: Duration) -> Result<Cursor, RedisError> {
+        // Ids are told by the clock of Redis.
+        let (seconds, micros): (u64, u64) = self.ask(&redis::cmd("TIME")).await?;
+        let now = seconds * 1000 + micros / 1000;
+        Ok(Cursor(format!("{}-0", now.saturating_sub(age.as_millis() as u64))))
+    }
+
     fn is_after(&self, cursor: &Cursor, other: &Cursor) -> bool {
         place(cursor) > place(other)
     }

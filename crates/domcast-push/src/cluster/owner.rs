@@ -5,8 +5,8 @@
 
 use super::reading::{Reading, Term};
 use super::{
-    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES, Member,
-    News, Stage,
+    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, KEPT_LEASES, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES,
+    Member, News, Stage,
 };
 use crate::channel::Cursor;
 use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Read, Standing};
@@ -186,7 +186,7 @@ impl<L: Ledger> Member<L> {
 
     /// For how long a document is kept that no server has.
     pub(super) fn lifetime(&self, replica: &Replica) -> Option<Duration> {
-        Some(replica.idle()? + 2 * self.options.lease)
+        Some(replica.idle()? + KEPT_LEASES * self.options.lease)
     }
 
     /// Awaits something, and takes care of inputs whenever there are some.
@@ -266,7 +266,9 @@ impl<L: Ledger> Member<L> {
 
     /// Becomes what the ledger keeps.
     async fn take_over(&self, replica: &Replica, token: String, last: &Option<Last>, is_last_resort: bool) -> TakeOver {
-        let Some(start) = replica.start().or(self.start.get()) else { return TakeOver::Away };
+        let Some(start) = replica.start().or_else(|| Some(self.start.get()?.of(&replica.name))) else {
+            return TakeOver::Away;
+        };
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else {
             return TakeOver::Away;
         };
@@ -306,7 +308,9 @@ impl<L: Ledger> Member<L> {
                     return TakeOver::Owned(owned);
                 }
                 Ok(()) => {
-                    (owned.n, owned.cursor, owned.is_install) = (kept.n, kept.cursor, false);
+                    // Where this server has written later commits than are kept, they were of an earlier life of the document; lower ones count as late.
+                    owned.is_install = kept.n_own > kept.n;
+                    (owned.n, owned.cursor) = (kept.n.max(kept.n_own), kept.cursor);
                     owned.log_n = kept.n - kept.snapshot_n;
                     owned.log_bytes = kept.log.iter().map(|entry| entry.text.len()).sum();
                     owned.snapshot_bytes = kept.snapshot.len();
@@ -505,7 +509,6 @@ impl<L: Ledger> Member<L> {
     pub(super) async fn renew_leases(&self) {
         loop {
             sleep(self.options.lease / 3).await;
-            self.see_to_noted().await;
             let busy: Vec<_> = self.busy().values().cloned().collect();
             // All of them before any is waited for, so that the ledger is asked once.
             let asked: Vec<_> =

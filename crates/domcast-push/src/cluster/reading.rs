@@ -9,7 +9,10 @@
 //! time at most.
 
 use super::asking::is_orphan;
-use super::{Arrival, FIRST_PAUSE, LONGEST_PAUSE, MAX_ARRIVALS, MAX_NOTED, Member, News, Stage};
+use super::{
+    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_DUE, MAX_NOTED, Member, NOTED_LEASES, News,
+    Stage,
+};
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
@@ -24,7 +27,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Whose pushes are to be read.
 pub(super) enum Reading {
@@ -53,6 +56,13 @@ pub(super) struct Noted {
     until: Instant,
 }
 
+/// From where on pushes count for documents of which nothing is kept yet, and that were here before this server read.
+pub(super) struct Start {
+    end: Cursor,
+    /// By document, the place before what was noted of it.
+    before: HashMap<Arc<str>, Cursor>,
+}
+
 type Terms = HashMap<Arc<str>, Term>;
 
 /// The terms that wait for what was pushed before they began.
@@ -69,22 +79,26 @@ struct Behind {
 impl<L: Ledger> Member<L> {
     /// Reads the pushes and puts those of the views owned here into their queues.
     pub(super) async fn read_pushes(&self, mut readings: mpsc::UnboundedReceiver<Reading>) {
-        let mut cursor = self.until_up(|| self.ledger.end()).await;
-        _ = self.start.set(cursor.clone());
+        let start = self.join_readers().await;
+        let mut cursor = start.end.clone();
+        _ = self.start.set(start);
         self.outbox_filled.notify_one();
         *self.read() = Some(cursor.clone());
         let (mut owned, mut behind) = (Terms::new(), Behind::default());
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));
-        let (mut pause, mut again_pause, mut again_began) = (FIRST_PAUSE, Duration::ZERO, Instant::now());
+        let mut pause = FIRST_PAUSE;
+        // How long the present reading again took so far, when the next piece may be read, and how long to wait after the next error.
+        let (mut again_took, mut again_at, mut again_pause) = (Duration::ZERO, Instant::now(), FIRST_PAUSE);
         // Kept while readings come: a connection that waits is lost with it.
         let receive = |cursor: Cursor| async move { self.ledger.receive(&cursor).await };
-        let read_again = |after: Option<Cursor>, until: Cursor, pause: Duration| async move {
+        let read_again = |after: Option<Cursor>, until: Cursor, at: Instant| async move {
             let Some(after) = after else { return pending().await };
-            sleep(pause).await;
-            (self.ledger.between(&after, &until).await, until)
+            sleep_until(at).await;
+            let began = Instant::now();
+            (self.ledger.between(&after, &until).await, until, began)
         };
         let mut receiving = pin!(receive(cursor.clone()));
-        let mut reading_again = pin!(read_again(None, cursor.clone(), again_pause));
+        let mut reading_again = pin!(read_again(None, cursor.clone(), again_at));
         loop {
             tokio::select! {
                 biased;
@@ -92,8 +106,7 @@ impl<L: Ledger> Member<L> {
                     Some(Reading::Begin(term)) => {
                         if self.ledger.is_after(&cursor, &term.after) {
                             if behind.add(term, |one, other| self.ledger.is_after(one, other)) {
-                                again_began = Instant::now();
-                                reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
+                                reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_at));
                             }
                         } else {
                             begin(&mut owned, term);
@@ -129,26 +142,52 @@ impl<L: Ledger> Member<L> {
                     }
                     receiving.set(receive(cursor.clone()));
                 }
-                (read, until) = &mut reading_again => {
+                (read, until, began) = &mut reading_again => {
                     match read {
                         Ok(between) => {
-                            again_pause = Duration::ZERO;
+                            again_pause = FIRST_PAUSE;
                             behind.at = Some(between.messages.last().map_or(until, |last| last.cursor.clone()));
                             self.catch_up(&behind.terms, between, &room).await;
+                            again_took += began.elapsed();
                         }
                         Err(error) => {
                             (self.report)(News::Down { error });
-                            again_pause = (2 * again_pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                            again_at = Instant::now() + again_pause;
+                            again_pause = (2 * again_pause).min(LONGEST_PAUSE);
                         }
                     }
                     if behind.at.as_ref().is_none_or(|at| !self.ledger.is_after(&cursor, at)) {
                         behind.terms.drain().for_each(|(_, term)| begin(&mut owned, term));
                         behind.next(|one, other| self.ledger.is_after(one, other));
                         // At most half of the time goes into it, and who comes meanwhile takes part in the next one.
-                        (again_pause, again_began) = (again_began.elapsed().min(LONGEST_PAUSE), Instant::now());
+                        again_at = Instant::now() + std::mem::take(&mut again_took).min(LONGEST_PAUSE);
                     }
-                    reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_pause));
+                    reading_again.set(read_again(behind.at.clone(), cursor.clone(), again_at));
                 }
+            }
+        }
+    }
+
+    /// Notes what was pushed to keys lately, and returns from where on pushes count: whoever forwarded them may be dead, and those who noted it then do not
+    /// know that this server may be the first to use such a key.
+    async fn join_readers(&self) -> Start {
+        let end = self.until_up(|| self.ledger.end()).await;
+        let mut at = self.until_up(|| self.ledger.since(JOINED_LEASES * self.options.lease)).await;
+        let mut before = HashMap::new();
+        loop {
+            let between = self.until_up(|| self.ledger.between(&at, &end)).await;
+            if between.messages.is_empty() {
+                return Start { end, before };
+            }
+            for message in between.messages {
+                let meant = message.push.as_ref().ok().and_then(shared);
+                if let Some((view, Some(key))) = meant.filter(|(view, _)| self.hub.is_keyed(view)) {
+                    let name = Replica::name(view, Some(key));
+                    if self.note_after(&name, &at, &message.cursor) {
+                        before.entry(name).or_insert_with(|| at.clone());
+                    }
+                }
+                at = message.cursor;
             }
         }
     }
@@ -225,12 +264,18 @@ impl<L: Ledger> Member<L> {
     /// Notes a push to a key that another server forwarded, and that this one does not have. Returns whether there was room.
     fn note_forwarded(&self, name: &Arc<str>, cursor: &Cursor) -> bool {
         let Some(before) = self.read().clone() else { return false };
+        self.note_after(name, &before, cursor)
+    }
+
+    /// As [`note_forwarded`](Self::note_forwarded), of a push that is the first one after a place.
+    fn note_after(&self, name: &Arc<str>, before: &Cursor, cursor: &Cursor) -> bool {
         let mut noted = self.noted();
         if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
             return false;
         }
-        let until = Instant::now() + 2 * self.options.lease;
-        let note = noted.entry(Arc::clone(name)).or_insert_with(|| Noted { before, last: cursor.clone(), until });
+        let until = Instant::now() + NOTED_LEASES * self.options.lease;
+        let new = || Noted { before: before.clone(), last: cursor.clone(), until };
+        let note = noted.entry(Arc::clone(name)).or_insert_with(new);
         note.last.clone_from(cursor);
         true
     }
@@ -239,27 +284,39 @@ impl<L: Ledger> Member<L> {
     /// forwarded and nobody committed yet. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
     pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
         let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
-        // The note first: it is made before the push counts as read.
+        // In this order: a push is noted before it counts as read, so one that is noted only after the second look is not read at the first.
+        let read = self.read().clone();
         let noted = self.noted().get(&name).map(|noted| noted.before.clone());
-        noted.or_else(|| self.read().clone())
+        noted.or(read)
     }
 
     /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
     pub(super) async fn see_to_noted(&self) {
-        let now = Instant::now();
-        let due: Vec<(Arc<str>, Cursor)> = {
-            let noted = self.noted();
-            let due = noted.iter().filter(|(_, noted)| noted.until <= now);
-            due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
-        };
-        for (name, last) in due {
-            let Some(kept) = self.try_once(self.ledger.load(&name, &self.name)).await else { return };
-            let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(&last, &kept.cursor));
-            if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
-                self.make(view, key, last.clone());
+        loop {
+            let due = self.noted_and_due();
+            let mut is_away = false;
+            for (name, last) in &due {
+                let Some(kept) = self.try_once(self.ledger.load(name, &self.name)).await else {
+                    is_away = true;
+                    break;
+                };
+                let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(last, &kept.cursor));
+                if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
+                    self.make(view, key, last.clone());
+                }
+                self.noted().remove(name);
             }
-            self.noted().remove(&name);
+            if due.is_empty() || is_away {
+                sleep(self.options.lease / 3).await;
+            }
         }
+    }
+
+    /// Returns some documents of which it is time to look what became of their pushes, and the last of these.
+    fn noted_and_due(&self) -> Vec<(Arc<str>, Cursor)> {
+        let (noted, now) = (self.noted(), Instant::now());
+        let due = noted.iter().filter(|(_, noted)| noted.until <= now).take(MAX_DUE);
+        due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
     }
 
     /// Applies a push that every server applies for itself: a message, or one for private documents. Its own it has applied already.
@@ -419,6 +476,12 @@ fn begin(owned: &mut Terms, mut term: Term) {
     let begun = term.begun.take();
     owned.insert(Arc::clone(&term.replica.name), term);
     begun.map(|begun| begun.send(()));
+}
+
+impl Start {
+    pub(super) fn of(&self, name: &str) -> &Cursor {
+        self.before.get(name).unwrap_or(&self.end)
+    }
 }
 
 impl Behind {

@@ -10,6 +10,7 @@
 use super::Hub;
 use crate::audience::Client;
 use crate::call::{Effects, HandlerPush, Sender};
+use crate::cluster::Cluster;
 use crate::document::{Document, Update};
 use crate::error::PushError;
 use crate::frame;
@@ -105,9 +106,11 @@ impl Hub {
         input: Input,
     ) -> impl Future<Output = Result<Receipt, PushError>> + Send + use<> {
         let view = Arc::clone(slot.shown().document.view());
-        let started = Started::new(&view, true, vec![slot.enqueue(input)]);
+        let cluster = self.cluster();
+        let is_taken = check_cluster(cluster.as_deref(), [slot]);
+        let started = is_taken.map(|()| Started::new(&view, true, vec![slot.enqueue(input)]));
         let hub = self.clone();
-        async move { hub.settle(started).await }
+        async move { hub.settle(started?).await }
     }
 
     /// Begins a push on all servers: what no single one of them owns is forwarded to the others.
@@ -176,6 +179,9 @@ impl Hub {
             (_, key) if !has_keys || key.is_some() => vec![self.slot(&view, key.as_deref(), &Client::default())?],
             _ => Vec::new(),
         };
+        // Held until all of them wait: a cluster that ends refuses what waits then.
+        let cluster = self.cluster();
+        check_cluster(cluster.as_deref(), &slots)?;
         let mut n_next = 0;
         let mut tickets = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -455,6 +461,15 @@ impl Started {
 }
 
 /// Puts what an update made into the mailboxes of all subscribers.
+/// Refuses documents that were shared in a cluster which is over: nobody would take what is put into their queues.
+fn check_cluster<'slots>(
+    cluster: Option<&dyn Cluster>,
+    slots: impl IntoIterator<Item = &'slots Arc<Slot>>,
+) -> Result<(), PushError> {
+    let orphan = slots.into_iter().find(|slot| cluster.is_none() && slot.link.get().is_some());
+    orphan.map_or(Ok(()), |slot| Err(PushError::Unavailable { view: slot.view.to_string() }))
+}
+
 fn hand_out(update: &Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
     match update {
         Update::Same => {}

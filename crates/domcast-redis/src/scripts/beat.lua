@@ -1,7 +1,7 @@
 -- A server is there: counts its subscribers of some documents, and renews its leases or takes those that nobody holds.
 -- KEYS: lease, tokens, subscribers, kept, log of each document
 -- ARGV: for each: owner, its token or '', '1' if it would take the lease, milliseconds of a lease, its subscribers,
---       its last commit, its cursor or '', for how many milliseconds the document is kept or ''
+--       its last commit, its cursor or '', for how many milliseconds the document is kept at least or ''
 -- Returns: for each the token or '', the subscribers of all, 1 if log and kept state hold together, the number of the last commit or ''
 
 local time = redis.call('TIME')
@@ -24,18 +24,18 @@ local function beat(keys, args)
     end
 
     local held = redis.call('GET', lease)
+    local is_held = held and held == token
     -- A lease ends. One that does not was written by nobody of us.
-    if held then
+    if held and not is_held then
         local rest = redis.call('PTTL', lease)
         if rest < 0 or rest > tonumber(duration) then
             redis.call('DEL', lease)
             held = false
         end
     end
-    local is_held = held and held == token
     local is_free = not held or string.sub(held, 1, #owner + 1) == owner .. ' '
     if is_held then
-        redis.call('PEXPIRE', lease, duration)
+        redis.call('SET', lease, token, 'PX', duration)
     elseif is_free and may_claim == '1' then
         local n = redis.pcall('INCR', tokens)
         if type(n) == 'table' then

@@ -1,7 +1,7 @@
 -- Writes a commit: everything or nothing, and only for the holder of the lease.
 -- KEYS: lease, kept, log, the last commit of this owner, tokens, the stream of all commits
 -- ARGV: token, n, n of the commit before, id, '1' to install, entry, source, cursor, snapshot or '', '1' if the lease ends with it,
---       for how many milliseconds the document is kept or '', its name, where it stands
+--       for how many milliseconds the document is kept at least or '', its name, where it stands
 -- Returns: 'done', 'deposed' or 'astray'
 
 local kinds = { 'string', 'hash', 'stream', 'string' }
@@ -19,6 +19,8 @@ if last == commit then return 'done' end
 local last_n = last and tonumber(string.match(last, '^(%d+) '))
 if last_n and last_n >= tonumber(n) then return 'deposed' end
 if redis.call('GET', lease) ~= token then return 'deposed' end
+-- Another server may have asked for longer.
+local rest = redis.call('PTTL', kept)
 if install == '1' then
     redis.call('DEL', kept, log)
 elseif redis.call('HGET', kept, 'n') ~= n_before then
@@ -34,7 +36,7 @@ local remembered = math.max(tonumber(lifetime) or 0, 3600000)
 if lifetime ~= '' and last_word == '1' then remembered = lifetime end
 redis.call('SET', own, commit, 'PX', remembered)
 if lifetime ~= '' then
-    for _, key in ipairs({ tokens, kept, log }) do redis.call('PEXPIRE', key, lifetime) end
+    for _, key in ipairs({ tokens, kept, log }) do redis.call('PEXPIRE', key, math.max(rest, tonumber(lifetime))) end
 end
 if last_word == '1' then redis.call('DEL', lease) end
 -- Tells readers where to look. What somebody else wrote there, as from the future, must not keep it from being told.

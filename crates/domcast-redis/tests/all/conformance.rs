@@ -4,8 +4,9 @@ use crate::client::Page;
 use crate::servers::{Note, Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
     Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DocumentLimits, Elsewhere,
-    Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Read, Standing,
+    ErrorClass, Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position, PresenceEvent, Push, Read, Standing,
 };
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ conformance! {
     a_handler_that_a_push_of_another_server_calls_does_not_push_on
     beats_of_many_documents_are_answered_in_their_order
     what_has_a_lifetime_is_forgotten_without_beats
+    what_one_server_keeps_for_long_another_does_not_keep_for_shorter
+    what_was_published_lately_is_after_a_place
     servers_show_the_same_versions_of_a_document_with_a_key
     a_document_with_a_key_goes_on_when_its_owner_dies
     a_push_to_all_documents_of_a_view_reaches_each_once_wherever_it_is
@@ -69,12 +72,17 @@ conformance! {
     a_document_that_no_server_uses_is_forgotten_and_made_anew
     a_document_goes_on_where_it_is_used_when_its_owner_drops_it
     a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_numbers_are_lower
+    who_owned_an_earlier_life_of_a_document_with_higher_numbers_owns_the_next
     a_server_that_leaves_forwards_to_keys_that_no_server_has
     a_push_to_a_fresh_key_is_applied_whoever_gets_the_key_first
     what_a_server_forwarded_to_a_fresh_key_before_it_died_is_applied
+    a_push_to_a_fresh_key_is_applied_by_a_server_that_joined_after_it
+    what_was_applied_before_a_server_joined_is_not_applied_again
+    the_last_of_many_fresh_keys_is_about_as_fast_as_the_first
     two_servers_that_use_fresh_keys_at_once_agree_on_one_document_each
     what_waits_when_a_server_leaves_is_applied_though_nobody_else_has_the_document
     a_server_that_ends_without_a_word_leaves_nothing_in_memory
+    what_is_pushed_to_a_server_whose_cluster_ended_is_refused
     what_an_owner_committed_last_is_known_for_longer_than_its_document
     a_page_of_a_private_view_that_comes_to_another_server_gets_a_new_document
     who_is_at_a_server_is_told_to_the_others_until_it_is_silent
@@ -482,6 +490,34 @@ async fn what_has_a_lifetime_is_forgotten_without_beats(ledger: &Arc<impl Ledger
     assert_eq!(one_beat(ledger, "n", &beat(None)).await.n, 0);
 }
 
+async fn what_one_server_keeps_for_long_another_does_not_keep_for_shorter(ledger: &Arc<impl Ledger>) {
+    let beat = |owner, token, lifetime| Beat { lifetime: Some(lifetime), may_claim: false, ..beat(owner, token) };
+    let token = claim(ledger, "a").await.unwrap();
+    let commit = |commit| Commit { lifetime: Some(LEASE / 2), ..commit };
+    ledger.commit("n", "a", &token, &commit(install(1))).await.unwrap();
+    one_beat(ledger, "n", &beat("b", None, 20 * LEASE)).await;
+    one_beat(ledger, "n", &beat("a", Some(&token), LEASE / 2)).await;
+    for commit in
+        [commit(self::commit(2, None)), commit(install(3)), Commit { is_last: true, ..commit(self::commit(4, None)) }]
+    {
+        assert_eq!(ledger.commit("n", "a", &token, &commit).await.unwrap(), Committed::Done);
+    }
+    sleep(2 * LEASE).await;
+    assert_eq!(ledger.load("n", "b").await.unwrap().map(|kept| kept.n), Some(4));
+}
+
+async fn what_was_published_lately_is_after_a_place(ledger: &Arc<impl Ledger>) {
+    let end = ledger.end().await.unwrap();
+    let since = ledger.since(LEASE).await.unwrap();
+    assert!(ledger.between(&since, &end).await.unwrap().messages.is_empty(), "there is nothing");
+    ledger.publish(&push(1)).await.unwrap();
+    sleep(2 * LEASE).await;
+    let late = ledger.publish(&push(2)).await.unwrap();
+    let since = ledger.since(LEASE).await.unwrap();
+    let messages = ledger.between(&since, &late).await.unwrap().messages;
+    assert_eq!(messages.into_iter().map(|message| message.cursor).collect::<Vec<_>>(), [late]);
+}
+
 fn add(key: &str, by: i64) -> Push {
     Push::handler("order", "add", json!({"by": by})).key(key)
 }
@@ -670,6 +706,35 @@ async fn a_server_that_was_cut_off_takes_the_next_life_of_a_document_though_its_
     assert_eq!(cut_off.orders(), next.orders());
 }
 
+async fn who_owned_an_earlier_life_of_a_document_with_higher_numbers_owns_the_next(
+    ledger: &Arc<impl Ledger + 'static>,
+) {
+    let cut_off = Server::start_on_with(ledger, forgetful());
+    begin(&cut_off, "42").await;
+    let mut page = cut_off.order("42");
+    for _ in 0..20 {
+        cut_off.hub.push(add("42", 1)).await.unwrap();
+    }
+    let go_on = cut_off.pause();
+    let start = tokio::time::Instant::now();
+    // The connection of the server that sleeps is of no use.
+    while !matches!(ledger.load("order 42", "x").await, Ok(None)) {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        sleep(LEASE / 4).await;
+    }
+    let mut next = Server::start_on_with(ledger, forgetful());
+    let _page = next.order("42");
+    while next.hub.push(Push::state("order", [("n", 5)]).key("42")).await.is_err() {}
+    drop(go_on);
+    shows(&mut page, "<b>42: 5</b>").await;
+    next.kill();
+    // Until the lease ends it waits.
+    _ = cut_off.hub.push(add("42", 1000)).await;
+    shows(&mut page, "<b>42: 1005</b>").await;
+    let kept = ledger.load("order 42", "x").await.unwrap().unwrap();
+    assert!(kept.source.contains("1005"), "it is not shown here alone: {}", kept.source);
+}
+
 async fn a_server_that_leaves_forwards_to_keys_that_no_server_has(ledger: &Arc<impl Ledger + 'static>) {
     let servers = [Server::start_on(ledger), Server::start_on(ledger)];
     for server in &servers {
@@ -706,6 +771,53 @@ async fn what_a_server_forwarded_to_a_fresh_key_before_it_died_is_applied(ledger
     let server = server_that_read_what_another_forwarded(ledger).await;
     until("the document is made", || server.orders().iter().any(|(key, _)| key == "42")).await;
     shows(&mut server.order("42"), "<b>42: 5</b>").await;
+}
+
+async fn a_push_to_a_fresh_key_is_applied_by_a_server_that_joined_after_it(ledger: &Arc<impl Ledger + 'static>) {
+    let reader = server_that_read_what_another_forwarded(ledger).await;
+    let joined = Server::start_on(ledger);
+    begin(&joined, "1").await;
+    assert!(reader.orders().iter().all(|(key, _)| key != "42"), "the other one sees to it");
+    _ = joined.hub.push(add("42", 10)).await;
+    for server in [&joined, &reader] {
+        shows(&mut server.order("42"), "<b>42: 15</b>").await;
+    }
+    // And no more than that, when it is looked what became of the push.
+    sleep(3 * options().lease).await;
+    for server in [&joined, &reader] {
+        shows(&mut server.order("42"), "<b>42: 15</b>").await;
+    }
+}
+
+async fn what_was_applied_before_a_server_joined_is_not_applied_again(ledger: &Arc<impl Ledger + 'static>) {
+    let first = Server::start_on_with(ledger, forgetful());
+    begin(&first, "42").await;
+    first.hub.push(add("42", 5)).await.unwrap();
+    until("it lets go", || first.orders().is_empty()).await;
+    let joined = Server::start_on_with(ledger, forgetful());
+    begin(&joined, "1").await;
+    // Until it has looked what became of the push.
+    sleep(5 * options().lease / 2).await;
+    assert!(joined.orders().iter().all(|(key, _)| key != "42"), "there is nothing to do");
+    shows(&mut joined.order("42"), "<b>42: 5</b>").await;
+}
+
+async fn the_last_of_many_fresh_keys_is_about_as_fast_as_the_first(ledger: &Arc<impl Ledger + 'static>) {
+    let server = Server::start_on(ledger);
+    begin(&server, "0").await;
+    let mut took = Vec::new();
+    for n in 1..=200 {
+        let start = tokio::time::Instant::now();
+        let key = n.to_string();
+        // Whoever makes its document reads it again.
+        ledger.publish(&add(&key, 1)).await.unwrap();
+        shows(&mut server.order(&key), &format!("<b>{key}: 1</b>")).await;
+        took.push(start.elapsed());
+    }
+    // The middle one of some, as any single one may meet with a slow moment of the machine.
+    let typical = |took: &mut [Duration]| *took.select_nth_unstable(10).1;
+    let (first, last) = (typical(&mut took[..20]), typical(&mut took[180..]));
+    assert!(last < 2 * first + LEASE / 4, "{first:?}, and then {last:?}");
 }
 
 async fn two_servers_that_use_fresh_keys_at_once_agree_on_one_document_each(ledger: &Arc<impl Ledger + 'static>) {
@@ -779,6 +891,24 @@ async fn a_server_that_ends_without_a_word_leaves_nothing_in_memory(ledger: &Arc
     assert!(is_alive.upgrade().is_some(), "the cluster goes on as long as it is driven");
     cluster.abort();
     until("the hub is gone", || is_alive.upgrade().is_none()).await;
+}
+
+async fn what_is_pushed_to_a_server_whose_cluster_ended_is_refused(ledger: &Arc<impl Ledger + 'static>) {
+    let hub = hub();
+    let cluster = domcast_push::join(&hub, Arc::clone(ledger), options(), |work| drop(tokio::spawn(work)), |_| {});
+    let waiting = hub.submit(push(1)).unwrap();
+    let blocked = {
+        let hub = hub.clone();
+        tokio::task::spawn_blocking(move || hub.push_blocking(push(2)))
+    };
+    sleep(LEASE / 4).await;
+    drop(cluster);
+    let blocked = async { blocked.await.unwrap() };
+    let within = |pushed| tokio::time::timeout(Duration::from_secs(5), pushed);
+    assert_eq!(within(waiting.boxed()).await.unwrap().unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(blocked.boxed()).await.expect("it waits no more").unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(hub.push(push(3)).boxed()).await.unwrap().unwrap_err().class(), ErrorClass::Unavailable);
+    assert_eq!(within(hub.push(Push::message("news", 1)).boxed()).await.unwrap().unwrap().subscribers, 0, "as alone");
 }
 
 async fn what_an_owner_committed_last_is_known_for_longer_than_its_document(ledger: &Arc<impl Ledger>) {
