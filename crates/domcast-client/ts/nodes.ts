@@ -144,8 +144,11 @@ export class Tree {
   /** Sets an attribute, or removes it (`null`), as patches and snapshots do. */
   setAttribute(element: Element, name: Name, value: string | null): void {
     if (name.namespace === null) this.forms.note(element, name.local);
+    const given = name.local === 'type' && dom.isHtml(element, 'input') ? dom.getAttribute(element, 'value') : undefined;
     if (value === null) removeAttribute(element, name);
     else setAttribute(element, name, value, this.guard);
+    // An input whose value was set, by a user or here, writes what it shows into `value` as it becomes a checkbox.
+    if (given !== undefined) this.setAttribute(element, attributeName('value'), given);
   }
 
   #set(id: number, node: Node): void {
@@ -202,8 +205,6 @@ export function survey(root: Node): { nodes: Node[]; checksum: number } {
   return { nodes, checksum: hash >>> 0 };
 }
 
-const TYPE = attributeName('type');
-
 /**
  * Makes the nodes of a token list. `made` hears of each in the order of creation, which is
  * document order; `depth` is the depth of the nodes at the top.
@@ -218,8 +219,7 @@ export function build(
   const tops: Node[] = [];
   const open: Element[] = [];
   let opened: Element | null = null;
-  let isPlaced = true;
-  let inputType: string | null = null;
+  const attributes: [written: string, value: string][] = [];
 
   const place = (node: Node): void => {
     const parent = open[open.length - 1];
@@ -229,13 +229,13 @@ export function build(
   // A parser puts an element into its parent with its attributes: a select would choose an option
   // that is about to become disabled.
   const placeOpened = (): void => {
-    if (isPlaced) return;
-    isPlaced = true;
-    // The type comes last: a range that is one before it has its `min` shows a value from without.
-    if (inputType !== null) setAttribute(opened!, TYPE, inputType, guard);
-    inputType = null;
-    place(opened!);
-    open.push(opened!);
+    if (!opened) return;
+    // What an input shows depends on their order: `max`, `min`, `multiple` and `step` before `type`, and `value` last, as in the alphabet.
+    if (dom.isHtml(opened, 'input')) attributes.sort();
+    for (const [written, value] of attributes.splice(0)) setAttribute(opened, attributeName(written), value, guard);
+    place(opened);
+    open.push(opened);
+    opened = null;
   };
   const admit = (node: Node): Node => {
     if (depth + open.length > MAX_DEPTH) throw new Unfollowable(`nodes nest deeper than ${MAX_DEPTH}`);
@@ -256,12 +256,10 @@ export function build(
       case '<':
         opened = createElement(document, elementName(rest), guard.scripts ?? false);
         admit(opened);
-        isPlaced = false;
         break;
       case '@':
-        if (!opened) throw new Unfollowable('an attribute before any element');
-        if (rest === 'type' && !isPlaced && dom.isHtml(opened, 'input')) inputType = text(tokens[++idx]);
-        else setAttribute(opened, attributeName(rest), text(tokens[++idx]), guard);
+        if (!opened) throw new Unfollowable('an attribute without a tag');
+        attributes.push([rest, text(tokens[++idx])]);
         break;
       case '=':
         place(admit(dom.createTextNode(document, rest)));

@@ -82,6 +82,7 @@ browserTest('a patch that cannot be followed stops the list and says why', async
     ['i', 3, 0, '<b'],
     ['i', 1, 0, '<b', '/', '/'],
     ['i', 1, 0, '@a', 'b'],
+    ['i', 1, 0, '<b', '=x', '@a', 'b'],
     ['i', 1, 0, 'b'],
     ['i', 1, 0, '<xyz b'],
     ['i', 1, 0, '<b', '@xyz b', ''],

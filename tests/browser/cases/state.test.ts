@@ -214,6 +214,15 @@ browserTest('a details keeps what the user did, until the server speaks of it', 
   assert.deepEqual(await open(), [false, true]);
 });
 
+browserTest('an input that gets another type keeps the value of the markup', async () => {
+  // Once a value was set, Chromium writes what the range shows into the attribute of the checkbox.
+  const page = await livePage('<input type=range max=5 value=#ff0000><input type=range><input>');
+  await apply(page, ['a', 1, 'max', '7'], ['a', 2, 'max', '7']);
+  await page.locator('input').last().fill('mine');
+  await apply(page, ['a', 1, 'type', 'checkbox'], ['a', 2, 'type', 'hidden'], ['a', 3, 'type', 'submit']);
+  assert.equal(await read(page, 'live.root.innerHTML'), '<input type="checkbox" max="7" value="#ff0000"><input type="hidden" max="7"><input type="submit">');
+});
+
 browserTest('an input of SVG is no radio', async () => {
   const svg = await livePage('<p></p>');
   const tokens = ['<svg svg', '<svg input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', ''];
