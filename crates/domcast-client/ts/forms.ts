@@ -76,7 +76,9 @@ export class FormState {
     const live = group.map(checked);
     // Of those that the markup checks the last one is, in a page.
     const last = group.filter(defaultChecked).pop();
-    const isUsers = (last && !checked(last)) || !group.filter(checked).every(defaultChecked);
+    const chosen = group.filter(checked).pop();
+    // One that has just come is nobody's choice.
+    const isUsers = chosen !== last && !this.#placed.has(chosen!);
     group.forEach((each, idx) => {
       // It may be about to get another type.
       const settleText = noteText(each);

@@ -223,6 +223,13 @@ browserTest('an input that gets another type keeps the value of the markup', asy
   assert.equal(await read(page, 'live.root.innerHTML'), '<input type="checkbox" max="7" value="#ff0000"><input type="hidden" max="7"><input type="submit">');
 });
 
+browserTest('of the checked radios of a snapshot the last wins, though one of the page becomes another input', async () => {
+  const page = await livePage('<p><input type=radio name=q checked></p>');
+  const radio = ['<input', '@type', 'radio', '@name', 'q', '@checked', '', '/'];
+  await snapshot(page, '<p', '<input', '/', ...radio, '/', '<p', ...radio);
+  assert.deepEqual(await read(page, '[...live.root.querySelectorAll("input")].map((each) => each.checked)'), [false, false, true]);
+});
+
 browserTest('an input of SVG is no radio', async () => {
   const svg = await livePage('<p></p>');
   const tokens = ['<svg svg', '<svg input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', '', '/', '<input', '@type', 'radio', '@name', 'a', '@checked', ''];
