@@ -297,7 +297,9 @@ impl Hub {
             true => Keyed::private(make, self.inner.options.private_bytes),
             false => Keyed::new(make),
         };
-        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))
+        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))?;
+        self.inner.ticks_changed.notify_waiters();
+        Ok(())
     }
 
     /// Renders a source for the first time.

@@ -253,17 +253,12 @@ impl Session {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
         let mounted = std::mem::take(self.mounted().get_or_insert_default());
-        let mut has_keys = false;
         for mount in mounted.into_values() {
             let Mount::Live(slot, is_told) = mount else { continue };
-            has_keys |= self.unsubscribe_from(&slot);
+            self.unsubscribe_from(&slot);
             if is_told {
                 self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
             }
-        }
-        if has_keys {
-            // Some time what this session used is to be dropped.
-            self.hub.ticks_changed().notify_waiters();
         }
     }
 
@@ -271,11 +266,11 @@ impl Session {
         *slot.view == *view && self.hub.known_key(slot).as_deref() == key
     }
 
-    fn unsubscribe_from(&self, slot: &Slot) -> bool {
+    fn unsubscribe_from(&self, slot: &Slot) {
         for place in self.hub.places(slot) {
             self.hub.tabs().presence.leave(&self.tab, place);
         }
-        slot.unsubscribe(&self.tab.id)
+        slot.unsubscribe(&self.tab.id);
     }
 
     fn tell_gate(&self, slot: &Slot, tell: fn(&dyn Gate, &str, Option<&str>)) {
@@ -363,14 +358,13 @@ impl Session {
         let number = document.number();
         if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
             shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
-            // All documents are looked at then, so not for those that neither tick nor are dropped by that.
-            let is_looked_at =
-                shown.tick_interval.is_some() || shown.document.key().is_some() && slot.link.get().is_none();
+            let has_ticks = shown.tick_interval.is_some();
             drop(shown);
             for place in self.hub.places(slot) {
                 self.hub.tabs().presence.enter(&self.tab, place);
             }
-            if is_looked_at {
+            // All documents are looked at then.
+            if has_ticks {
                 self.hub.ticks_changed().notify_waiters();
             }
         }

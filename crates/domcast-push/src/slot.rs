@@ -187,12 +187,11 @@ impl Slot {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a subscription; returns whether the document is one of a key.
-    pub(crate) fn unsubscribe(&self, tab: &str) -> bool {
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, tab: &str) {
         let mut shown = self.shown();
         shown.subscribers.retain(|subscriber| &*subscriber.tab.id != tab);
         shown.used_at = Instant::now();
-        shown.document.key().is_some()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

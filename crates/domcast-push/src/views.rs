@@ -101,14 +101,14 @@ impl Views {
         views.values().flat_map(slots).collect()
     }
 
-    /// Drops the documents that are idle too long; returns when to look again.
+    /// Drops the documents that are idle too long; returns when to look again, if views have keys.
     pub(crate) fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let keyed = views.values().filter_map(|documents| match documents {
             Documents::Keyed(keyed) => Some(keyed),
             Documents::One(_) => None,
         });
-        keyed.filter_map(|keyed| keyed.drop_idle(idle)).min()
+        keyed.map(|keyed| keyed.drop_idle(idle)).min()
     }
 }
 
@@ -186,9 +186,12 @@ impl Keyed {
         is_dropped
     }
 
-    fn drop_idle(&self, idle: Duration) -> Option<Instant> {
+    /// Returns when to look again. What is used now, or made meanwhile, is not idle for long enough before that.
+    fn drop_idle(&self, idle: Duration) -> Instant {
+        /// All documents are looked at, so not more often than this for those.
+        const MIN_PAUSE: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
+        let mut next = now + idle.max(MIN_PAUSE);
         self.slots().retain(|_, owned| {
             // What is shared is released by whoever looks after it.
             let is_shared = owned.slot.link.get().is_some();
@@ -197,7 +200,7 @@ impl Keyed {
             }
             let until = owned.slot.shown().used_at + idle;
             if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
+                next = next.min(until);
             }
             until > now
         });

@@ -133,7 +133,7 @@ fn keys_that_cannot_be_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_document_that_nobody_uses_is_dropped_with_its_state_after_a_while() {
     let idle = Duration::from_secs(60);
-    let hub = hub(DocumentLimits { idle, ..DocumentLimits::default() });
+    let hub = hub(DocumentLimits::default());
     let ticks = hub.clone();
     tokio::spawn(async move { ticks.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
     let mut page = open(&hub, "order", "42");
@@ -160,6 +160,31 @@ fn the_number_of_documents_is_bounded() {
     drop(_used);
     // Unused ones make room.
     open(&hub, "order", "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_a_push_to_the_key_and_a_view_that_is_taken_away_keep_a_document_for_a_while() {
+    let hub = hub(DocumentLimits::default());
+    let ticks = hub.clone();
+    tokio::spawn(async move { ticks.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
+    let keys = || hub.views().into_iter().filter_map(|info| info.key).map(|key| key.to_string()).collect::<Vec<_>>();
+    let pay = |key: &str| hub.push(Push::state("order", [("paid", true)]).key(key));
+    sleep(Duration::from_secs(100)).await;
+    // Nobody ever connects to these.
+    hub.html_keyed("order", "page").unwrap();
+    pay("push").await.unwrap();
+    let revoked = open(&hub, "order", "revoked");
+    revoked.session.as_ref().unwrap().revoke("order", Some("revoked"));
+    sleep(Duration::from_secs(59)).await;
+    assert_eq!(keys(), ["page", "push", "revoked"]);
+    pay("push").await.unwrap();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(keys(), ["push"]);
+    // A push to all documents uses none.
+    sleep(Duration::from_secs(10)).await;
+    hub.push(Push::state("order", [("paid", false)])).await.unwrap();
+    sleep(Duration::from_secs(49)).await;
+    assert_eq!(keys(), [] as [String; 0]);
 }
 
 #[test]
