@@ -14,10 +14,10 @@ use crate::position::Position;
 use crate::presence::{Headcount, Place, PresenceEvent, Present};
 use crate::session::{Gate, Session};
 use crate::slot::{Shown, Slot};
-use crate::source::{PostedHtml, Source};
+use crate::source::{MOUNT, PostedHtml, Source, guarded};
 use crate::statistics::{Clock, Statistics, ViewStatistics};
 use crate::turn::{self, Input, Live};
-use crate::view::{RustView, View};
+use crate::view::{RustView, View, failed};
 use crate::views::{DocumentLimits, Documents, Keyed, Views, no_such_key};
 use domcast_template::Templates;
 use std::fmt;
@@ -208,8 +208,8 @@ impl Hub {
     ///
     /// `make` gives the view of a key when it is first used: when a page shows it, or a push names it. A document that nobody
     /// uses any more is dropped with its state (see [`Options::documents`]), and made anew by `make` when it is needed again.
-    /// Refuse keys that do not exist, in `make` or with [`authorize`](Self::authorize): else anybody who may load a page can fill
-    /// the number of documents with made-up ones.
+    /// Refuse keys that do not exist, in `make` ([`PushError::WrongKey`]) or with [`authorize`](Self::authorize): else anybody who may load
+    /// a page can fill the number of documents with made-up ones.
     ///
     /// ```
     /// # use domcast_push::{Hub, Push, PushError, View};
@@ -524,7 +524,9 @@ impl Hub {
         let mut slot = None;
         self.run(&view, &mut || {
             let name = Name { view: Arc::clone(&view), key: Some(Arc::clone(&key)) };
-            slot = Some((keyed.make)(&key, client).and_then(|source| self.slot_of(name, source, keyed.memo.clone())));
+            let made = guarded(|| (keyed.make)(&key, client))
+                .unwrap_or_else(|reason| Err(failed(&view, MOUNT, format!("it panicked: {reason}"))));
+            slot = Some(made.and_then(|source| self.slot_of(name, source, keyed.memo.clone())));
         });
         let slot = slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))?;
         // Shared before anybody can push to it: nothing may happen to it here alone.

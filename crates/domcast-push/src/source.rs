@@ -153,8 +153,9 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// The name of a tick where an error names a handler.
+/// The names of a tick, and of the making of a view, where an error names a handler.
 pub(crate) const HANDLE_TICK: &str = "handle_tick";
+pub(crate) const MOUNT: &str = "mount";
 
 /// Renders a template over a state, its panics caught.
 pub(crate) fn render(

@@ -4,7 +4,7 @@ use crate::call::{Call, Sender};
 use crate::edit::{bad_state, changed_keys, edited, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
+use crate::source::{self, Changed, HANDLE_TICK, MOUNT, Source, Templated, guarded};
 use domcast_template::{State, Templates};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -257,7 +257,7 @@ impl<V: View> RustView<V> {
             view.mount();
             view
         });
-        let view = mounted.map_err(|reason| failed(&name, "mount", format!("it panicked: {reason}")))?;
+        let view = mounted.map_err(|reason| failed(&name, MOUNT, format!("it panicked: {reason}")))?;
         let source = RustView { name, view, handlers: Arc::new(handlers) };
         source.state()?;
         Ok(source)

@@ -38,7 +38,8 @@ fn hub(documents: DocumentLimits) -> Hub {
     ]);
     let hub = Hub::with_options(templates, Options { documents, ..unlimited() });
     hub.register_keyed("order", |key| match key {
-        "gone" => Err(PushError::BadState { view: "order".into(), reason: "no such order".into() }),
+        "gone" => Err(PushError::WrongKey { view: "order".into(), reason: "has no order of this key".into() }),
+        "panic" => panic!("on purpose"),
         key => Ok(Order { number: key.into(), paid: false }),
     })
     .unwrap();
@@ -118,16 +119,24 @@ fn keys_that_cannot_be_are_refused() {
         text(Push::state("order", [("paid", true)]).key("")),
         "view `order` takes keys of 1 to 256 bytes without control characters"
     );
-    assert_eq!(
-        text(Push::state("order", [("paid", true)]).key("gone")),
-        "the state of view `order` is no struct with named fields: no such order"
-    );
+    assert_eq!(text(Push::state("order", [("paid", true)]).key("gone")), "view `order` has no order of this key");
     assert_eq!(hub.html("order").unwrap_err().to_string(), "view `order` has a document per key, and no key is named");
     let session = hub.connect();
     session.receive(r#"["hello", 1, [["order", null], ["order", null, "gone"], ["panel", null, "1"]]]"#).unwrap();
     for view in ["order", "order", "panel"] {
         assert_eq!(waiting(&session), Some(json!(["unknown", view])));
     }
+}
+
+#[test]
+fn a_factory_that_panics_is_an_error_for_who_names_the_key() {
+    let hub = hub(DocumentLimits::default());
+    let error = hub.push_blocking(Push::state("order", [("paid", true)]).key("panic")).unwrap_err();
+    assert_eq!(error.to_string(), "handler `mount` of view `order` failed: it panicked: on purpose");
+    let session = hub.connect();
+    session.receive(r#"["hello", 1, [["order", null, "panic"], ["panel", null]]]"#).unwrap();
+    assert_eq!(waiting(&session), Some(json!(["unknown", "order"])));
+    assert_eq!(waiting(&session).unwrap()[0], "mounted");
 }
 
 #[tokio::test(start_paused = true)]
