@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 pub struct MailboxLimits {
     /// Frames of documents.
     pub n_frames: usize,
-    /// Bytes of these frames together. A single frame is always taken in.
+    /// Bytes of these frames together; and of answers and messages together, for a message to be taken in. A single one always is.
     pub n_bytes: usize,
     /// Answers and messages of topics. A client that asks more than this without reading is given up.
     pub n_answers: usize,
@@ -59,6 +59,7 @@ struct Queue {
     n_frames: usize,
     n_bytes: usize,
     n_answers: usize,
+    n_answer_bytes: usize,
     /// The version that the client has of each document once it has read what was handed out; none if it needs a snapshot.
     reached: ByDocument<u64>,
     unread: Unread,
@@ -113,6 +114,7 @@ impl Mailbox {
         if queue.n_answers > self.limits.n_answers {
             *queue = Queue { is_closed: true, ..Queue::default() };
         } else if !queue.is_closed {
+            queue.n_answer_bytes += frame.len();
             queue.items.push_back(Item::Answer(frame));
         }
         self.filled.notify_one();
@@ -121,11 +123,13 @@ impl Mailbox {
     /// Takes in a message of a topic; `false` if there is no room, or nobody reads any more.
     pub(crate) fn message(&self, frame: &Bytes) -> bool {
         let mut queue = self.queue();
+        let is_large = queue.n_answers > 0 && queue.n_answer_bytes + frame.len() > self.limits.n_bytes;
         // Half of the room is left for answers: messages that nobody reads must not end a connection.
-        if queue.is_closed || queue.n_answers >= self.limits.n_answers / 2 {
+        if queue.is_closed || is_large || queue.n_answers >= self.limits.n_answers / 2 {
             return false;
         }
         queue.n_answers += 1;
+        queue.n_answer_bytes += frame.len();
         queue.items.push_back(Item::Answer(frame.clone()));
         self.filled.notify_one();
         true
@@ -215,6 +219,7 @@ impl Mailbox {
             }
             Some(Item::Answer(frame)) => {
                 queue.n_answers -= 1;
+                queue.n_answer_bytes -= frame.len();
                 frame
             }
             Some(Item::Mark { .. }) | None => unreachable!("looked at above, under the same lock"),

@@ -133,9 +133,25 @@ fn messages_that_nobody_reads_take_a_bounded_room_and_the_receipt_says_who_took_
         let expected = if n < n_limit { 2 } else { 1 };
         assert_eq!(hub.push_blocking(Push::message("news", n)).unwrap().subscribers, expected);
     }
-    // Ann's connection lives, and goes on with what comes next.
-    assert!(pages[0].read(usize::MAX).len() <= n_limit);
+    // Ann's connection lives, with her view, and goes on with what comes next.
+    hub.push_blocking(Push::state("shared", [("text", "new")])).unwrap();
+    assert_eq!(pages[0].read(usize::MAX).len(), n_limit);
+    assert_eq!(pages[0].tree.to_html(), "new");
     assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 2);
+}
+
+#[test]
+fn large_messages_that_nobody_reads_take_no_more_room() {
+    let (hub, [mut ann, _, mut bob]) = three_tabs("shared");
+    let n_bytes = hub.options().mailbox.n_bytes;
+    let mut tell = |n_bytes: usize| {
+        bob.read(usize::MAX);
+        hub.push_blocking(Push::message("news", "x".repeat(n_bytes))).unwrap().subscribers
+    };
+    assert_eq!([(); 5].map(|()| tell(n_bytes / 4 - 100)), [2, 2, 2, 2, 1]);
+    ann.read(usize::MAX);
+    assert_eq!([(); 2].map(|()| tell(2 * n_bytes)), [2, 1], "a single one is always taken");
+    assert_eq!(ann.read(usize::MAX).len(), 1);
 }
 
 #[test]
