@@ -114,7 +114,7 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + 'static {
 /// The handlers of a [`View`], by name.
 ///
 /// A handler runs on a copy of the view, which replaces the view if the handler succeeds and the result can be rendered.
-/// Should one of several pushes that are rendered together fail to render, each is tried again alone: keep
+/// Should one of several pushes that are rendered together fail to render, they are tried again in halves: keep
 /// what a handler does outside its view harmless to repeat.
 pub struct Handlers<V> {
     by_name: BTreeMap<&'static str, Handler<V>>,

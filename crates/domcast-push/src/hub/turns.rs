@@ -460,7 +460,6 @@ impl Started {
     }
 }
 
-/// Puts what an update made into the mailboxes of all subscribers.
 /// Refuses documents that were shared in a cluster which is over: nobody would take what is put into their queues.
 fn check_cluster<'slots>(
     cluster: Option<&dyn Cluster>,
@@ -470,6 +469,7 @@ fn check_cluster<'slots>(
     orphan.map_or(Ok(()), |slot| Err(PushError::Unavailable { view: slot.view.to_string() }))
 }
 
+/// Puts what an update made into the mailboxes of all subscribers.
 fn hand_out(update: &Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
     match update {
         Update::Same => {}

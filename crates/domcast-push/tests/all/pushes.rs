@@ -1,8 +1,8 @@
 //! What pushes do, and what their senders are told.
 
-use crate::client::{content, now, unlimited};
+use crate::client::{Page, content, now, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, Empty, Handlers, Hub, Push, PushError, View};
+use domcast_push::{Client, DeclaredView, Edits, Empty, Handlers, Hub, Push, PushError, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -198,6 +198,25 @@ fn a_bad_state_push_is_refused_though_a_later_one_replaces_it() {
         ],
         "<b>2</b><i>first</i>",
     );
+}
+
+#[test]
+fn a_push_that_cannot_be_rendered_costs_a_thousand_others_few_renderings() {
+    let (hub, _) = hub();
+    let views = hub.views();
+    let n_renders = || views.iter().find(|info| &*info.name == "orders").unwrap().statistics.renders.get();
+    let pushes: Vec<_> = (0..1000)
+        .map(|n| match n {
+            700 => Push::state("orders", [("total", 13)]),
+            _ => Push::handler("orders", "append", "tea"),
+        })
+        .map(|push| hub.submit(push).unwrap())
+        .collect();
+    let before = n_renders();
+    let n_refused = pushes.into_iter().filter_map(|push| now(push).unwrap().err()).count();
+    assert_eq!((n_refused, content(&hub, "orders").matches("tea").count()), (1, 999));
+    // The whole, and two halves at each of the ten levels to the one.
+    assert!(n_renders() - before <= 21, "{}", n_renders() - before);
 }
 
 #[test]
