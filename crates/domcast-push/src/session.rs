@@ -28,7 +28,7 @@ const MAX_VIEWS: usize = 128;
 /// Something that takes its time and must be driven to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
+/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused, if anything was.
 pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
 /// Decides what one session may mount, and is told what it has mounted.
@@ -43,13 +43,16 @@ pub trait Gate: Send + Sync {
     fn unmounted(&self, _view: &str, _key: Option<&str>) {}
 }
 
-/// An event that was refused.
+/// An event that was refused, or whose handler pushed in vain.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// What the client was told, which outside development is no more than that and of what kind the error is.
+    /// Names the event in a log. The client of one that was refused was told this, which outside development is no more than that and of what kind the
+    /// error is.
     pub id: String,
-    /// Why.
-    pub error: PushError,
+    /// Why the event was refused; `None` if it was handled.
+    pub error: Option<PushError>,
+    /// Why pushes that its handler made were refused. The client is not told of that.
+    pub pushes: Vec<String>,
 }
 
 /// One client on one connection.
@@ -168,11 +171,12 @@ impl Session {
                     match outcome.await {
                         Ok(receipt) => {
                             mailbox.answer(frame::ack(n, receipt.reply.as_ref()));
-                            None
+                            let pushes = receipt.refused;
+                            (!pushes.is_empty()).then_some(Refused { id, error: None, pushes })
                         }
                         Err(error) => {
                             mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
-                            Some(Refused { id, error })
+                            Some(Refused { id, error: Some(error), pushes: Vec::new() })
                         }
                     }
                 })));

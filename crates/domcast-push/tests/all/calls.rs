@@ -5,8 +5,8 @@ use domcast_push::template::Templates;
 use domcast_push::{Call, Client, DeclaredHandler, DeclaredView, Edits, Empty, Handlers, Hub, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Everybody's text (`shared`), or everybody's copy of it (`private`).
 #[derive(Clone, Serialize, Deserialize)]
@@ -65,8 +65,9 @@ impl View for Editor {
             call.push(Push::message("edits", "never sent"));
             Err("on purpose".into())
         });
-        handlers.on_call("wrong", |_: &mut Self, _: Empty, call: &mut Call| {
+        handlers.on_call("wrong", |view: &mut Self, _: Empty, call: &mut Call| {
             call.push(Push::state("nothing", [("a", 1)]));
+            call.push(Push::state(view.view.clone(), [("nothing", 1)]));
             Ok(())
         });
     }
@@ -170,7 +171,17 @@ fn a_handler_that_fails_has_told_and_answered_nobody() {
 fn what_a_handler_pushes_in_vain_is_told_to_its_sender() {
     let (hub, _) = hub();
     let receipt = hub.push_blocking(Push::handler("shared", "wrong", json!({}))).unwrap();
-    assert_eq!(receipt.refused, ["there is no view `nothing` (views: `private`, `shared`)"]);
+    let refused = [
+        "there is no view `nothing` (views: `private`, `shared`)",
+        "view `shared` has no state key `nothing` (declared: `view`, `text`, `skip_broadcast`)",
+    ];
+    assert_eq!(receipt.refused, refused);
+    // A browser is told nothing of the server's views, so that a log should have it.
+    let mut page = page(&hub, "shared", "ann");
+    let handled = now(page.event(1, "wrong", json!({})).unwrap()).unwrap().unwrap();
+    assert!(handled.error.is_none());
+    assert_eq!((&*handled.id, &*handled.pushes), ("0.1", &refused.map(String::from)[..]));
+    assert_eq!(page.read(usize::MAX), [json!(["ack", 1])]);
 }
 
 #[test]
