@@ -56,6 +56,19 @@ impl View for Editor {
             call.broadcast(Push::message("edits", text));
             Ok(())
         });
+        handlers.on_call("draft", |view: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            view.text = text;
+            call.needs_no_render();
+            Ok(())
+        });
+        handlers.on_call("tell_all", |_: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::message("edits", text));
+            Ok(())
+        });
+        handlers.on_call("own", |view: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::state(view.view.clone(), [("text", text)]));
+            Ok(())
+        });
         handlers.on_call("echo", |view: &mut Self, _: Empty, call: &mut Call| {
             call.push(Push::handler(view.view.clone(), "echo", json!({})));
             Ok(())
@@ -113,6 +126,15 @@ fn a_handler_that_needs_no_rendering_renders_nothing_and_keeps_its_state() {
 }
 
 #[test]
+fn what_needed_no_rendering_shows_with_the_next_one() {
+    let (hub, n_renders) = hub();
+    hub.push_blocking(Push::handler("shared", "draft", json!({"text": "tea"}))).unwrap();
+    assert_eq!((&*content(&hub, "shared"), n_renders.load(Ordering::Relaxed)), ("-", 0));
+    hub.push_blocking(Push::state("shared", [("skip_broadcast", true)])).unwrap();
+    assert_eq!(content(&hub, "shared"), "tea");
+}
+
+#[test]
 fn a_reply_goes_to_the_sender_alone_in_its_ack() {
     let (hub, _) = hub();
     let [mut ann, mut bob] = ["ann", "bob"].map(|user| page(&hub, "shared", user));
@@ -136,15 +158,16 @@ fn a_declared_handler_replies_with_an_expression_over_the_new_state() {
 }
 
 #[test]
-fn a_declared_handler_knows_the_user_of_the_browser_that_calls() {
+fn a_declared_handler_knows_the_user_and_the_session_of_the_browser_that_calls() {
     let (hub, _) = hub();
-    let says = Edits::new().set("n", "[caller.user, payload.name]");
+    let says = Edits::new().set("n", "[caller.user, caller.session, payload.name]");
     hub.register_declared("chat", DeclaredView::new("n.html").state("n", json!([])).handler("say", says)).unwrap();
-    let page = page(&hub, "chat", "ann");
-    event(&page, 1, "say", json!({"name": "bob", "caller": {"user": "bob"}}));
-    assert!(hub.html("chat").unwrap().contains("['ann', 'bob']"), "{}", hub.html("chat").unwrap());
+    let client = Client { user: Some("ann".into()), session: Some("s1".into()), ..Client::default() };
+    let page = Page::open(&hub, "chat", None, client);
+    event(&page, 1, "say", json!({"name": "bob", "caller": {"user": "bob", "session": "s2"}}));
+    assert_eq!(content(&hub, "chat").replace("&#39;", "'"), "['ann', 's1', 'bob']");
     hub.push_blocking(Push::handler("chat", "say", json!({"name": "cron"}))).unwrap();
-    assert!(hub.html("chat").unwrap().contains("[None, 'cron']"), "{}", hub.html("chat").unwrap());
+    assert_eq!(content(&hub, "chat").replace("&#39;", "'"), "[None, None, 'cron']");
 }
 
 #[test]
@@ -157,6 +180,16 @@ fn a_broadcast_reaches_all_but_the_sender() {
     assert_eq!(others[1], [json!(["message", "edits", "tea"])]);
     assert_eq!(others[2], [json!(["message", "edits", "tea"])]);
     assert_eq!(pages.map(|page| page.tree.to_html()), ["mine: tea", "tea", "tea"]);
+}
+
+#[test]
+fn a_push_of_a_handler_reaches_the_sender_too() {
+    let (hub, _) = hub();
+    let mut pages = ["ann", "bob"].map(|user| page(&hub, "shared", user));
+    event(&pages[0], 1, "tell_all", json!({"text": "tea"}));
+    let got = pages.each_mut().map(|page| page.read(usize::MAX));
+    let message = json!(["message", "edits", "tea"]);
+    assert_eq!(got, [vec![message.clone(), json!(["ack", 1])], vec![message]]);
 }
 
 #[test]
@@ -189,6 +222,23 @@ fn handlers_do_not_push_on_and_on() {
     let (hub, n_renders) = hub();
     hub.push_blocking(Push::handler("shared", "echo", json!({}))).unwrap();
     assert_eq!(n_renders.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn what_a_handler_pushes_to_its_own_document_comes_before_whatever_else_waits() {
+    let (hub, _) = hub();
+    let (other, waits) = (hub.clone(), Arc::<Mutex<Vec<_>>>::default());
+    let waiting = Arc::clone(&waits);
+    // Comes while the handler's turn is under way.
+    hub.run_turns(move |_, turn| {
+        if waiting.lock().unwrap().is_empty() {
+            waiting.lock().unwrap().push(other.submit(Push::state("shared", [("text", "another")])).unwrap());
+        }
+        turn();
+    });
+    hub.push_blocking(Push::handler("shared", "own", json!({"text": "own"}))).unwrap();
+    now(waits.lock().unwrap().remove(0)).unwrap().unwrap();
+    assert_eq!(content(&hub, "shared"), "another");
 }
 
 #[test]

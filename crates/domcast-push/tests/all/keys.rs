@@ -160,17 +160,6 @@ async fn a_document_that_nobody_uses_is_dropped_with_its_state_after_a_while() {
     assert_eq!((page.tree.to_html().as_str(), page.n_snapshots), ("42", 1));
 }
 
-#[test]
-fn the_number_of_documents_is_bounded() {
-    let hub = hub(DocumentLimits { n_documents: 2, idle: Duration::ZERO });
-    let _used = ["1", "2"].map(|key| open(&hub, "order", key));
-    let error = hub.html_keyed("order", "3").unwrap_err();
-    assert_eq!(error.to_string(), "view `order` has 2 documents in use, as many as it may");
-    drop(_used);
-    // Unused ones make room.
-    open(&hub, "order", "3");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_page_a_push_to_the_key_and_a_view_that_is_taken_away_keep_a_document_for_a_while() {
     let hub = hub(DocumentLimits::default());
@@ -194,6 +183,17 @@ async fn a_page_a_push_to_the_key_and_a_view_that_is_taken_away_keep_a_document_
     hub.push(Push::state("order", [("paid", false)])).await.unwrap();
     sleep(Duration::from_secs(49)).await;
     assert_eq!(keys(), [] as [String; 0]);
+}
+
+#[test]
+fn the_number_of_documents_is_bounded() {
+    let hub = hub(DocumentLimits { n_documents: 2, idle: Duration::ZERO });
+    let _used = ["1", "2"].map(|key| open(&hub, "order", key));
+    let error = hub.html_keyed("order", "3").unwrap_err();
+    assert_eq!(error.to_string(), "view `order` has 2 documents in use, as many as it may");
+    drop(_used);
+    // Unused ones make room.
+    open(&hub, "order", "3");
 }
 
 #[test]
@@ -262,11 +262,14 @@ fn sessions_in_equal_state_share_rendering_diff_and_encoding() {
     let hub = Hub::with_options(templates, unlimited());
     hub.register_private("cart", |_| Ok(Cart { owner: None, n_items: 0 })).unwrap();
     let open = |n: usize| Page::open(&hub, "cart", None, user(if n == 0 { "ann" } else { "others" }));
+    let statistics = || hub.views()[0].statistics.clone();
     let mut pages: Vec<Page> = (0..1000).map(open).collect();
     assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
     for n in 1..=3 {
         assert_eq!(hub.push_blocking(Push::state("cart", [("n_items", n)])).unwrap().subscribers, 1000);
         assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
+        let counted = statistics();
+        assert_eq!([counted.renders.get(), counted.diffs.get(), counted.updates.get()], [1 + n, n, n]);
     }
     // One goes its own way, and comes back to the others' state: its tree is its own then, and it is right.
     for n in [7, 4] {
@@ -313,7 +316,8 @@ fn a_private_document_survives_a_lost_connection() {
 fn nobody_else_gets_a_private_document_by_its_key() {
     let hub = hub(DocumentLimits::default());
     let ann = Page::open(&hub, "cart", None, user("ann"));
-    for thief in [Client::default(), user("eve")] {
+    let elsewhere = Client { session: Some("another browser".into()), ..user("ann") };
+    for thief in [Client::default(), user("eve"), elsewhere] {
         let session = hub.connect_as(thief);
         session.receive(&json!(["hello", 1, [["cart", ann.position, ann.key]]]).to_string()).unwrap();
         assert_eq!(waiting(&session), Some(json!(["unknown", "cart"])));

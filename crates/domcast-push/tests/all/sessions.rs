@@ -60,6 +60,25 @@ fn a_page_older_than_the_history_gets_one_snapshot() {
     }
 }
 
+#[test]
+fn a_page_that_missed_more_bytes_than_the_history_holds_gets_one_snapshot() {
+    let history = HistoryLimits { n_bytes: 2500, ..HistoryLimits::default() };
+    let hub = hub(Options { history, ..unlimited() });
+    let show = |n: usize| push(&hub, &format!("<b>{}</b><p>{}</p>", "b".repeat(3000), n.to_string().repeat(1000)));
+    show(0);
+    let mut pages = [1, 2].map(|n| {
+        let page = Page::load(&hub, "panel");
+        show(n);
+        page
+    });
+    show(3);
+    for (page, expected) in pages.iter_mut().zip([(0, 1), (1, 0)]) {
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!((page.n_patches, page.n_snapshots), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_was_away_longer_than_the_history_is_kept_gets_one_snapshot() {
     let history = HistoryLimits { age: Duration::from_secs(60), ..HistoryLimits::default() };
@@ -319,6 +338,25 @@ fn outside_development_faults_go_to_the_sender_only() {
     page.connect(&hub);
     assert!(hub.push_blocking(Push::state("a", [("n", 1)])).is_err());
     assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
+}
+
+#[test]
+fn an_event_whose_connection_goes_away_runs_once_or_not_at_all() {
+    let hub = hub(unlimited());
+    let counter = DeclaredView::new("n.html").state("n", 0).handler("add", Edits::new().set("n", "n + 1"));
+    hub.register_declared("counter", counter).unwrap();
+    for (is_begun, expected) in [(true, "1"), (false, "1"), (true, "2")] {
+        let mut page = Page::open(&hub, "counter", None, Client::default());
+        let work = page.event(1, "add", json!({})).unwrap();
+        page.disconnect();
+        match is_begun {
+            true => _ = now(work).unwrap(),
+            false => drop(work),
+        }
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), expected);
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_push_to_a_session_is_for_the_tabs_of_one_browser() {
 
 #[test]
 fn a_push_to_a_tab_is_for_it_alone() {
-    check(|push, pages| push.tab(tab(&pages[2])), [false, false, true], [false, false, true]);
+    check(|push, pages| push.tab(tab(&pages[1])), [false, true, false], [false, true, false]);
 }
 
 #[test]
@@ -159,4 +159,14 @@ fn a_tab_that_left_gets_nothing() {
     let (hub, mut pages) = three_tabs("shared");
     pages[0].disconnect();
     assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 1);
+    pages[0].connect(&hub);
+    assert_eq!(pages[0].read(usize::MAX), [] as [Value; 0], "it missed that");
+}
+
+#[test]
+fn a_page_cannot_give_itself_a_topic() {
+    let (hub, pages) = three_tabs("shared");
+    let error = pages[1].session.as_ref().unwrap().receive(r#"["subscribe", "news"]"#).err();
+    assert_eq!(error.unwrap().close_code(), 4400);
+    assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 2);
 }
