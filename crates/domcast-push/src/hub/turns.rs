@@ -34,7 +34,7 @@ impl Hub {
     ///
     /// Pushes to one view are applied in the order of the calls. Those that wait together are rendered together; state
     /// pushes among them merge, handlers run once each. The answer comes after the rendering that shows the push (see
-    /// [`Options::render_interval`]). Dropping the future before its turn began withdraws the push, and what its handler pushed on.
+    /// [`Options::render_interval`]). Dropping the future before its turn began withdraws the push; what its handler pushed on is applied.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Hub {
         let view = Arc::clone(slot.shown().document.view());
         let cluster = self.cluster();
         let is_taken = check_cluster(cluster.as_deref(), [slot]);
-        let started = is_taken.map(|()| Started::new(&view, true, vec![slot.enqueue(input)]));
+        let started = is_taken.map(|()| Started::new(&view, true, vec![slot.enqueue(input, self)]));
         let hub = self.clone();
         async move { hub.settle(started?).await }
     }
@@ -124,7 +124,7 @@ impl Hub {
             Ok(started)
         } else if let Some(slots) = self.all_of(&push, origin.as_ref()) {
             cluster.check_room(&push)?;
-            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(Slot::ticket).unzip();
+            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(|slot| slot.ticket(self)).unzip();
             let mut started = Started::new(push.name(), false, tickets);
             started.elsewhere = Some(cluster.forward(&push, sender, slots.into_iter().zip(answers).collect()));
             Ok(started)
@@ -189,11 +189,11 @@ impl Hub {
             match &origin {
                 Some(origin) if Arc::ptr_eq(origin.slot, &slot) => {
                     if !origin.is_for_others {
-                        tickets.push(slot.insert(origin.n_next + n_next, input));
+                        tickets.push(slot.insert(origin.n_next + n_next, input, self));
                         n_next += 1;
                     }
                 }
-                _ => tickets.push(slot.enqueue(input)),
+                _ => tickets.push(slot.enqueue(input, self)),
             }
         }
         let mut started = Started::new(&name, !has_keys || key.is_some(), tickets);
@@ -325,6 +325,15 @@ impl Hub {
             });
             // Who went away meanwhile does not want to know.
             _ = answer.send(outcome);
+        }
+    }
+
+    /// Runs a turn for what nobody awaits any more, unless somebody runs one now: whoever does has a ticket, and looks again when it is dropped.
+    pub(crate) fn run_left(&self, slot: &Arc<Slot>) {
+        // A shared view has an owner, who takes what waits.
+        while slot.link.get().is_none() && slot.has_left() {
+            let Ok(mut live) = slot.live.try_lock() else { return };
+            self.run_turn(slot, &mut live);
         }
     }
 

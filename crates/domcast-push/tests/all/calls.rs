@@ -65,6 +65,10 @@ impl View for Editor {
             call.push(Push::message("edits", text));
             Ok(())
         });
+        handlers.on_call("pass_on", |_: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::state("other", [("text", text)]));
+            Ok(())
+        });
         handlers.on_call("own", |view: &mut Self, Edit { text }: Edit, call: &mut Call| {
             call.push(Push::state(view.view.clone(), [("text", text)]));
             Ok(())
@@ -222,6 +226,33 @@ fn handlers_do_not_push_on_and_on() {
     let (hub, n_renders) = hub();
     hub.push_blocking(Push::handler("shared", "echo", json!({}))).unwrap();
     assert_eq!(n_renders.load(Ordering::Relaxed), 2);
+}
+
+/// Time is tokio's, paused, and nobody waits: what was rendered once is not open for the next turn.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_pushed_is_applied_though_its_sender_goes_away() {
+    let hub = Hub::new(Templates::from_sources([("editor.html", "{{ text }}")]));
+    for name in ["shared", "other"] {
+        hub.register(name, Editor { view: name.into(), text: "-".into(), skip_broadcast: false, n_seen: 0 }).unwrap();
+    }
+    now(hub.push(Push::state("other", [("text", "1")]))).unwrap().unwrap();
+    let mut left = Box::pin(hub.push(Push::handler("shared", "pass_on", json!({"text": "2"}))));
+    assert!(now(left.as_mut()).is_none(), "it waits for what it pushed on");
+    drop(left);
+    assert_eq!(content(&hub, "other"), "2");
+
+    // The turn was run by another, and the answer not yet read.
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let left = hub.submit(Push::handler("shared", "pass_on", json!({"text": "3"}))).unwrap();
+    now(hub.push(Push::state("shared", [("text", "-")]))).unwrap().unwrap();
+    drop(left);
+    assert_eq!(content(&hub, "other"), "3");
+
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let mut left = Box::pin(hub.push(Push::handler("shared", "own", json!({"text": "4"}))));
+    assert!(now(left.as_mut()).is_none());
+    drop(left);
+    assert_eq!(content(&hub, "shared"), "4");
 }
 
 #[test]
