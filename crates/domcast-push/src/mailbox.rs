@@ -166,15 +166,14 @@ impl Mailbox {
 
     /// Greets a view: `mounted`, then what it misses from the version `from` to `version`.
     pub(crate) fn mount(&self, document: u32, mounted: Bytes, from: Option<u64>, version: u64) {
-        // The client takes nothing for this view before `mounted`, so a mark that stands already must follow it.
-        let was_marked = {
+        // Each element of a view takes nothing before its own `mounted`, so what waits for another one already must follow this one too.
+        let (was_waiting, reached) = {
             let mut queue = self.queue();
-            let mark = queue.mark(document);
-            mark.and_then(|idx| queue.items.remove(idx)).is_some()
+            (queue.take_out(document), queue.reached.get(document).copied())
         };
         self.answer(mounted);
         match from {
-            Some(from) if !was_marked => {
+            Some(from) if !was_waiting || reached == Some(from) => {
                 let mut queue = self.queue();
                 queue.reached.insert(document, from);
                 if from != version {
@@ -189,8 +188,7 @@ impl Mailbox {
     /// Drops all that waits of a document.
     pub(crate) fn forget(&self, document: u32) {
         let mut queue = self.queue();
-        queue.set_mark(document);
-        queue.items.retain(|item| !matches!(item, Item::Mark { document: marked } if *marked == document));
+        queue.take_out(document);
         queue.reached.remove(document);
     }
 
@@ -323,18 +321,24 @@ impl Queue {
     /// Puts a mark where the first waiting frame of the document stands, or at the end.
     fn set_mark(&mut self, of: u32) {
         let is_frame = |item: &Item| matches!(item, Item::Frame { document, .. } if *document == of);
-        match self.items.iter().position(is_frame) {
-            Some(idx) => self.items.insert(idx, Item::Mark { document: of }),
-            None => self.items.push_back(Item::Mark { document: of }),
-        }
+        let idx = self.items.iter().position(is_frame).unwrap_or(self.items.len());
+        self.take_out(of);
+        self.items.insert(idx, Item::Mark { document: of });
+    }
+
+    /// Drops the mark or the frames of a document; returns whether there were any.
+    fn take_out(&mut self, of: u32) -> bool {
+        let n_items = self.items.len();
         self.items.retain(|item| match item {
             Item::Frame { document, frame, .. } if *document == of => {
                 self.n_frames -= 1;
                 self.n_bytes -= frame.len();
                 false
             }
+            Item::Mark { document } => *document != of,
             _ => true,
         });
+        self.items.len() < n_items
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::client::{Page, content, now, unlimited, waiting};
 use domcast_push::template::Templates;
-use domcast_push::{Client, DeclaredView, Edits, HistoryLimits, Hub, MailboxLimits, Options, Push};
+use domcast_push::{Client, DeclaredView, Edits, Gate, HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn hub(options: Options) -> Hub {
@@ -257,6 +258,33 @@ fn a_page_that_lost_its_way_asks_for_a_snapshot() {
     page.read(usize::MAX);
     assert_eq!((page.n_patches, page.n_snapshots), (0, 1));
     assert_eq!(page.tree.to_html(), "<p>1</p>");
+}
+
+/// Pushes to the panel when it is asked for another view: between the mounts of one `hello`.
+struct Pushing(Hub);
+
+impl Gate for Pushing {
+    fn may_mount(&self, view: &str, _: Option<&str>, _: Option<&str>) -> bool {
+        if view == "other" {
+            push(&self.0, "<p>1</p>");
+        }
+        true
+    }
+}
+
+#[test]
+fn what_comes_between_two_mounts_of_one_view_reaches_both() {
+    let hub = hub(unlimited());
+    let position = Page::load(&hub, "panel").position;
+    let other = Page::load(&hub, "other").position;
+    let session = hub.connect_through(Client::default(), Arc::new(Pushing(hub.clone())));
+    session
+        .receive(&json!(["hello", 1, [["panel", position], ["other", other], ["panel", position]]]).to_string())
+        .unwrap();
+    let frames: Vec<Value> = std::iter::from_fn(|| waiting(&session)).collect();
+    // An element takes nothing before it is told that it is mounted.
+    assert_eq!(frames.iter().map(|frame| &frame[0]).collect::<Vec<_>>(), ["mounted", "mounted", "mounted", "p"]);
+    assert_eq!(frames[3], json!(["p", 0, 1, [["t", 2, "1"]]]));
 }
 
 #[test]
