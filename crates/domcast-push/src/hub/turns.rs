@@ -34,7 +34,7 @@ impl Hub {
     ///
     /// Pushes to one view are applied in the order of the calls. Those that wait together are rendered together; state
     /// pushes among them merge, handlers run once each. The answer comes after the rendering that shows the push (see
-    /// [`Options::render_interval`]). Dropping the future before its turn began withdraws the push; what its handler pushed on is applied.
+    /// [`Options::render_interval`](crate::Options::render_interval)). Dropping the future before its turn began withdraws the push; what its handler pushed on is applied.
     ///
     /// # Errors
     ///
