@@ -346,13 +346,17 @@ impl Hub {
         n_next: &mut usize,
         answer: &mut Answer,
     ) {
-        let HandlerPush { push, is_for_others } = push;
+        let HandlerPush { mut push, is_for_others } = push;
         if matches!(input, Input::Change(_, Sender::Handler)) {
             let reason = format!("a handler that a handler's push calls cannot push on to `{}`", push.name());
             answer.receipt.refused.push(reason);
             return;
         }
         let origin = Origin { slot, is_for_others, n_next: *n_next };
+        if is_for_others && !self.is_everywhere(&push) {
+            // What everybody sees cannot differ for the tab that calls: only the handler's own document is left out.
+            push.audience.except = None;
+        }
         match self.begin(push, &Sender::Handler, Some(origin)) {
             Ok(started) => {
                 *n_next += started.n_next;

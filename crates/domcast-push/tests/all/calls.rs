@@ -187,6 +187,23 @@ fn a_broadcast_reaches_all_but_the_sender() {
 }
 
 #[test]
+fn a_broadcast_to_what_everybody_sees_leaves_out_the_document_of_the_handler() {
+    let (hub, _) = hub();
+    let editor = || Editor { view: "keyed".into(), text: "-".into(), skip_broadcast: false, n_seen: 0 };
+    hub.register_keyed("keyed", move |_| Ok(editor())).unwrap();
+    let open = |view: &str, key| Page::open(&hub, view, key, Client { user: Some("ann".into()), ..Client::default() });
+    for (mut pages, expected) in [
+        ([open("keyed", Some("1")), open("keyed", Some("2"))], ["mine: tea", "tea"]),
+        ([open("shared", None), open("shared", None)], ["mine: tea", "mine: tea"]),
+    ] {
+        let handled = now(pages[0].event(1, "tell", json!({"text": "tea"})).unwrap()).unwrap();
+        assert!(handled.is_none(), "{handled:?}");
+        pages.iter_mut().for_each(|page| _ = page.read(usize::MAX));
+        assert_eq!(pages.map(|page| page.tree.to_html()), expected);
+    }
+}
+
+#[test]
 fn a_push_of_a_handler_reaches_the_sender_too() {
     let (hub, _) = hub();
     let mut pages = ["ann", "bob"].map(|user| page(&hub, "shared", user));
