@@ -273,7 +273,7 @@ impl<V: View> RustView<V> {
         match guarded(|| serde_json::to_value(&self.view)) {
             Ok(Ok(json)) => match State::new(&json).map_err(|error| bad_state(&self.name, &error))? {
                 state @ State::Map(_) => Ok(state),
-                other => Err(bad(format!("it is written as {}", kind(&other)))),
+                other => Err(bad(format!("it is written as {}, not as a struct with named fields", kind(&other)))),
             },
             Ok(Err(error)) => Err(bad(error.to_string())),
             Err(reason) => Err(bad(format!("a panic: {reason}"))),

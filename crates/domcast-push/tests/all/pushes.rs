@@ -338,7 +338,7 @@ fn wrong_declarations_are_refused_when_they_are_registered() {
     }
     assert_eq!(
         hub.register("a", Tuple(1)).unwrap_err().to_string(),
-        "the state of view `a` is no struct with named fields: it is written as a number"
+        "the state of view `a` cannot be used: it is written as a number, not as a struct with named fields"
     );
 }
 
