@@ -58,28 +58,37 @@ impl Hub {
     /// # }
     /// ```
     pub async fn run_ticks(&self, spawn: impl Fn(Tick)) {
-        let mut due: HashMap<u32, Instant> = HashMap::new();
+        // When each document ticked last, or somebody began to look on.
+        let mut ticked: HashMap<u32, Instant> = HashMap::new();
         loop {
             let mut changed = pin!(self.ticks_changed().notified());
             // From here on no change is missed.
             changed.as_mut().enable();
             let now = Instant::now();
-            let mut still_there = HashMap::with_capacity(due.len());
+            let (mut still_there, mut next) = (HashMap::with_capacity(ticked.len()), self.drop_idle());
             for slot in self.slots() {
                 let number = slot.shown().document.number();
-                let at = self.schedule(slot, now, due.remove(&number), &spawn);
-                still_there.extend(at.map(|at| (number, at)));
+                if let Some((last, due)) = self.schedule(slot, now, ticked.remove(&number), &spawn) {
+                    still_there.insert(number, last);
+                    next = next.into_iter().chain(due).min();
+                }
             }
-            due = still_there;
-            match due.values().copied().chain(self.drop_idle()).min() {
+            ticked = still_there;
+            match next {
                 Some(next) => first_of(sleep_until(next.max(now + MIN_PAUSE)), changed).await,
                 None => changed.await,
             }
         }
     }
 
-    /// Returns when the next tick of a document is due, given when it was.
-    fn schedule(&self, slot: Arc<Slot>, now: Instant, due: Option<Instant>, spawn: &impl Fn(Tick)) -> Option<Instant> {
+    /// Returns when a document ticked last, and when the next tick is due, if ever; `None` if it does not tick.
+    fn schedule(
+        &self,
+        slot: Arc<Slot>,
+        now: Instant,
+        last: Option<Instant>,
+        spawn: &impl Fn(Tick),
+    ) -> Option<(Instant, Option<Instant>)> {
         let (view, interval) = {
             let shown = slot.shown();
             let ticks_here = match slot.link.get() {
@@ -89,15 +98,16 @@ impl Hub {
             let interval = shown.tick_interval.filter(|_| ticks_here);
             (Arc::clone(shown.document.view()), interval?.max(MIN_INTERVAL))
         };
-        let at = due.unwrap_or(now + interval);
-        if at > now {
-            return Some(at);
-        }
+        let last = last.unwrap_or(now);
+        // Some intervals never end.
+        let next = last.checked_add(interval);
+        let Some(due) = next.filter(|due| *due <= now) else { return Some((last, next)) };
         if !slot.is_ticking.swap(true, Ordering::AcqRel) {
             spawn(Tick { hub: self.clone(), slot, view });
         }
-        let n_missed = now.duration_since(at).as_nanos() / interval.as_nanos();
-        Some(at + interval * u32::try_from(n_missed + 1).unwrap_or(u32::MAX))
+        let n_missed = now.duration_since(due).as_nanos() / interval.as_nanos();
+        let last = due + interval * u32::try_from(n_missed).unwrap_or(u32::MAX);
+        Some((last, last.checked_add(interval)))
     }
 }
 

@@ -108,7 +108,7 @@ impl Views {
             Documents::Keyed(keyed) => Some(keyed),
             Documents::One(_) => None,
         });
-        keyed.map(|keyed| keyed.drop_idle(idle)).min()
+        keyed.filter_map(|keyed| keyed.drop_idle(idle)).min()
     }
 }
 
@@ -178,7 +178,7 @@ impl Keyed {
         let mut slots = self.slots();
         let is_dropped = {
             let shown = slot.shown();
-            shown.subscribers.is_empty() && shown.used_at + idle <= Instant::now() && slot.drop_if_empty()
+            shown.subscribers.is_empty() && shown.used_at.elapsed() >= idle && slot.drop_if_empty()
         };
         if is_dropped && slots.get(key).is_some_and(|owned| Arc::ptr_eq(&owned.slot, slot)) {
             slots.remove(key);
@@ -186,12 +186,12 @@ impl Keyed {
         is_dropped
     }
 
-    /// Returns when to look again. What is used now, or made meanwhile, is not idle for long enough before that.
-    fn drop_idle(&self, idle: Duration) -> Instant {
+    /// Returns when to look again, if ever. What is used now, or made meanwhile, is not idle for long enough before that.
+    fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         /// All documents are looked at, so not more often than this for those.
         const MIN_PAUSE: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let mut next = now + idle.max(MIN_PAUSE);
+        let mut next = now.checked_add(idle.max(MIN_PAUSE))?;
         self.slots().retain(|_, owned| {
             // What is shared is released by whoever looks after it.
             let is_shared = owned.slot.link.get().is_some();
@@ -204,7 +204,7 @@ impl Keyed {
             }
             until > now
         });
-        next
+        Some(next)
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Owned>> {

@@ -185,6 +185,17 @@ async fn a_page_a_push_to_the_key_and_a_view_that_is_taken_away_keep_a_document_
     assert_eq!(keys(), [] as [String; 0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn documents_may_be_kept_for_ever() {
+    let hub = hub(DocumentLimits { idle: Duration::MAX, ..DocumentLimits::default() });
+    hub.html_keyed("order", "42").unwrap();
+    let ticks = hub.clone();
+    let clock = tokio::spawn(async move { ticks.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
+    sleep(Duration::from_secs(100_000)).await;
+    assert!(!clock.is_finished());
+    assert!(hub.views().iter().any(|info| info.key.as_deref() == Some("42")));
+}
+
 #[test]
 fn the_number_of_documents_is_bounded() {
     let hub = hub(DocumentLimits { n_documents: 2, idle: Duration::ZERO });

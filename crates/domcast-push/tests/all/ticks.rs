@@ -2,7 +2,8 @@
 
 use crate::client::{Page, content};
 use domcast_push::template::Templates;
-use domcast_push::{Client, DeclaredView, Edits, Hub, Push, Tick, TickNews};
+use domcast_push::{Client, DeclaredView, Edits, Hub, Push, Tick, TickNews, View};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,6 +69,45 @@ async fn ticks_that_a_late_wake_up_missed_are_not_made_up_for() {
     assert_eq!(content(&hub, "second"), "1");
     sleep(Duration::from_millis(200)).await;
     assert_eq!(content(&hub, "second"), "2", "in time with those that were missed");
+}
+
+/// Ticks as often as its state says.
+#[derive(Clone, Serialize, Deserialize)]
+struct Paced {
+    every: Duration,
+    n: u32,
+}
+
+impl View for Paced {
+    const TEMPLATE: &'static str = "n.html";
+
+    fn tick_interval(&self) -> Option<Duration> {
+        Some(self.every)
+    }
+
+    fn handle_tick(&mut self) {
+        self.n += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_interval_counts_from_the_last_tick_on() {
+    let hub = hub();
+    hub.register("paced", Paced { every: Duration::MAX, n: 0 }).unwrap();
+    run(&hub, spawn);
+    let _pages = ["paced", "second"].map(|view| Page::open(&hub, view, None, Client::default()));
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(content(&hub, "second"), "1", "an interval that never ends holds up no other view");
+    let pace = |n_seconds| hub.push(Push::state("paced", [("every", json!({"secs": n_seconds, "nanos": 0}))]));
+    pace(2).await.unwrap();
+    sleep(Duration::from_millis(600)).await;
+    assert_eq!(content(&hub, "paced"), "1", "two seconds since somebody looks on");
+    sleep(Duration::from_millis(500)).await;
+    pace(10).await.unwrap();
+    sleep(Duration::from_secs(9)).await;
+    assert_eq!(content(&hub, "paced"), "1");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(content(&hub, "paced"), "2");
 }
 
 #[tokio::test(start_paused = true)]
