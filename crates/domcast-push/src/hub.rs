@@ -506,9 +506,8 @@ impl Hub {
             ((_, Documents::One(slot)), None) => Ok(slot),
             ((_, Documents::One(_)), Some(_)) => wrong("has one document, and no keys"),
             ((_, Documents::Keyed(_)), None) => wrong("has a document per key, and no key is named"),
-            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(key, client) {
+            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(view, key, client)? {
                 Some(slot) => Ok(slot),
-                None if keyed.has(key) => Err(no_such_key(view)),
                 None => self.make(name, &keyed, key, client),
             },
         }

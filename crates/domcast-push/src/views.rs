@@ -122,17 +122,18 @@ impl Keyed {
         Keyed { is_private: true, memo: Some(Arc::new(Memo::new(limit_bytes))), ..Keyed::new(make) }
     }
 
-    /// Returns the document of a key, if there is one that this client may see.
-    pub(crate) fn get(&self, key: &str, client: &Client) -> Option<Arc<Slot>> {
+    /// Returns the document of a key if there is one, or [`no_such_key`] if this client may not see it.
+    pub(crate) fn get(&self, view: &str, key: &str, client: &Client) -> Result<Option<Arc<Slot>>, PushError> {
+        // One look, so that a document that somebody makes meanwhile is not taken for another client's.
         let slots = self.slots();
-        let owned = slots.get(key).filter(|owned| !self.is_private || owned.is_of(client))?;
-        owned.slot.shown().used_at = Instant::now();
-        Some(Arc::clone(&owned.slot))
-    }
-
-    /// Whether there is a document of this key, whoever may see it.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.slots().contains_key(key)
+        match slots.get(key) {
+            Some(owned) if self.is_private && !owned.is_of(client) => Err(no_such_key(view)),
+            Some(owned) => {
+                owned.slot.shown().used_at = Instant::now();
+                Ok(Some(Arc::clone(&owned.slot)))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Adds a document, or returns the one that somebody else added meanwhile.
