@@ -38,6 +38,7 @@
 mod domcast; // configuration and router
 mod access; // who may push
 mod presence; // who is here
+mod identity; // who a page is for, and for how long
 mod hooks; // what an application is told of its visitors
 mod api; // pushes over HTTP
 mod page; // views in pages
@@ -59,7 +60,7 @@ pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Headcount, Hub, Options, Place, PresenceEvent,
-    Present, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers, Headcount, Hub,
+    Options, Place, PresenceEvent, Present, Push, PushError, Receipt, View,
 };
 pub use rate::Rate;

@@ -357,7 +357,8 @@ async fn three_tabs(ledger: &Arc<impl Ledger + 'static>) -> ([Server; 2], [Page;
     let servers = [Server::start_on(ledger), Server::start_on(ledger)];
     let page = |(server, user, session): (&Server, &str, &str)| {
         let topics = ["news".to_owned(), "end".to_owned()].into();
-        Page::open(&server.hub, "note", None, Client { user: Some(user.into()), session: Some(session.into()), topics })
+        let (user, session) = (Some(user.into()), Some(session.into()));
+        Page::open(&server.hub, "note", None, Client { user, session, topics, ..Client::default() })
     };
     let mut pages = [(&servers[0], "ann", "a1"), (&servers[1], "ann", "a2"), (&servers[1], "bob", "b1")].map(page);
     // What is pushed before a server reads is not for it.
@@ -999,7 +1000,8 @@ async fn who_knows_a_number_hears_what_changed_since(ledger: &Arc<impl Ledger>) 
 }
 
 fn client(user: Option<&str>, session: &str) -> Client {
-    Client { user: user.map(Into::into), session: Some(session.into()), topics: ["news".to_owned()].into() }
+    let (user, session, topics) = (user.map(Into::into), Some(session.into()), ["news".to_owned()].into());
+    Client { user, session, topics, ..Client::default() }
 }
 
 /// The users and the number of others at a place, on each server.
