@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domcast_client::{CLIENT_HASH, CLIENT_JS};
+use domcast_client::{CLIENT_HASH, CLIENT_JS, ERRORS_JS};
 use domcast_push::{Client, Hub, TickNews};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -283,6 +283,7 @@ impl Domcast {
             .route("/poll", post(stream::open_poll))
             .route("/poll/{session}", get(stream::read_poll).post(stream::post).delete(stream::delete))
             .route("/client.js", get(client))
+            .route("/errors.js", get(async || ([(header::CACHE_CONTROL, "no-cache")], [JAVASCRIPT], ERRORS_JS)))
             .route(&format!("/client-{CLIENT_HASH}.js"), get(client_forever_js))
             .with_state(self.clone())
     }

@@ -24,6 +24,7 @@
 //! | `GET /_domcast/ws` | the WebSocket of PROTOCOL.md |
 //! | `/_domcast/sse`, `/_domcast/poll` | the same frames over server-sent events and posts, and over long polling |
 //! | `GET /_domcast/client.js`, `/_domcast/client-HASH.js` | the browser's half; the second may be cached for ever |
+//! | `GET /_domcast/errors.js` | shows at the fields of a form what an application says is wrong with them |
 //! | `GET /views/NAME` | a page with this view and nothing else |
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
