@@ -42,7 +42,8 @@ use who::{Rules, Who};
 
 const AFTER_HELP: &str = concat!(
     "The folder holds `domcast.toml`, `templates/` (views, layouts, parts), `templates/pages/` (`about.html` is `/about`) and
-`static/` (below `/static/`). All that `domcast.toml` may say:
+`static/` (below `/static/`). Without a token whoever reaches the server may push: set one where a proxy passes requests on, which looks like this machine
+itself if it adds no `X-Forwarded-For` or `Forwarded`. All that `domcast.toml` may say:
 
 ",
     include_str!("serve/domcast.toml"),

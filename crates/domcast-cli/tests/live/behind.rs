@@ -1,6 +1,6 @@
 //! `domcast serve` in front of an application: a real HTTP server that does as a test says.
 
-use super::{ANY_PORT, Server, folder, refused};
+use super::{ANY_PORT, Server, block, folder, readme, refused};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -635,4 +635,34 @@ fn what_is_for_the_application_is_checked_at_start() {
         let found = refused(&format!("behind-{idx}"), &[("domcast.toml", toml)]);
         assert_eq!(found, format!("domcast: `domcast.toml` {message}\n"));
     }
+}
+
+#[test]
+fn the_application_of_the_readme_has_the_states_and_handles_the_events() {
+    let lines = readme("In front of your application");
+    let toml = block(&lines, "toml").replace("http://127.0.0.1:8001", "UPSTREAM");
+    let application = Application::start(|asked| match asked.what.as_str() {
+        "GET /who" => (200, r#"{"user": "ann", "topics": ["order-42"], "expires": 60}"#.into()),
+        "GET /orders/42.json" => (200, r#"{"title": "Milk", "paid": true}"#.into()),
+        "POST /orders/42/rename" if asked.json()["payload"]["title"] == "Tea" => {
+            (200, r#"{"state": {"title": "Tea"}}"#.into())
+        }
+        "POST /orders/42/rename" => (422, r#"{"errors": {"title": ["Too long."]}}"#.into()),
+        _ => (404, String::new()),
+    });
+    let mut toml =
+        format!("identify = \"/who\"\n{toml}topic = \"order-{{key}}\"\n").replace("order.html", "readme.html");
+    toml = toml.replace("UPSTREAM", &format!("http://{}", application.address));
+    let dir = folder("readme-behind", &[("domcast.toml", &toml), ("templates/readme.html", "{{ title }}")]);
+    let server = Server::start(&["serve", dir.to_str().unwrap(), "--bind", ANY_PORT]);
+    let (mut page, documents) = open(&server, &json!([["order", null, "42"]]));
+    assert!(page.hear_of("snapshot").to_string().contains("Milk"));
+    page.say(&json!(["event", 1, documents[0], "rename", {"title": "Tea"}]));
+    assert_eq!((page.hear()[0].as_str(), page.hear()), (Some("p"), json!(["ack", 1])));
+    page.say(&json!(["event", 2, documents[0], "rename", {"title": "Tea and so on"}]));
+    assert_eq!(page.hear()[4], json!({"title": ["Too long."]}));
+    let command = lines.iter().find_map(|line| line.strip_prefix("    domcast push ")).unwrap();
+    let args: Vec<&str> = command.split(' ').chain(["--token", "change me"]).collect();
+    assert_eq!(server.push(&args, "").1, "{\"documents\":0,\"subscribers\":1}\n");
+    assert_eq!(page.hear(), json!(["revoked", documents[0]]));
 }

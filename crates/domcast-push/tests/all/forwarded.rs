@@ -13,8 +13,11 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 struct Application {
     asked: Mutex<Vec<String>>,
-    begun: Arc<Mutex<Vec<(Value, oneshot::Sender<Result<Handled, PushError>>)>>>,
+    begun: Arc<Mutex<Vec<Begun>>>,
 }
+
+/// The payload of an event, and where its answer goes.
+type Begun = (Value, oneshot::Sender<Result<Handled, PushError>>);
 
 impl Gate for Application {
     fn may_mount(&self, _: &str, _: Option<&str>, _: Option<&str>) -> bool {
