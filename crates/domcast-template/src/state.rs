@@ -224,11 +224,10 @@ impl State {
     }
 }
 
+/// Two undefined values may differ: what an `if` without `else` gives prints nothing where what a missing name gives is refused.
 fn is_same_other(a: &Value, b: &Value) -> bool {
-    match (a.as_str(), b.as_str()) {
-        (Some(a_text), Some(b_text)) => a.is_safe() == b.is_safe() && a_text == b_text,
-        _ => a.is_undefined() && b.is_undefined(),
-    }
+    let texts = a.as_str().zip(b.as_str());
+    texts.is_some_and(|(a_text, b_text)| a.is_safe() == b.is_safe() && a_text == b_text)
 }
 
 impl Map {
