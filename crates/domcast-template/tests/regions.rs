@@ -3,8 +3,8 @@
 //! `check` compares every HTML with the engine's own. A listing is `N fine, N opaque` of the program's parts, then the kinds
 //! of edits of each update; `1:0->2` stands for two items from position 1 on where there were none.
 
-use domcast_template::minijinja::{UndefinedBehavior, Value};
 use domcast_template::minijinja::value::Serde;
+use domcast_template::minijinja::{UndefinedBehavior, Value};
 use domcast_template::{Changes, Edit, Instance, PartKind, Path, Program, State, Templates};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
