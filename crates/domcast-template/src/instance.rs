@@ -15,13 +15,16 @@ mod index; // where among them a key is
 pub use swap::SwapError;
 pub use update::{Edit, Edits};
 
+use crate::engine::Spent;
 use crate::error::TemplateError;
+use crate::fuel::Fuel;
+use crate::output::prints_within;
 use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Hole, Program, Target};
 use crate::state::{List, Path, State, Step};
 use index::Index;
-use minijinja::HtmlEscape;
+use minijinja::{HtmlEscape, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ pub struct Instance {
     spare: Spare,
     /// The same of what was filled since that was counted.
     filled_bytes: usize,
+    /// What may still be done before the engine is asked.
+    fuel_left: usize,
 }
 
 /// What was at a path: a value, or how many steps of the way to it.
@@ -134,8 +139,8 @@ impl HoleValue {
             }
             state if scope.refuses(state) => return Err(Failed),
             State::Other(other) if other.kind() == minijinja::value::ValueKind::Invalid => return Err(Failed),
-            State::Other(other) => (State::from(other.to_string()), other.is_safe()),
-            State::List(_) | State::Map(_) => (State::from(value.to_value().to_string()), false),
+            State::Other(other) => (scope.print(other)?, other.is_safe()),
+            State::List(_) | State::Map(_) => (scope.print(&value.to_value())?, false),
         };
         let is_plain = match &state {
             State::Text(text) => is_plain(text),
@@ -240,10 +245,11 @@ fn push_text(slots: &mut Vec<Slot>, text: Arc<str>, is_markup: bool, is_plain: b
 /// As many as an integer can take.
 const INT_BYTES: usize = 20;
 
+/// `'` is written as `&#x27;`.
+const LONGEST: usize = 6;
+
 /// A text takes at most so many bytes in HTML.
 fn most_text_bytes(text: &str, is_as_it_stands: bool) -> usize {
-    /// `'` is written as `&#x27;`.
-    const LONGEST: usize = 6;
     if is_as_it_stands { text.len() } else { LONGEST * text.len() }
 }
 
@@ -291,9 +297,9 @@ impl Program {
             most_bytes: 0,
             spare: Spare::default(),
             filled_bytes: 0,
+            fuel_left: Spent::limit(&self.cell.borrow_owner().environment),
         };
-        let filled = instance.create(state).and_then(|()| instance.grow(0));
-        filled.map_err(|Failed| self.error(state))?;
+        instance.create(state).map_err(|Failed| self.error(state))?;
         Ok(instance)
     }
 
@@ -308,14 +314,16 @@ impl Program {
     }
 
     /// The most bytes that a rendering may have.
-    fn output_bytes(&self) -> usize {
+    pub(crate) fn output_bytes(&self) -> usize {
         self.cell.borrow_owner().templates.limits().output_bytes
     }
 
-    pub(crate) fn scope<'a>(&'a self, state: &'a State) -> Scope<'a> {
+    pub(crate) fn scope<'a>(&'a self, state: &'a State, fuel_left: usize) -> Scope<'a> {
         let environment = &*self.cell.borrow_owner().environment;
         Scope {
             compiled: self.cell.borrow_dependent(),
+            program: self,
+            fuel: Fuel::new(fuel_left),
             environment,
             undefined: environment.undefined_behavior(),
             state,
@@ -325,8 +333,8 @@ impl Program {
         }
     }
 
-    /// What the engine renders.
-    pub(crate) fn render_whole(&self, state: &State) -> Result<String, Failed> {
+    /// What the engine renders, and what that takes.
+    pub(crate) fn render_whole(&self, state: &State) -> Result<(String, Spent), Failed> {
         let sources = self.cell.borrow_owner();
         let html = sources.templates.render_with(&sources.environment, &sources.name, state.to_value());
         html.map_err(|_| Failed)
@@ -389,14 +397,16 @@ impl Instance {
         }
     }
 
-    /// Counts what may have been added to the output, besides what was filled.
+    /// Counts what may have been added to the output, besides what was filled, and what the scope did.
     ///
     /// # Errors
     ///
-    /// [`Failed`]: the output exceeds [`Limits::output_bytes`](crate::Limits::output_bytes).
-    fn grow(&mut self, n_bytes: usize) -> Result<(), Failed> {
+    /// [`Failed`]: the rendering exceeds its [`Limits`](crate::Limits).
+    fn grow(&mut self, n_bytes: usize, scope: &Scope<'_>) -> Result<(), Failed> {
         let limit_bytes = self.program.output_bytes();
-        self.most_bytes += n_bytes + std::mem::take(&mut self.filled_bytes);
+        let n_bytes = n_bytes + std::mem::take(&mut self.filled_bytes);
+        scope.charge(n_bytes / 64 + 1)?;
+        self.most_bytes += n_bytes;
         if self.most_bytes > limit_bytes {
             let n_bytes = self.html().len();
             if n_bytes > limit_bytes {
@@ -404,16 +414,18 @@ impl Instance {
             }
             self.most_bytes = n_bytes;
         }
+        self.fuel_left = scope.fuel.left();
         Ok(())
     }
 
     fn create(&mut self, state: &State) -> Result<(), Failed> {
         let program = self.program.clone();
-        let mut scope = program.scope(state);
+        let mut scope = program.scope(state, self.fuel_left);
+        scope.charge(scope.compiled.fuel)?;
         self.seen = scope.compiled.paths.iter().map(|path| seen(state, path)).collect();
         let slots = self.fill(0, &mut scope)?;
         self.fragments[0] = Fragment { body: 0, slots };
-        Ok(())
+        self.grow(0, &scope)
     }
 
     /// Renders a body into a new fragment.
@@ -490,7 +502,7 @@ impl Instance {
     fn opaque(&self, of: &crate::program::Opaque, scope: &Scope<'_>) -> Result<String, Failed> {
         match of.code {
             Some(code) => scope.text(code),
-            None => self.program.render_whole(scope.state),
+            None => self.program.render_whole(scope.state).map(|(text, _)| text),
         }
     }
 
@@ -505,6 +517,7 @@ impl Instance {
                 scope.expect_many();
                 let n_locals = scope.enter(&[State::Null], LoopAt { index0: 0, len });
                 for item in list.leaves().into_iter().flatten() {
+                    scope.charge(of.fuel)?;
                     scope.go_to(n_locals, item, fragments.len());
                     fragments.push(self.add(of.body, scope)?);
                 }
@@ -531,6 +544,7 @@ impl Instance {
         at: LoopAt,
         scope: &mut Scope<'a>,
     ) -> Result<FragmentId, Failed> {
+        scope.charge(of.fuel)?;
         let n_locals = match item {
             Some(item) => scope.enter_item(item, at),
             None => scope.enter(targets.get(at.index0), at),
@@ -550,6 +564,13 @@ impl<'a> Scope<'a> {
             }
         }
         Ok((of.bodies.len() > of.tests.len()).then_some(of.tests.len() as u32))
+    }
+
+    /// What a value of the engine prints.
+    fn print(&self, value: &Value) -> Result<State, Failed> {
+        let text = prints_within(value, self.program.output_bytes()).then(|| value.to_string()).ok_or(Failed)?;
+        self.charge(text.len() / 4 * LONGEST + 1)?;
+        Ok(State::from(text))
     }
 
     /// Binds the variables of a loop and `loop` itself; returns how many variables there were.
@@ -616,8 +637,11 @@ impl<'a> Scope<'a> {
                 let values = other.to_value().try_iter().map_err(|_| Failed)?;
                 let hint = values.size_hint();
                 len = Some((hint.1 == Some(hint.0)).then_some(hint.0));
-                let is_valid = |value: &minijinja::Value| value.kind() != minijinja::value::ValueKind::Invalid;
-                let checked = values.map(|value| is_valid(&value).then(|| State::from_value(value)).ok_or(Failed));
+                let is_valid = |value: &Value| value.kind() != minijinja::value::ValueKind::Invalid;
+                let checked = values.map(|value| {
+                    self.charge(of.fuel)?;
+                    is_valid(&value).then(|| State::from_value(value)).ok_or(Failed)
+                });
                 checked.collect::<Result<_, _>>()?
             }
         };
@@ -628,6 +652,7 @@ impl<'a> Scope<'a> {
         if let Some(filter) = &of.filter {
             let mut kept = Vec::new();
             for target in targets {
+                self.charge(of.fuel)?;
                 let n_locals = self.locals.len();
                 self.bind(target.as_slice());
                 let is_kept = self.test(filter);

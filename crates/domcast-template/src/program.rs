@@ -57,6 +57,8 @@ pub(crate) struct Compiled<'a> {
     pub(crate) paths: Vec<Path>,
     /// How many expressions are paths.
     pub(crate) n_fields: u32,
+    /// Most of what the engine does for a rendering, loops apart.
+    pub(crate) fuel: usize,
 }
 
 /// Code that the engine runs, and the variables that it gets besides the state.
@@ -173,6 +175,8 @@ pub struct For {
     pub(crate) outer: Reads,
     /// What of that is only compared with the items.
     pub(crate) compared: Vec<Compared>,
+    /// Most of what the engine does for one item, loops in it apart.
+    pub(crate) fuel: usize,
     /// Rendered for each item.
     pub body: BodyId,
     /// Rendered if there is no item.

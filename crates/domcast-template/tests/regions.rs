@@ -3,8 +3,8 @@
 //! `check` compares every HTML with the engine's own. A listing is `N fine, N opaque` of the program's parts, then the kinds
 //! of edits of each update; `1:0->2` stands for two items from position 1 on where there were none.
 
-use domcast_template::minijinja::Value;
 use domcast_template::minijinja::value::Serde;
+use domcast_template::minijinja::{UndefinedBehavior, Value};
 use domcast_template::{Changes, Edit, Instance, PartKind, Path, Program, State, Templates};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -338,6 +338,19 @@ fn undefined_names_fail_as_in_the_engine_and_the_instance_stays() {
     let changes = state.set("rows.1.x.y", 7).unwrap();
     instance.update(&state, &changes).unwrap();
     assert_eq!(instance.html(), templates.render("a.html", &state).unwrap());
+}
+
+#[test]
+fn a_name_that_becomes_undefined_in_another_way_is_refused_as_in_the_engine() {
+    let templates = Templates::from_sources([("a.html", "{% set x = (missing if user) %}<p>{{ x }}</p>")]);
+    templates.configure(|environment| environment.set_undefined_behavior(UndefinedBehavior::Strict));
+    let mut state = State::new(&json!({"user": {}})).unwrap();
+    let mut instance = instance(&templates, &state);
+    assert_eq!(instance.html(), "<p></p>");
+    let changes = state.set("user", State::new(&json!({"name": 0})).unwrap()).unwrap();
+    let error = instance.update(&state, &changes).unwrap_err();
+    assert_eq!(error.to_string(), templates.render("a.html", &state).unwrap_err().to_string());
+    assert_eq!(instance.html(), "<p></p>");
 }
 
 #[test]

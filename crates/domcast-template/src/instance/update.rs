@@ -285,7 +285,7 @@ impl Instance {
         let program = self.program.clone();
         let Spare { undo, locals, loops } = std::mem::take(&mut self.spare);
         let mut pass = Pass {
-            scope: Scope { locals, loops, ..program.scope(state) },
+            scope: Scope { locals, loops, ..program.scope(state, self.fuel_left) },
             dirty_paths: Bits::default(),
             dirty_locals: Bits::default(),
             told,
@@ -316,7 +316,7 @@ impl Instance {
         }
         let most_bytes = self.most_bytes;
         let visited = self.visit(0, &mut pass);
-        if visited.and_then(|()| self.grow(self.most_new_bytes(&pass))).is_err() {
+        if visited.and_then(|()| self.grow(self.most_new_bytes(&pass), &pass.scope)).is_err() {
             self.undo(pass.undo);
             (self.most_bytes, self.filled_bytes) = (most_bytes, 0);
             return Err(program.error(state));

@@ -178,6 +178,14 @@ impl<'a> Draw<'a> {
                     "{{% set ns = namespace(n=0) %}}{{% for x in xs %}}{{% set ns.n = {set} %}}{{% endfor %}}{{{{ ns.n }}}}"
                 )
             }
+            29 => {
+                // One that calls itself: with itself twice it has no end that anybody would wait for.
+                let (body, n) = (self.scope(depth - 1), self.expr(1));
+                let call = self.pick(&["{{ again(n - 1) }}", "{{ again(n - 1) }}{{ again(n - 1) }}", "{{ s0 ~ s0 }}"]);
+                format!(
+                    "{{% macro again(n) %}}{{% if n > 0 %}}{body}{{% set s0 = again(n - 1) %}}{call}{{% endif %}}{{% endmacro %}}{{{{ again({n}) }}}}"
+                )
+            }
             27 => "{% raw %}{{ raw }}{% endraw %}".to_owned(),
             28 if self.can_break => {
                 let test = self.expr(1);
