@@ -339,6 +339,8 @@ impl TemplateDocument {
                 self.update_whole()
             }
         }?;
+        // Who removes much pays for it, and whoever makes something next has its memory.
+        self.instance.drop_freed();
         self.compact_if_sparse(&mut patches);
         Ok(Update { patches, trace })
     }
