@@ -406,9 +406,8 @@ impl Instance {
     pub(super) fn visit(&mut self, id: FragmentId, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let compiled = pass.scope.compiled;
         let body = self.fragments[id as usize].body;
-        let Body { parts, evaluated, n_locals, .. } = &compiled.bodies[body as usize];
-        for &idx in evaluated {
-            let (idx, part) = (idx as usize, &parts[idx as usize]);
+        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
+        for (idx, part) in parts.iter().enumerate() {
             let is_touched = pass.touches(&part.reads);
             let slot = &self.fragments[id as usize].slots[idx];
             match (&part.kind, slot) {
