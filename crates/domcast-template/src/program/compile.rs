@@ -236,7 +236,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 return self.opaque(&stmts[idx..], place, &reason, parts);
             }
             match stmt {
-                Stmt::EmitRaw(raw) => parts.push_text(raw.raw, place.file.name, line_of(stmt).into()),
+                Stmt::EmitRaw(raw) => parts.push_text(raw.raw, place.file.name, line_of(stmt)),
                 Stmt::EmitExpr(emit) => match super_level(&emit.expr, place) {
                     Some(Err(whole)) => return Err(whole),
                     Some(Ok(level)) => {
@@ -397,7 +397,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let compiled = self.expr(expr, place, &mut reads)?;
         if let Expr::Const(State::Text(text)) = &compiled {
             let text = if escapes { minijinja::HtmlEscape(text).to_string() } else { text.to_string() };
-            parts.push_text(&text, place.file.name, line_of(stmt).into());
+            parts.push_text(&text, place.file.name, line_of(stmt));
             return Ok(());
         }
         let kind = PartKind::Hole(Hole { expr: compiled, escapes });
