@@ -62,6 +62,7 @@ pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
     Call, Client, DeclaredView, DocumentLimits, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers,
-    Headcount, HistoryLimits, Hub, MailboxLimits, Options, Place, PresenceEvent, Present, Push, PushError, Receipt, View,
+    Headcount, HistoryLimits, Hub, MailboxLimits, Options, Place, PresenceEvent, Present, Push, PushError, Receipt,
+    View,
 };
 pub use rate::Rate;

@@ -537,7 +537,9 @@ impl<L: Ledger> Member<L> {
                     owned.committed(commit);
                     return Some(true);
                 }
-                Some(Ok(Committed::Deposed)) if !self.reclaim(replica, owned, Some(commit)).await => return Some(false),
+                Some(Ok(Committed::Deposed)) if !self.reclaim(replica, owned, Some(commit)).await => {
+                    return Some(false);
+                }
                 Some(Ok(Committed::Astray)) => commit.is_install = true,
                 Some(Err(error)) => {
                     (self.report)(News::Down { error });
