@@ -184,7 +184,7 @@ pub(crate) fn check_origin(domcast: &Domcast, request: &Parts) -> Result<(), Ref
 }
 
 /// Returns a random part of `spread`.
-fn random_part(spread: Duration) -> Duration {
+pub(crate) fn random_part(spread: Duration) -> Duration {
     let share = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
     spread.mul_f64(share)
 }

@@ -98,7 +98,7 @@ pub use memory::{BadCursor, MemoryLayer};
 pub use position::{BadPosition, Position};
 pub use presence::{Headcount, Place, PresenceEvent, Present};
 pub use push::{Change, Content, Push, Receipt};
-pub use session::{Gate, Handling, Refused, Session, Work};
+pub use session::{Event, Forwarding, Gate, Handled, Handling, Refused, Session, Work};
 pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
 pub use ticks::{Tick, TickNews};
 pub use view::{Empty, HandlerResult, Handlers, View};

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How much may wait for one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,9 @@ struct Queue {
     reached: ByDocument<u64>,
     unread: Unread,
     is_closed: bool,
+    /// From then on it is closed.
+    closes_at: Option<Instant>,
+    has_lapsed: bool,
 }
 
 /// What was handed out and is not acknowledged.
@@ -110,10 +114,13 @@ impl Mailbox {
     /// Takes in an answer to the client.
     pub(crate) fn answer(&self, frame: Bytes) {
         let mut queue = self.queue();
+        if queue.is_closed {
+            return;
+        }
         queue.n_answers += 1;
         if queue.n_answers > self.limits.n_answers {
             *queue = Queue { is_closed: true, ..Queue::default() };
-        } else if !queue.is_closed {
+        } else {
             queue.n_answer_bytes += frame.len();
             queue.items.push_back(Item::Answer(frame));
         }
@@ -269,12 +276,34 @@ impl Mailbox {
     }
 
     pub(crate) fn close(&self) {
-        *self.queue() = Queue { is_closed: true, ..Queue::default() };
+        let mut queue = self.queue();
+        *queue = Queue { is_closed: true, has_lapsed: queue.has_lapsed, ..Queue::default() };
         self.filled.notify_one();
     }
 
+    /// Says when it closes by itself, if ever. One that is closed stays so.
+    pub(crate) fn close_at(&self, at: Option<Instant>) {
+        self.queue().closes_at = at;
+        self.filled.notify_one();
+    }
+
+    pub(crate) fn closes_at(&self) -> Option<Instant> {
+        self.queue().closes_at
+    }
+
+    /// Whether it closed because its time was over.
+    pub(crate) fn has_lapsed(&self) -> bool {
+        self.queue().has_lapsed
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Here, so that not one frame is taken in or handed out after its time.
+        if queue.closes_at.is_some_and(|at| at <= Instant::now()) && !queue.is_closed {
+            *queue = Queue { is_closed: true, has_lapsed: true, ..Queue::default() };
+            self.filled.notify_one();
+        }
+        queue
     }
 }
 

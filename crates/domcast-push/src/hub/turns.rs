@@ -149,7 +149,7 @@ impl Hub {
     /// Whether every server applies a push for itself: it is a message, or for private documents, which belong to one server each.
     fn is_everywhere(&self, push: &Push) -> bool {
         match &push.content {
-            Content::Message { .. } => true,
+            Content::Message { .. } | Content::Revoke { .. } => true,
             Content::Change { view, .. } => self.is_private(view),
         }
     }
@@ -164,6 +164,11 @@ impl Hub {
             Content::Message { topic, data } => {
                 let mut started = Started::new(&topic, false, Vec::new());
                 started.receipt.subscribers = self.inner.tabs.tell(&topic, &audience, &frame::message(&topic, &data));
+                return Ok(started);
+            }
+            Content::Revoke { topic } => {
+                let mut started = Started::new(&topic, false, Vec::new());
+                started.receipt.subscribers = self.unsubscribe(&audience, &topic);
                 return Ok(started);
             }
         };

@@ -180,7 +180,7 @@ fn a_push_of_another_form_is_refused_with_what_was_found() {
             error,
             format!(
                 "a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; \
-                 or `topic` and `data`; found {found}"
+                 or `topic` and `data`; or `revoke`; found {found}"
             )
         );
     }

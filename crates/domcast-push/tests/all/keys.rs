@@ -73,6 +73,34 @@ fn a_push_to_a_key_changes_its_document_alone() {
 }
 
 #[test]
+fn a_fresh_key_is_there_for_all_who_ask_for_it_at_once() {
+    let n_keys = 10_000;
+    let hub = hub(DocumentLimits { n_documents: n_keys, ..DocumentLimits::default() });
+    // The second thread comes to each key while the first makes its document, sooner or later.
+    let begun = AtomicUsize::new(0);
+    let ask = |n: usize| hub.html_keyed("order", &n.to_string()).map(drop);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            (1..=n_keys).try_for_each(|n| {
+                begun.store(n, Ordering::SeqCst);
+                ask(n)
+            })
+        });
+        let mut last = 0;
+        while last < n_keys && !first.is_finished() {
+            let n = begun.load(Ordering::SeqCst);
+            if n == last {
+                continue;
+            }
+            (0..n % 256).for_each(|_| std::hint::spin_loop());
+            last = n;
+            ask(n).unwrap();
+        }
+        first.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_push_without_a_key_changes_all_documents_of_the_view() {
     let hub = hub(DocumentLimits::default());
     let mut pages = ["1", "2", "3"].map(|key| open(&hub, "order", key));

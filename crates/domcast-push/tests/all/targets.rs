@@ -21,7 +21,12 @@ fn three_tabs(view: &str) -> (Hub, [Page; 3]) {
     hub.register("shared", Note { text: "-".into() }).unwrap();
     hub.register_private("private", |_| Ok(Note { text: "-".into() })).unwrap();
     let page = |(user, session, topic): (&str, &str, &str)| {
-        let client = Client { user: Some(user.into()), session: Some(session.into()), topics: [topic.into()].into() };
+        let client = Client {
+            user: Some(user.into()),
+            session: Some(session.into()),
+            topics: [topic.into()].into(),
+            ..Client::default()
+        };
         Page::open(&hub, view, None, client)
     };
     let pages = [("ann", "a1", "news"), ("ann", "a2", "other"), ("bob", "b1", "news")].map(page);
