@@ -65,7 +65,7 @@ pub struct ViewStatistics {
     pub resyncs_asked: Counter,
     /// Snapshots, because the client came with no position, or with one that no history reaches.
     pub resyncs_behind: Counter,
-    /// Snapshots, because the queue of a slow reader was full.
+    /// Queues of slow readers that were full: each then gets one patch list to the newest state, or a snapshot.
     pub resyncs_slow: Counter,
     /// Snapshots, because the document began anew.
     pub resyncs_restart: Counter,

@@ -78,7 +78,8 @@ impl Hub {
     ///
     /// # Panics
     ///
-    /// Panics in an async task: use [`push`](Self::push) there.
+    /// Panics in an async task: use [`push`](Self::push) there. In a handler of the same view it would wait for itself: use
+    /// [`Call::push`](crate::Call::push) there.
     pub fn push_blocking(&self, push: Push) -> Result<Receipt, PushError> {
         let mut started = self.begin(push, &Sender::Push, None)?;
         for mut ticket in std::mem::take(&mut started.tickets) {
