@@ -2,7 +2,7 @@
 
 use crate::client::{Page, content, content_of, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{Client, DeclaredView, Edits, Hub, MailboxLimits, Options, Push};
+use domcast_push::{Client, DeclaredView, Edits, Hub, MailboxLimits, Options, Place, Push};
 use serde_json::json;
 
 const PAGE: &str = include_str!("../../SEMANTICS.md");
@@ -39,7 +39,7 @@ fn the_pushes_of_the_page_do_what_it_says() {
         .handler("ship", Edits::new().set("shipped_by", "payload.by"));
     hub.register_declared_keyed("order", view).unwrap();
     hub.register_posted("panel", "<p>Cold</p>").unwrap();
-    let client = Client { topics: ["news".into()].into(), ..Client::default() };
+    let client = Client { user: Some("ann".into()), topics: ["news".into()].into(), ..Client::default() };
     let mut page = Page::open(&hub, "panel", None, client);
     let (_, rest) = PAGE.split_once("```json\n").unwrap();
     let (pushes, _) = rest.split_once("```").unwrap();
@@ -50,6 +50,7 @@ fn the_pushes_of_the_page_do_what_it_says() {
     assert_eq!(shown, r#"42 True {"city": "Rome"} ["milk", "tea"] train"#);
     assert_eq!(content(&hub, "panel"), "<p>Hot</p>");
     assert_eq!(page.read(usize::MAX), [json!(["message", "news", {"title": "Tea"}])]);
+    assert_eq!(hub.presence(&Place::topic("news")).users, [].into());
 }
 
 #[test]
