@@ -64,4 +64,5 @@ pub use domcast_push::{
     Call, Client, DeclaredView, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers, Headcount, Hub,
     Options, Place, PresenceEvent, Present, Push, PushError, Receipt, View,
 };
+pub use hooks::Tab;
 pub use rate::Rate;
