@@ -345,7 +345,7 @@ async fn bad_pushes_get_clear_errors_and_change_nothing() {
         (
             r#"{"view": "counter", "state": {}, "html": ""}"#,
             400,
-            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `state` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; or `revoke`; found `view` and `state` and `html`",
         ),
         (
             r#"{"view": "counter", "sate": {}}"#,
