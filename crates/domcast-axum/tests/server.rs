@@ -350,7 +350,7 @@ async fn bad_pushes_get_clear_errors_and_change_nothing() {
         (
             r#"{"view": "counter", "sate": {}}"#,
             400,
-            "the body is no push: unknown field `sate`, expected one of `view`, `key`, `state`, `merge`, `patch`, `handler`, `payload`, `html`, `topic`, `data`, `user`, `session`, `tab`, `except` at line 1 column 26",
+            "the body is no push: unknown field `sate`, expected one of `view`, `key`, `state`, `merge`, `patch`, `handler`, `payload`, `html`, `topic`, `data`, `revoke`, `user`, `session`, `tab`, `except` at line 1 column 26",
         ),
     ];
     for (body, status, error) in cases {
