@@ -134,8 +134,9 @@ impl Connection {
     pub(crate) fn receive(&self, text: &str, permit: OwnedSemaphorePermit) -> Result<(), FrameError> {
         if let Some(work) = self.session.receive(text)? {
             let work = async move {
-                if let Some(Refused { id, error }) = work.await {
-                    tracing::warn!(id, %error, "event refused");
+                if let Some(Refused { id, error, pushes }) = work.await {
+                    error.inspect(|error| tracing::warn!(id, %error, "event refused"));
+                    pushes.iter().for_each(|error| tracing::warn!(id, error, "push of a handler refused"));
                 }
                 drop(permit);
             };

@@ -61,8 +61,9 @@ pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    Call, Client, DeclaredView, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers, Headcount, Hub,
-    Options, Place, PresenceEvent, Present, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, DocumentLimits, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers,
+    Headcount, HistoryLimits, Hub, MailboxLimits, Options, Place, PresenceEvent, Present, Push, PushError, Receipt,
+    View,
 };
 pub use hooks::Tab;
 pub use rate::Rate;

@@ -398,7 +398,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ),
         (
             "[limits]\npush_byte = 1".into(),
-            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `n_events`, `n_connections`, `frames_per_second`, `pushes_per_second`, `hello`, `idle`, `write`",
+            "line 2: unknown key `push_byte`, expected one of `push_bytes`, `html_bytes`, `frame_bytes`, `write_buffer_bytes`, `template_bytes`, `output_bytes`, `fuel`, `n_events`, `n_connections`, `frames_per_second`, `pushes_per_second`, `hello`, `idle`, `write`",
         ),
         (
             "[limits]\nidle = \"soon\"".into(),

@@ -191,7 +191,7 @@ pub enum PushError {
         /// The name.
         view: String,
     },
-    /// The state of a Rust view is not a struct with named fields, or cannot be written as JSON.
+    /// The state of a Rust view is not a struct with named fields, cannot be written as JSON, or is too deep.
     BadState {
         /// The view.
         view: String,
@@ -332,7 +332,7 @@ impl fmt::Display for PushError {
                 write!(f, "`{}` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)", Shown(view))
             }
             PushError::BadState { view, reason } => {
-                write!(f, "the state of view `{view}` is no struct with named fields: {reason}")
+                write!(f, "the state of view `{view}` cannot be used: {reason}")
             }
             PushError::BadEdit { view, handler, error } => {
                 write!(f, "handler `{handler}` of view `{view}` cannot be declared: {error}")

@@ -14,10 +14,10 @@ use crate::position::Position;
 use crate::presence::{Headcount, Place, PresenceEvent, Present};
 use crate::session::{Gate, Session};
 use crate::slot::{Shown, Slot};
-use crate::source::{PostedHtml, Source};
+use crate::source::{MOUNT, PostedHtml, Source, guarded};
 use crate::statistics::{Clock, Statistics, ViewStatistics};
 use crate::turn::{self, Input, Live};
-use crate::view::{RustView, View};
+use crate::view::{RustView, View, failed};
 use crate::views::{DocumentLimits, Documents, Keyed, Lazy, Views, no_such_key};
 use domcast_template::Templates;
 use serde_json::{Map, Value};
@@ -235,8 +235,8 @@ impl Hub {
     ///
     /// `make` gives the view of a key when it is first used: when a page shows it, or a push names it. A document that nobody
     /// uses any more is dropped with its state (see [`Options::documents`]), and made anew by `make` when it is needed again.
-    /// Refuse keys that do not exist, in `make` or with [`authorize`](Self::authorize): else anybody who may load a page can fill
-    /// the number of documents with made-up ones.
+    /// Refuse keys that do not exist, in `make` ([`PushError::WrongKey`]) or with [`authorize`](Self::authorize): else anybody who may load
+    /// a page can fill the number of documents with made-up ones.
     ///
     /// ```
     /// # use domcast_push::{Hub, Push, PushError, View};
@@ -335,7 +335,9 @@ impl Hub {
             true => Keyed::private(make, self.inner.options.private_bytes),
             false => Keyed::new(make),
         };
-        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))
+        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))?;
+        self.inner.ticks_changed.notify_waiters();
+        Ok(())
     }
 
     /// Renders a source for the first time.
@@ -558,9 +560,8 @@ impl Hub {
             ((name, Documents::Lazy(lazy)), None) => lazy.get().map_or_else(|| self.make_lazy(name, &lazy), Ok),
             ((_, Documents::One(_) | Documents::Lazy(_)), Some(_)) => wrong("has one document, and no keys"),
             ((_, Documents::Keyed(_)), None) => wrong("has a document per key, and no key is named"),
-            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(key, client) {
+            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(view, key, client)? {
                 Some(slot) => Ok(slot),
-                None if keyed.has(key) => Err(no_such_key(view)),
                 None => self.make(name, &keyed, key, client),
             },
         }
@@ -597,7 +598,9 @@ impl Hub {
         let (mut slot, mut name_and_memo) = (None, Some((name, memo)));
         self.run(&view, &mut || {
             let Some((name, memo)) = name_and_memo.take() else { return };
-            slot = Some(make().and_then(|source| self.slot_of(name, source, memo)));
+            let made =
+                guarded(make).unwrap_or_else(|reason| Err(failed(&view, MOUNT, format!("it panicked: {reason}"))));
+            slot = Some(made.and_then(|source| self.slot_of(name, source, memo)));
         });
         slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))
     }

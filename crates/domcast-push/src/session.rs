@@ -35,7 +35,7 @@ const TRY_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30
 /// Something that takes its time and must be driven to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
+/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused, if anything was.
 pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
 /// Decides what one session may mount, and is told what it has mounted.
@@ -84,13 +84,16 @@ pub struct Handled {
     pub reply: Option<Value>,
 }
 
-/// An event that was refused.
+/// An event that was refused, or whose handler pushed in vain.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// What the client was told, which outside development is no more than that and of what kind the error is.
+    /// Names the event in a log. The client of one that was refused was told this, which outside development is no more than that and of what kind the
+    /// error is.
     pub id: String,
-    /// Why.
-    pub error: PushError,
+    /// Why the event was refused; `None` if it was handled.
+    pub error: Option<PushError>,
+    /// Why pushes that its handler made were refused. The client is not told of that.
+    pub pushes: Vec<String>,
 }
 
 /// One client on one connection.
@@ -293,7 +296,8 @@ impl Session {
                     let refused = match outcome.await {
                         Ok(receipt) => {
                             mailbox.answer(frame::ack(n, receipt.reply.as_ref()));
-                            None
+                            let pushes = receipt.refused;
+                            (!pushes.is_empty()).then_some(Refused { id, error: None, pushes })
                         }
                         Err(error) => {
                             let errors = match &error {
@@ -301,7 +305,7 @@ impl Session {
                                 _ => None,
                             };
                             mailbox.answer(frame::refused(n, &error.for_browser(development), &id, errors));
-                            Some(Refused { id, error })
+                            Some(Refused { id, error: Some(error), pushes: Vec::new() })
                         }
                     };
                     if let Some(before) = order.and_then(|order| order.before) {
@@ -454,17 +458,12 @@ impl Session {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
         let mounted = std::mem::take(self.mounted().get_or_insert_default());
-        let mut has_keys = false;
         for mount in mounted.into_values() {
             let Mount::Live(slot, is_told) = mount else { continue };
-            has_keys |= self.unsubscribe_from(&slot);
+            self.unsubscribe_from(&slot);
             if is_told {
                 self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
             }
-        }
-        if has_keys {
-            // Some time what this session used is to be dropped.
-            self.hub.ticks_changed().notify_waiters();
         }
     }
 
@@ -472,11 +471,11 @@ impl Session {
         *slot.view == *view && self.hub.known_key(slot).as_deref() == key
     }
 
-    fn unsubscribe_from(&self, slot: &Slot) -> bool {
+    fn unsubscribe_from(&self, slot: &Slot) {
         for place in self.hub.places(slot) {
             self.hub.tabs().presence.leave(&self.tab, place);
         }
-        slot.unsubscribe(&self.tab.id)
+        slot.unsubscribe(&self.tab.id);
     }
 
     fn tell_gate(&self, slot: &Slot, tell: fn(&dyn Gate, &str, Option<&str>)) {
@@ -604,14 +603,13 @@ impl Session {
         let number = document.number();
         if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
             shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
-            // All documents are looked at then, so not for those that neither tick nor are dropped by that.
-            let is_looked_at =
-                shown.tick_interval.is_some() || shown.document.key().is_some() && slot.link.get().is_none();
+            let has_ticks = shown.tick_interval.is_some();
             drop(shown);
             for place in self.hub.places(slot) {
                 self.hub.tabs().presence.enter(&self.tab, place);
             }
-            if is_looked_at {
+            // All documents are looked at then.
+            if has_ticks {
                 self.hub.ticks_changed().notify_waiters();
             }
         }

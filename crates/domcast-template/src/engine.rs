@@ -2,6 +2,7 @@
 //!
 //! They have no promise of stability, so the version of minijinja is pinned.
 
+use crate::output::Output;
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, make_string_output};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,8 +54,8 @@ pub(crate) fn prints_as_usual(environment: &Environment<'_>) -> bool {
         let mut instructions = Instructions::new("formatter", "");
         instructions.add(Instruction::LoadConst(value));
         instructions.add(Instruction::Emit);
-        let code = Code { instructions, blocks: BTreeMap::new() };
-        code.text(environment, Value::UNDEFINED, AutoEscape::Html).is_ok_and(|text| text == expected)
+        let code = Code::of_text("formatter", "", instructions, BTreeMap::new());
+        code.text(environment, Value::UNDEFINED, AutoEscape::Html, 100).is_ok_and(|(text, _)| text == expected)
     })
 }
 
@@ -78,11 +79,35 @@ pub(crate) fn check_expression(environment: &Environment<'_>, expression: &str) 
     Ok(())
 }
 
+/// What the engine did, in its fuel.
+pub(crate) struct Spent {
+    pub(crate) fuel: usize,
+    pub(crate) left: usize,
+}
+
+impl Spent {
+    /// What was done until the engine came to a state.
+    pub(crate) fn of(state: &minijinja::State<'_, '_>) -> Spent {
+        let (fuel, left) = state.fuel_levels().unwrap_or((0, u64::MAX));
+        Spent { fuel: fuel as usize, left: left as usize }
+    }
+
+    /// How much may be done.
+    pub(crate) fn limit(environment: &Environment<'_>) -> usize {
+        environment.fuel().map_or(usize::MAX, |fuel| fuel as usize)
+    }
+}
+
 /// Compiled code of a piece of a template.
 pub(crate) struct Code<'a> {
     instructions: Instructions<'a>,
+    /// The blocks in it. Code that writes text is one itself, since the engine writes a block wherever it is told to.
     blocks: BTreeMap<&'a str, Instructions<'a>>,
+    has_blocks: bool,
 }
+
+/// No block of a template is called so.
+const TEXT: &str = "";
 
 /// What a piece of code touches, as far as its instructions say.
 #[derive(Default)]
@@ -113,7 +138,8 @@ impl<'a> Code<'a> {
         }
         generator.compile_expr(expr);
         let (instructions, blocks) = generator.finish();
-        Code { instructions, blocks }
+        let has_blocks = !blocks.is_empty();
+        Code { instructions, blocks, has_blocks }
     }
 
     /// Code that runs statements.
@@ -130,11 +156,22 @@ impl<'a> Code<'a> {
             generator.compile_stmt(stmt);
         }
         let (instructions, blocks) = generator.finish();
-        Code { instructions, blocks }
+        Code::of_text(name, source, instructions, blocks)
+    }
+
+    fn of_text(
+        name: &'a str,
+        source: &'a str,
+        instructions: Instructions<'a>,
+        mut blocks: BTreeMap<&'a str, Instructions<'a>>,
+    ) -> Code<'a> {
+        let has_blocks = !blocks.is_empty();
+        blocks.insert(TEXT, instructions);
+        Code { instructions: Instructions::new(name, source), blocks, has_blocks }
     }
 
     pub(crate) fn facts(&self) -> Facts<'a> {
-        let mut facts = Facts { has_blocks: !self.blocks.is_empty(), ..Facts::default() };
+        let mut facts = Facts { has_blocks: self.has_blocks, ..Facts::default() };
         for instructions in std::iter::once(&self.instructions).chain(self.blocks.values()) {
             let all = (0..).map_while(|idx| instructions.get(idx)).collect::<Vec<_>>();
             for (idx, instruction) in all.iter().enumerate() {
@@ -163,38 +200,40 @@ impl<'a> Code<'a> {
         facts
     }
 
-    /// The value that the code ends with.
+    /// How many instructions there are.
+    pub(crate) fn n_instructions(&self) -> usize {
+        let all = std::iter::once(&self.instructions).chain(self.blocks.values());
+        all.map(|instructions| (0..).take_while(|idx| instructions.get(*idx).is_some()).count()).sum()
+    }
+
+    /// The value that the code of an expression ends with.
     pub(crate) fn value(
         &self,
         environment: &Environment<'_>,
         scope: Value,
         escape: AutoEscape,
-    ) -> Result<Value, Error> {
+    ) -> Result<(Value, Spent), Error> {
         let mut discarded = String::new();
-        Ok(self.run(environment, scope, escape, &mut discarded)?.unwrap_or_default())
+        let mut output = make_string_output(&mut discarded);
+        let (value, state) =
+            minijinja::machinery::eval(environment, &self.instructions, scope, &self.blocks, &mut output, escape)?;
+        Ok((value.unwrap_or_default(), Spent::of(&state)))
     }
 
-    /// The text that the code writes.
+    /// The text that the code of statements writes, which is refused beyond a limit.
     pub(crate) fn text(
         &self,
         environment: &Environment<'_>,
         scope: Value,
         escape: AutoEscape,
-    ) -> Result<String, Error> {
-        let mut text = String::new();
-        self.run(environment, scope, escape, &mut text)?;
-        Ok(text)
-    }
-
-    fn run(
-        &self,
-        environment: &Environment<'_>,
-        scope: Value,
-        escape: AutoEscape,
-        text: &mut String,
-    ) -> Result<Option<Value>, Error> {
-        let mut output = make_string_output(text);
-        minijinja::machinery::eval(environment, &self.instructions, scope, &self.blocks, &mut output, escape)
-            .map(|(value, _)| value)
+        limit_bytes: usize,
+    ) -> Result<(String, Spent), Error> {
+        let mut discarded = String::new();
+        let mut output = make_string_output(&mut discarded);
+        let (_, mut state) =
+            minijinja::machinery::eval(environment, &self.instructions, scope, &self.blocks, &mut output, escape)?;
+        let mut output = Output::new(limit_bytes);
+        state.render_block_to_write(TEXT, &mut output)?;
+        Ok((output.into_text(), Spent::of(&state)))
     }
 }

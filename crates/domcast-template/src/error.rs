@@ -16,6 +16,7 @@ pub struct TemplateError {
     line: Option<usize>,
     excerpt: Option<String>,
     is_missing: bool,
+    exceeds_limit: bool,
     source: Option<Arc<minijinja::Error>>,
 }
 
@@ -32,26 +33,29 @@ impl TemplateError {
         let placed = if innermost.line().is_some() { innermost } else { &error };
         let template = placed.name().unwrap_or(asked_for).to_owned();
         let excerpt = placed.template_source().zip(placed.line()).map(|(source, line)| excerpt(source, line));
-        let line = placed.line();
-        TemplateError { message, template: Some(template), line, excerpt, is_missing, source: Some(Arc::new(error)) }
+        let (line, exceeds_limit) = (placed.line(), is_out_of_fuel(&error));
+        let (template, source) = (Some(template), Some(Arc::new(error)));
+        TemplateError { message, template, line, excerpt, is_missing, exceeds_limit, source }
     }
 
     pub(crate) fn expression(expression: &str, error: minijinja::Error) -> TemplateError {
         let message = format!("{} in the expression `{expression}`", describe(innermost(&error)));
-        let source = Some(Arc::new(error));
-        TemplateError { message, template: None, line: None, excerpt: None, is_missing: false, source }
+        let (exceeds_limit, source) = (is_out_of_fuel(&error), Some(Arc::new(error)));
+        TemplateError { message, template: None, line: None, excerpt: None, is_missing: false, exceeds_limit, source }
     }
 
     pub(crate) fn of_region(template: &str) -> TemplateError {
         let message = "a part of the template failed, and did not when it ran again".to_owned();
-        let template = Some(template.to_owned());
-        TemplateError { message, template, line: None, excerpt: None, is_missing: false, source: None }
+        TemplateError::of_template(template, message, false)
     }
 
     pub(crate) fn output_too_long(template: &str, limit_bytes: usize) -> TemplateError {
-        let message = format!("the output exceeds the limit of {limit_bytes} bytes");
+        TemplateError::of_template(template, format!("the output exceeds the limit of {limit_bytes} bytes"), true)
+    }
+
+    fn of_template(template: &str, message: String, exceeds_limit: bool) -> TemplateError {
         let template = Some(template.to_owned());
-        TemplateError { message, template, line: None, excerpt: None, is_missing: false, source: None }
+        TemplateError { message, template, line: None, excerpt: None, is_missing: false, exceeds_limit, source: None }
     }
 
     /// What is wrong, without the place.
@@ -77,6 +81,11 @@ impl TemplateError {
     /// Whether the error is that a template does not exist.
     pub fn is_missing(&self) -> bool {
         self.is_missing
+    }
+
+    /// Whether the rendering was more than [`Limits::output_bytes`](crate::Limits::output_bytes) or [`Limits::fuel`](crate::Limits::fuel) allow.
+    pub fn exceeds_limit(&self) -> bool {
+        self.exceeds_limit
     }
 }
 
@@ -108,6 +117,11 @@ fn innermost(error: &minijinja::Error) -> &minijinja::Error {
     innermost
 }
 
+/// Whether the engine did more than it may.
+pub(crate) fn is_out_of_fuel(error: &minijinja::Error) -> bool {
+    innermost(error).kind() == ErrorKind::OutOfFuel
+}
+
 fn describe(error: &minijinja::Error) -> String {
     match (error.kind(), error.detail()) {
         // The engine quotes the name in one way or the other; a list of names is left as it is.
@@ -115,6 +129,7 @@ fn describe(error: &minijinja::Error) -> String {
             [_, name, _] => format!("template `{name}` not found"),
             _ => detail.to_owned(),
         },
+        (ErrorKind::OutOfFuel, _) => "the rendering takes more than its fuel".to_owned(),
         // Our own errors are whole sentences.
         (ErrorKind::InvalidOperation, Some(detail)) if detail.starts_with("template `") => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),

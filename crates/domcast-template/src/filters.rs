@@ -1,5 +1,6 @@
 //! What templates and handlers find beside the engine's own filters.
 
+use crate::engine::Spent;
 use crate::state::{List, State};
 use minijinja::value::{Rest, Value};
 use minijinja::{Environment, Error, ErrorKind};
@@ -16,23 +17,25 @@ pub(crate) fn add(environment: &mut Environment<'static>) {
 
 /// `rows | upsert(row)`: the rows with `row` in the place of the first that has its `id`, or at the end where none has it.
 /// `rows | upsert(row, "slug")` looks at another key. The first time it looks at all rows; on what it made, only at that row.
-fn upsert(rows: &Value, row: Value, key: Rest<String>) -> Result<Value, Error> {
+fn upsert(engine: &minijinja::State<'_, '_>, rows: &Value, row: Value, key: Rest<String>) -> Result<Value, Error> {
     let key = key_of(&key)?;
     let id = row.get_attr(key)?;
     if id.is_undefined() || id.is_none() {
         return Err(Error::new(ErrorKind::InvalidOperation, format!("the row has no `{key}` to find its place by")));
     }
-    Ok(value(list(rows)?.upsert(key, &state(id)?, state(row)?)))
+    let n_left = &mut Spent::of(engine).left;
+    Ok(value(list(rows, n_left)?.upsert(key, &state(id, n_left)?, state(row, n_left)?)))
 }
 
 /// `rows | without(42)`: the rows but for those whose `id` is 42. `rows | without("tea", "slug")` looks at another key. Costs what
 /// `upsert` costs.
-fn without(rows: &Value, id: Value, key: Rest<String>) -> Result<Value, Error> {
+fn without(engine: &minijinja::State<'_, '_>, rows: &Value, id: Value, key: Rest<String>) -> Result<Value, Error> {
     let key = key_of(&key)?;
     if id.is_undefined() || id.is_none() {
         return Err(Error::new(ErrorKind::InvalidOperation, format!("there is no `{key}` to find the row by")));
     }
-    Ok(value(list(rows)?.without(key, &state(id)?)))
+    let n_left = &mut Spent::of(engine).left;
+    Ok(value(list(rows, n_left)?.without(key, &state(id, n_left)?)))
 }
 
 fn key_of(key: &[String]) -> Result<&str, Error> {
@@ -43,15 +46,16 @@ fn key_of(key: &[String]) -> Result<&str, Error> {
     }
 }
 
-fn list(rows: &Value) -> Result<Arc<List>, Error> {
+fn list(rows: &Value, n_left: &mut usize) -> Result<Arc<List>, Error> {
     match rows.downcast_object() {
         Some(list) => Ok(list),
-        None => Ok(Arc::new(rows.try_iter()?.map(state).collect::<Result<List, Error>>()?)),
+        None => Ok(Arc::new(rows.try_iter()?.map(|row| state(row, n_left)).collect::<Result<List, Error>>()?)),
     }
 }
 
-fn state(value: Value) -> Result<State, Error> {
-    State::of_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+/// The state of a value with no more parts than the engine may go over.
+fn state(value: Value, n_left: &mut usize) -> Result<State, Error> {
+    State::of_value(value, n_left).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
 fn value(list: List) -> Value {

@@ -15,13 +15,16 @@ mod index; // where among them a key is
 pub use swap::SwapError;
 pub use update::{Edit, Edits};
 
+use crate::engine::Spent;
 use crate::error::TemplateError;
+use crate::fuel::Fuel;
+use crate::output::prints_within;
 use crate::program::PartKind;
 use crate::program::expr::{Failed, LoopAt, Scope};
 use crate::program::{Body, BodyId, Compiled, For, Hole, Program, Target};
 use crate::state::{List, Path, State, Step};
 use index::Index;
-use minijinja::HtmlEscape;
+use minijinja::{HtmlEscape, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ pub struct Instance {
     spare: Spare,
     /// The same of what was filled since that was counted.
     filled_bytes: usize,
+    /// What may still be done before the engine is asked.
+    fuel_left: usize,
 }
 
 /// What was at a path: a value, or how many steps of the way to it.
@@ -67,8 +72,6 @@ pub struct Fragment {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Slot {
-    /// Text that never changes: see the part.
-    Text,
     /// A printed value.
     Hole(HoleValue),
     /// The branch that was taken: its number among the bodies of the `if`, and its fragment.
@@ -134,8 +137,8 @@ impl HoleValue {
             }
             state if scope.refuses(state) => return Err(Failed),
             State::Other(other) if other.kind() == minijinja::value::ValueKind::Invalid => return Err(Failed),
-            State::Other(other) => (State::from(other.to_string()), other.is_safe()),
-            State::List(_) | State::Map(_) => (State::from(value.to_value().to_string()), false),
+            State::Other(other) => (scope.print(other)?, other.is_safe()),
+            State::List(_) | State::Map(_) => (scope.print(&value.to_value())?, false),
         };
         let is_plain = match &state {
             State::Text(text) => is_plain(text),
@@ -213,13 +216,6 @@ impl HoleValue {
 // made where it stays. Else it is made elsewhere and moved, and the processor waits until what was written piece by piece can be read as
 // a whole: a third of the time that filling took.
 
-#[inline]
-fn push_texts(slots: &mut Vec<Slot>, end: usize) {
-    while slots.len() < end {
-        slots.push(Slot::Text);
-    }
-}
-
 #[inline(never)]
 fn push_no_branch(slots: &mut Vec<Slot>) {
     slots.extend(std::iter::once_with(|| Slot::Branch(None)));
@@ -240,10 +236,11 @@ fn push_text(slots: &mut Vec<Slot>, text: Arc<str>, is_markup: bool, is_plain: b
 /// As many as an integer can take.
 const INT_BYTES: usize = 20;
 
+/// `'` is written as `&#x27;`.
+const LONGEST: usize = 6;
+
 /// A text takes at most so many bytes in HTML.
 fn most_text_bytes(text: &str, is_as_it_stands: bool) -> usize {
-    /// `'` is written as `&#x27;`.
-    const LONGEST: usize = 6;
     if is_as_it_stands { text.len() } else { LONGEST * text.len() }
 }
 
@@ -291,9 +288,9 @@ impl Program {
             most_bytes: 0,
             spare: Spare::default(),
             filled_bytes: 0,
+            fuel_left: Spent::limit(&self.cell.borrow_owner().environment),
         };
-        let filled = instance.create(state).and_then(|()| instance.grow(0));
-        filled.map_err(|Failed| self.error(state))?;
+        instance.create(state).map_err(|Failed| self.error(state))?;
         Ok(instance)
     }
 
@@ -308,14 +305,16 @@ impl Program {
     }
 
     /// The most bytes that a rendering may have.
-    fn output_bytes(&self) -> usize {
+    pub(crate) fn output_bytes(&self) -> usize {
         self.cell.borrow_owner().templates.limits().output_bytes
     }
 
-    pub(crate) fn scope<'a>(&'a self, state: &'a State) -> Scope<'a> {
+    pub(crate) fn scope<'a>(&'a self, state: &'a State, fuel_left: usize) -> Scope<'a> {
         let environment = &*self.cell.borrow_owner().environment;
         Scope {
             compiled: self.cell.borrow_dependent(),
+            program: self,
+            fuel: Fuel::new(fuel_left),
             environment,
             undefined: environment.undefined_behavior(),
             state,
@@ -325,8 +324,8 @@ impl Program {
         }
     }
 
-    /// What the engine renders.
-    pub(crate) fn render_whole(&self, state: &State) -> Result<String, Failed> {
+    /// What the engine renders, and what that takes.
+    pub(crate) fn render_whole(&self, state: &State) -> Result<(String, Spent), Failed> {
         let sources = self.cell.borrow_owner();
         let html = sources.templates.render_with(&sources.environment, &sources.name, state.to_value());
         html.map_err(|_| Failed)
@@ -364,12 +363,10 @@ impl Instance {
     pub fn write_html(&self, fragment: FragmentId, html: &mut String) {
         let fragment = self.fragment(fragment);
         let body = self.program.body(fragment.body);
-        for (part, slot) in body.parts.iter().zip(&fragment.slots) {
+        let (last, texts) = body.texts.split_last().expect("there is text behind the last part");
+        for (text, slot) in texts.iter().zip(&fragment.slots) {
+            html.push_str(&text.text);
             match slot {
-                Slot::Text => match &part.kind {
-                    PartKind::Text(text) => html.push_str(text),
-                    _ => unreachable!("only text has no value"),
-                },
                 Slot::Hole(value) => value.write_html(html),
                 Slot::Branch(Some((_, fragment))) => self.write_html(*fragment, html),
                 Slot::Branch(None) | Slot::Bound(_) => {}
@@ -387,16 +384,19 @@ impl Instance {
                 Slot::Html(text) => html.push_str(text),
             }
         }
+        html.push_str(&last.text);
     }
 
-    /// Counts what may have been added to the output, besides what was filled.
+    /// Counts what may have been added to the output, besides what was filled, and what the scope did.
     ///
     /// # Errors
     ///
-    /// [`Failed`]: the output exceeds [`Limits::output_bytes`](crate::Limits::output_bytes).
-    fn grow(&mut self, n_bytes: usize) -> Result<(), Failed> {
+    /// [`Failed`]: the rendering exceeds its [`Limits`](crate::Limits).
+    fn grow(&mut self, n_bytes: usize, scope: &Scope<'_>) -> Result<(), Failed> {
         let limit_bytes = self.program.output_bytes();
-        self.most_bytes += n_bytes + std::mem::take(&mut self.filled_bytes);
+        let n_bytes = n_bytes + std::mem::take(&mut self.filled_bytes);
+        scope.charge(n_bytes / 64 + 1)?;
+        self.most_bytes += n_bytes;
         if self.most_bytes > limit_bytes {
             let n_bytes = self.html().len();
             if n_bytes > limit_bytes {
@@ -404,16 +404,18 @@ impl Instance {
             }
             self.most_bytes = n_bytes;
         }
+        self.fuel_left = scope.fuel.left();
         Ok(())
     }
 
     fn create(&mut self, state: &State) -> Result<(), Failed> {
         let program = self.program.clone();
-        let mut scope = program.scope(state);
+        let mut scope = program.scope(state, self.fuel_left);
+        scope.charge(scope.compiled.fuel)?;
         self.seen = scope.compiled.paths.iter().map(|path| seen(state, path)).collect();
         let slots = self.fill(0, &mut scope)?;
         self.fragments[0] = Fragment { body: 0, slots };
-        Ok(())
+        self.grow(0, &scope)
     }
 
     /// Renders a body into a new fragment.
@@ -435,13 +437,11 @@ impl Instance {
 
     fn fill(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<Box<[Slot]>, Failed> {
         let compiled: &Compiled<'_> = scope.compiled;
-        let Body { parts, n_locals, evaluated, text_bytes, .. } = &compiled.bodies[body as usize];
+        let Body { parts, n_locals, text_bytes, .. } = &compiled.bodies[body as usize];
         self.filled_bytes += text_bytes;
         let mut slots = Vec::with_capacity(parts.len());
-        for &part in evaluated {
-            push_texts(&mut slots, part as usize);
-            match &parts[part as usize].kind {
-                PartKind::Text(_) => unreachable!("text is not evaluated"),
+        for part in parts {
+            match &part.kind {
                 PartKind::Hole(hole) => {
                     let is_markup = !hole.escapes;
                     match scope.peek(&hole.expr) {
@@ -482,7 +482,6 @@ impl Instance {
                 }
             }
         }
-        push_texts(&mut slots, parts.len());
         scope.locals.truncate(*n_locals);
         Ok(slots.into())
     }
@@ -490,7 +489,7 @@ impl Instance {
     fn opaque(&self, of: &crate::program::Opaque, scope: &Scope<'_>) -> Result<String, Failed> {
         match of.code {
             Some(code) => scope.text(code),
-            None => self.program.render_whole(scope.state),
+            None => self.program.render_whole(scope.state).map(|(text, _)| text),
         }
     }
 
@@ -505,6 +504,7 @@ impl Instance {
                 scope.expect_many();
                 let n_locals = scope.enter(&[State::Null], LoopAt { index0: 0, len });
                 for item in list.leaves().into_iter().flatten() {
+                    scope.charge(of.fuel)?;
                     scope.go_to(n_locals, item, fragments.len());
                     fragments.push(self.add(of.body, scope)?);
                 }
@@ -531,6 +531,7 @@ impl Instance {
         at: LoopAt,
         scope: &mut Scope<'a>,
     ) -> Result<FragmentId, Failed> {
+        scope.charge(of.fuel)?;
         let n_locals = match item {
             Some(item) => scope.enter_item(item, at),
             None => scope.enter(targets.get(at.index0), at),
@@ -550,6 +551,13 @@ impl<'a> Scope<'a> {
             }
         }
         Ok((of.bodies.len() > of.tests.len()).then_some(of.tests.len() as u32))
+    }
+
+    /// What a value of the engine prints.
+    fn print(&self, value: &Value) -> Result<State, Failed> {
+        let text = prints_within(value, self.program.output_bytes()).then(|| value.to_string()).ok_or(Failed)?;
+        self.charge(text.len() / 4 * LONGEST + 1)?;
+        Ok(State::from(text))
     }
 
     /// Binds the variables of a loop and `loop` itself; returns how many variables there were.
@@ -616,8 +624,11 @@ impl<'a> Scope<'a> {
                 let values = other.to_value().try_iter().map_err(|_| Failed)?;
                 let hint = values.size_hint();
                 len = Some((hint.1 == Some(hint.0)).then_some(hint.0));
-                let is_valid = |value: &minijinja::Value| value.kind() != minijinja::value::ValueKind::Invalid;
-                let checked = values.map(|value| is_valid(&value).then(|| State::from_value(value)).ok_or(Failed));
+                let is_valid = |value: &Value| value.kind() != minijinja::value::ValueKind::Invalid;
+                let checked = values.map(|value| {
+                    self.charge(of.fuel)?;
+                    is_valid(&value).then(|| State::from_value(value)).ok_or(Failed)
+                });
                 checked.collect::<Result<_, _>>()?
             }
         };
@@ -628,6 +639,7 @@ impl<'a> Scope<'a> {
         if let Some(filter) = &of.filter {
             let mut kept = Vec::new();
             for target in targets {
+                self.charge(of.fuel)?;
                 let n_locals = self.locals.len();
                 self.bind(target.as_slice());
                 let is_kept = self.test(filter);

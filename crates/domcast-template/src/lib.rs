@@ -47,12 +47,17 @@
 //!   inside `<script>` or in an unquoted attribute is the author's care.
 //! - **Undefined names** behave as in Jinja2: one prints nothing and is false, but reading an attribute of one is an
 //!   error. Choose another behaviour with [`Templates::configure`].
-//! - **Templates are trusted code.** The limits catch accidents; they bound neither run time nor all memory.
+//! - **A rendering is bounded** ([`Limits`]): its output, and by `fuel` how long it takes and what it makes on the way, whatever a template
+//!   and a state add up to. What exceeds a limit is refused ([`TemplateError::exceeds_limit`]), and nothing of it is kept. Templates are trusted
+//!   code all the same: what a filter or `~` makes of a list that was put into itself again and again (`{% set l = [l, l] %}`) is
+//!   counted only once it is made, and of functions of your own what they return ([`minijinja::State::consume_fuel`] counts more).
 
 mod state; // what templates are rendered from, with identity
 mod program; // a template compiled into regions
 mod instance; // a rendered template, and what changes in it
 mod engine; // the engine's inner parts, behind one door
+mod fuel; // how much a rendering may do
+mod output; // a text that is written up to a limit
 mod filters; // beside the engine's own
 mod templates; // names and state to text
 mod error; // what went wrong, and where
@@ -60,6 +65,6 @@ mod error; // what went wrong, and where
 pub use error::TemplateError;
 pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot, SwapError};
 pub use minijinja;
-pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program};
+pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program, Text};
 pub use state::{Changes, Iter, List, Map, Operation, Path, Rows, State, StateError, Step};
 pub use templates::{Limits, Templates};

@@ -189,19 +189,21 @@ impl State {
         }
     }
 
-    /// The state that a value would be as JSON. The parts that [`to_value`](Self::to_value) gave come back as they were.
-    pub(crate) fn of_value(value: Value) -> Result<State, StateError> {
+    /// The state that a value would be as JSON. The parts that [`to_value`](Self::to_value) gave come back as they were. `n_left` is how many
+    /// others there may be: a list of the engine may hold one many times over.
+    pub(crate) fn of_value(value: Value, n_left: &mut usize) -> Result<State, StateError> {
         use minijinja::value::ValueKind;
         let items = || value.try_iter().map_err(|error| StateError::new(error.to_string()));
+        *n_left = n_left.checked_sub(1).ok_or_else(|| StateError::new("the value has too many parts"))?;
         match (value.kind(), value.downcast_object::<List>(), value.downcast_object::<Map>()) {
             (_, Some(list), _) => Ok(State::List(list)),
             (_, _, Some(map)) => Ok(State::Map(map)),
-            (ValueKind::Seq | ValueKind::Iterable, ..) => items()?.map(State::of_value).collect(),
+            (ValueKind::Seq | ValueKind::Iterable, ..) => items()?.map(|item| State::of_value(item, n_left)).collect(),
             (ValueKind::Map, ..) => {
                 let mut map = Map::default();
                 for key in items()? {
                     let part = value.get_item(&key).map_err(|error| StateError::new(error.to_string()))?;
-                    map.insert(key.to_string(), State::of_value(part)?);
+                    map.insert(key.to_string(), State::of_value(part, n_left)?);
                 }
                 Ok(State::from(map))
             }
@@ -224,11 +226,10 @@ impl State {
     }
 }
 
+/// Two undefined values may differ: what an `if` without `else` gives prints nothing where what a missing name gives is refused.
 fn is_same_other(a: &Value, b: &Value) -> bool {
-    match (a.as_str(), b.as_str()) {
-        (Some(a_text), Some(b_text)) => a.is_safe() == b.is_safe() && a_text == b_text,
-        _ => a.is_undefined() && b.is_undefined(),
-    }
+    let texts = a.as_str().zip(b.as_str());
+    texts.is_some_and(|(a_text, b_text)| a.is_safe() == b.is_safe() && a_text == b_text)
 }
 
 impl Map {

@@ -4,9 +4,10 @@
 //! whole and replaced as a whole ([`Templates::reload`]), so no lock is held while a template runs and one
 //! rendering never sees two versions of a template.
 
-use crate::engine;
+use crate::engine::{self, Spent};
 use crate::error::TemplateError;
 use crate::filters;
+use crate::output::{Output, prints_within};
 use crate::program::Program;
 use crate::state::State;
 use minijinja::value::{Serde, Value};
@@ -15,7 +16,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -42,11 +42,14 @@ pub struct Limits {
     pub source_bytes: usize,
     /// Bytes of one rendered text.
     pub output_bytes: usize,
+    /// What the engine may do for one rendering or expression: about one for each instruction, and one for each 64 bytes that it makes on the
+    /// way. So it bounds the time, and the memory beside the output to 64 times as many bytes.
+    pub fuel: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { source_bytes: 256 << 10, output_bytes: 8 << 20 }
+        Limits { source_bytes: 256 << 10, output_bytes: 8 << 20, fuel: 8 << 20 }
     }
 }
 
@@ -97,6 +100,13 @@ impl Templates {
         environment.set_auto_escape_callback(auto_escape);
         filters::add(&mut environment);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        environment.set_fuel(Some(limits.fuel as u64));
+        environment.set_formatter(move |output, state, value| {
+            if value.as_object().is_some() && !prints_within(value, limits.output_bytes) {
+                return Err(Error::from(ErrorKind::OutOfFuel));
+            }
+            minijinja::escape_formatter(output, state, value)
+        });
         // With it an error knows its place in the source; a template costs nothing more while it runs.
         environment.set_debug(true);
         let environment = RwLock::new(Arc::new(environment));
@@ -164,8 +174,8 @@ impl Templates {
     ///
     /// # Errors
     ///
-    /// [`TemplateError`]: the template is missing, wrong or too long, failed while it ran, or wrote more than
-    /// [`Limits::output_bytes`]; nothing of its output is kept then.
+    /// [`TemplateError`]: the template is missing, wrong or too long, failed while it ran, wrote more than [`Limits::output_bytes`] or did more
+    /// than its [`Limits::fuel`] allows; nothing of its output is kept then.
     pub fn render(&self, name: &str, state: &impl Serialize) -> Result<String, TemplateError> {
         self.render_value(name, Value::from(Serde(state)))
     }
@@ -176,7 +186,7 @@ impl Templates {
     ///
     /// As [`render`](Self::render).
     pub fn render_value(&self, name: &str, state: Value) -> Result<String, TemplateError> {
-        self.render_with(&self.environment(), name, state)
+        self.render_with(&self.environment(), name, state).map(|(html, _)| html)
     }
 
     pub(crate) fn render_with(
@@ -184,17 +194,17 @@ impl Templates {
         environment: &Environment<'static>,
         name: &str,
         state: Value,
-    ) -> Result<String, TemplateError> {
+    ) -> Result<(String, Spent), TemplateError> {
         let limit_bytes = self.shared.limits.output_bytes;
-        let mut output = Output { text: Vec::new(), limit_bytes, is_full: false };
+        let mut output = Output::new(limit_bytes);
         let rendered = environment
             .get_template(name)
-            .and_then(|template| template.render_captured_to(state, &mut output).map(|_| ()));
-        if output.is_full {
+            .and_then(|template| template.render_captured_to(state, &mut output).map(|rest| Spent::of(rest.state())));
+        if output.is_full() {
             return Err(TemplateError::output_too_long(name, limit_bytes));
         }
-        rendered.map_err(|error| TemplateError::new(name, error, self.folder()))?;
-        Ok(String::from_utf8(output.text).expect("the engine writes text"))
+        let spent = rendered.map_err(|error| TemplateError::new(name, error, self.folder()))?;
+        Ok((output.into_text(), spent))
     }
 
     /// Evaluates an expression such as `count + payload.by` over `state`.
@@ -224,7 +234,8 @@ impl Templates {
         let value = environment.compile_expression(expression).and_then(|compiled| compiled.eval(state.to_value()));
         let state = value.and_then(|value| match value.is_undefined() {
             true => Err(Error::new(ErrorKind::UndefinedError, "the expression has no value")),
-            false => State::of_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string())),
+            false => State::of_value(value, &mut Spent::limit(&environment))
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string())),
         });
         state.map_err(|error| TemplateError::expression(expression, error))
     }
@@ -277,26 +288,4 @@ fn auto_escape(name: &str) -> AutoEscape {
 fn too_long(name: &str, n_bytes: usize, limit: usize) -> Error {
     let message = format!("template `{name}` of {n_bytes} bytes exceeds the limit of {limit}");
     Error::new(ErrorKind::InvalidOperation, message)
-}
-
-/// Takes what a template writes, up to a limit.
-struct Output {
-    text: Vec<u8>,
-    limit_bytes: usize,
-    is_full: bool,
-}
-
-impl io::Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.text.len() + bytes.len() > self.limit_bytes {
-            self.is_full = true;
-            return Err(io::Error::other("output limit"));
-        }
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

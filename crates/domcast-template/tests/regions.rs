@@ -3,8 +3,8 @@
 //! `check` compares every HTML with the engine's own. A listing is `N fine, N opaque` of the program's parts, then the kinds
 //! of edits of each update; `1:0->2` stands for two items from position 1 on where there were none.
 
-use domcast_template::minijinja::Value;
 use domcast_template::minijinja::value::Serde;
+use domcast_template::minijinja::{UndefinedBehavior, Value};
 use domcast_template::{Changes, Edit, Instance, PartKind, Path, Program, State, Templates};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -341,6 +341,19 @@ fn undefined_names_fail_as_in_the_engine_and_the_instance_stays() {
 }
 
 #[test]
+fn a_name_that_becomes_undefined_in_another_way_is_refused_as_in_the_engine() {
+    let templates = Templates::from_sources([("a.html", "{% set x = (missing if user) %}<p>{{ x }}</p>")]);
+    templates.configure(|environment| environment.set_undefined_behavior(UndefinedBehavior::Strict));
+    let mut state = State::new(&json!({"user": {}})).unwrap();
+    let mut instance = instance(&templates, &state);
+    assert_eq!(instance.html(), "<p></p>");
+    let changes = state.set("user", State::new(&json!({"name": 0})).unwrap()).unwrap();
+    let error = instance.update(&state, &changes).unwrap_err();
+    assert_eq!(error.to_string(), templates.render("a.html", &state).unwrap_err().to_string());
+    assert_eq!(instance.html(), "<p></p>");
+}
+
+#[test]
 fn what_is_not_declared_pure_runs_at_every_update() {
     for is_pure in [false, true] {
         let templates =
@@ -640,7 +653,7 @@ fn check_all(templates: &Templates, states: &[Json], listing: &str) {
     let (program, edits) = run(templates, states);
     let parts = || program.bodies().iter().flat_map(|body| &body.parts);
     let n_opaque = parts().filter(|part| matches!(part.kind, PartKind::Opaque(_))).count();
-    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_) | PartKind::Text(_))).count();
+    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_))).count();
     let found =
         std::iter::once(format!("{n_fine} fine, {n_opaque} opaque")).chain(edits).collect::<Vec<_>>().join("; ");
     assert_eq!(found, listing, "{}", program.explain());

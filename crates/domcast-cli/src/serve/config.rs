@@ -166,6 +166,7 @@ struct RawLimits {
     write_buffer_bytes: Option<usize>,
     template_bytes: Option<usize>,
     output_bytes: Option<usize>,
+    fuel: Option<usize>,
     n_events: Option<usize>,
     n_connections: Option<usize>,
     frames_per_second: Option<u32>,
@@ -304,6 +305,7 @@ impl Reader<'_> {
             (&mut limits.n_connections, raw.n_connections),
             (&mut template_limits.source_bytes, raw.template_bytes),
             (&mut template_limits.output_bytes, raw.output_bytes),
+            (&mut template_limits.fuel, raw.fuel),
         ];
         for (limit, size) in sizes {
             *limit = size.unwrap_or(*limit);

@@ -432,14 +432,31 @@ impl<L: Ledger> Member<L> {
 
     /// Loads what is kept of a view. Returns whether that led on.
     pub(super) async fn reload(&self, replica: &Replica) -> bool {
+        let _place = self.place().await;
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return false };
         let Some(kept) = kept else { return replica.n() == 0 };
-        self.take_kept(replica, &kept)
+        let n_before = replica.n();
+        let leads_on = self.take_kept(replica, &kept);
+        if leads_on {
+            self.answer_from_log(replica, n_before, &kept).await;
+        }
+        leads_on
+    }
+
+    /// Hands on the answers in steps that a snapshot made up for, as far as they are in the log still.
+    async fn answer_from_log(&self, replica: &Replica, n_before: u64, kept: &Kept) {
+        const MAX_READ: u64 = 64;
+        let after = n_before.max(kept.snapshot_n.saturating_sub(MAX_READ));
+        let entries = self.try_once(self.ledger.entries(&[(Arc::clone(&replica.name), after)])).await;
+        for entry in entries.into_iter().flatten().filter(|entry| entry.n <= kept.n) {
+            self.answer(replica, replica::replies(&entry.text));
+        }
     }
 
     /// Loads the next life of a document, whose commits are numbered anew, if what this server has is an earlier one: it stood at `n_before`
     /// already when the ledger was asked.
     pub(super) async fn reload_next_life(&self, replica: &Replica, n_before: u64) {
+        let _place = self.place().await;
         let Some(Some(kept)) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return };
         if !replica.is_owner() && kept.n < n_before && replica.is_other_life(&kept) {
             replica.settle(0);

@@ -28,8 +28,13 @@ use syntax::{
     bodies_of, constant_text, has_extends, left_out, line_of, names_of, names_of_templates, source_of, why_opaque,
 };
 
-/// How deep includes and blocks are resolved. The engine ends recursion too, but later.
-const MAX_DEPTH: usize = 24;
+/// How deep bodies, includes and blocks are nested in each other; whoever walks them recurses as deep. The engine reads as deep in one template,
+/// and ends the recursion of includes too, but later.
+const MAX_DEPTH: usize = 192;
+/// An include or a block counts as so many bodies.
+const INLINED_DEPTH: usize = 8;
+/// How many are resolved, those that are looked through for names included: where each template includes the next one twice there is no end of them.
+const MAX_INLINED: usize = 100_000;
 
 /// The template and those that it names by constants, with their texts.
 pub(super) fn texts(environment: &Environment<'static>, name: &str) -> Result<Vec<(String, String)>, Error> {
@@ -78,6 +83,13 @@ struct Place<'y, 'x, 'a> {
     depth: usize,
 }
 
+impl Place<'_, '_, '_> {
+    /// In a body here.
+    fn inner(self) -> Self {
+        Place { depth: self.depth + 1, ..self }
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Meaning {
@@ -109,6 +121,8 @@ struct Compiler<'x, 'a> {
     loop_reads: Vec<(usize, bool, bool)>,
     declarations: Vec<Declaration<'x, 'a>>,
     escape: AutoEscape,
+    /// Includes and blocks that were resolved.
+    n_inlined: std::cell::Cell<usize>,
 }
 
 /// Compiles the template; one that is not understood becomes one opaque part.
@@ -125,7 +139,7 @@ pub(super) fn compile(sources: &Sources) -> Compiled<'_> {
         templates: &sources.templates,
         trees: &trees,
         globals,
-        compiled: Compiled { bodies: Vec::new(), codes: Vec::new(), paths: Vec::new(), n_fields: 0 },
+        compiled: Compiled { bodies: Vec::new(), codes: Vec::new(), paths: Vec::new(), n_fields: 0, fuel: 0 },
         path_ids: HashMap::new(),
         names: Vec::new(),
         n_locals: 0,
@@ -133,6 +147,7 @@ pub(super) fn compile(sources: &Sources) -> Compiled<'_> {
         loop_reads: Vec::new(),
         declarations: Vec::new(),
         escape: engine::escape_of(environment, &sources.name),
+        n_inlined: std::cell::Cell::new(0),
     };
     let compiled = match engine::prints_as_usual(environment) {
         true => compiler.template(&sources.name, 0),
@@ -153,25 +168,22 @@ fn whole<'a>(name: &str, reason: String) -> Compiled<'a> {
     let reads = Reads { is_volatile: true, ..Reads::default() };
     let kind = PartKind::Opaque(Opaque { code: None });
     let part = Part { kind, template: name.into(), line: 1, reads, note: reason.into() };
-    let body = Body::new(vec![part], None, reads, 0, &[]);
-    Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new(), n_fields: 0 }
+    let body = Body::new(Parts::one(part), None, reads, 0, &[]);
+    Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new(), n_fields: 0, fuel: 0 }
 }
 
 impl<'x, 'a> Compiler<'x, 'a> {
     /// The parts of a template: those of the one that it extends at last, with its own blocks.
-    fn template(&mut self, name: &str, depth: usize) -> Result<Vec<Part>, Whole> {
+    fn template(&mut self, name: &str, depth: usize) -> Result<Parts, Whole> {
         if self.compiled.bodies.is_empty() {
-            self.compiled.bodies.push(Body::new(Vec::new(), None, Reads::default(), 0, &[]));
+            self.compiled.bodies.push(Body::new(Parts::new(), None, Reads::default(), 0, &[]));
         }
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         self.inline_template(name, depth, &mut parts)?;
         Ok(parts)
     }
 
-    fn inline_template(&mut self, name: &str, depth: usize, parts: &mut Vec<Part>) -> Result<(), Whole> {
-        if depth > MAX_DEPTH {
-            return Err(Whole(format!("templates name each other more than {MAX_DEPTH} deep")));
-        }
+    fn inline_template(&mut self, name: &str, depth: usize, parts: &mut Parts) -> Result<(), Whole> {
         let trees = self.trees;
         let mut chain: Vec<(File<'a>, &'x [Stmt<'a>], Option<usize>)> = Vec::new();
         let mut next = Some(name.to_owned());
@@ -207,6 +219,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         // Blocks live as long as the bodies that are made of them, and these are made before this returns.
         let blocks = &blocks;
         for (file, stmts, extends) in chain {
+            self.note_fuel(file, stmts);
             let shares_names = extends.is_some() || depth > 0;
             let place = Place { file, blocks, block: None, shares_names, depth };
             let n_printed = extends.unwrap_or(stmts.len());
@@ -227,7 +240,10 @@ impl<'x, 'a> Compiler<'x, 'a> {
     }
 
     /// Adds the parts of statements to a body.
-    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Vec<Part>) -> Result<(), Whole> {
+    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Parts) -> Result<(), Whole> {
+        if place.depth > MAX_DEPTH {
+            return Err(Whole(format!("bodies and templates are nested more than {MAX_DEPTH} deep")));
+        }
         for (idx, stmt) in stmts.iter().enumerate() {
             if let Some(reason) = self.leak(stmt, place.depth) {
                 if place.shares_names {
@@ -236,7 +252,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 return self.opaque(&stmts[idx..], place, &reason, parts);
             }
             match stmt {
-                Stmt::EmitRaw(raw) => push_text(raw.raw, place.file, stmt, parts),
+                Stmt::EmitRaw(raw) => parts.push_text(raw.raw, place.file.name, line_of(stmt)),
                 Stmt::EmitExpr(emit) => match super_level(&emit.expr, place) {
                     Some(Err(whole)) => return Err(whole),
                     Some(Ok(level)) => {
@@ -255,7 +271,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     for (target, expr) in &with.assignments {
                         self.bind(target, expr, place, parts)?;
                     }
-                    self.inline(&with.body, Place { shares_names: false, ..place }, parts)?;
+                    self.inline(&with.body, Place { shares_names: false, ..place.inner() }, parts)?;
                     self.names.truncate(n_names);
                 }
                 Stmt::Set(set) => self.bind(&set.target, &set.expr, place, parts)?,
@@ -270,7 +286,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 Stmt::AutoEscape(escape) => match self.autoescape(&escape.enabled) {
                     Some(inner) => {
                         let outer = std::mem::replace(&mut self.escape, inner);
-                        self.inline(&escape.body, Place { shares_names: true, ..place }, parts)?;
+                        self.inline(&escape.body, Place { shares_names: true, ..place.inner() }, parts)?;
                         self.escape = outer;
                     }
                     None => self.opaque(std::slice::from_ref(stmt), place, "the escaping is not a constant", parts)?,
@@ -287,7 +303,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     if self.trees.contains_key(name.as_str()) {
                         let escape = engine::escape_of(self.environment, &name);
                         let outer = std::mem::replace(&mut self.escape, escape);
-                        self.inline_template(&name, place.depth + 1, parts)?;
+                        self.inline_template(&name, place.depth + INLINED_DEPTH, parts)?;
                         self.escape = outer;
                     } else if !include.ignore_missing {
                         self.opaque(std::slice::from_ref(stmt), place, "an included template is missing", parts)?;
@@ -312,22 +328,24 @@ impl<'x, 'a> Compiler<'x, 'a> {
     fn leak(&self, stmt: &Stmt<'_>, depth: usize) -> Option<String> {
         match stmt {
             Stmt::IfCond(_) | Stmt::FilterBlock(_) | Stmt::SetBlock(_) => {
-                let binds = bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth));
+                let binds = bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth + 1));
                 binds.then(|| "a name is bound in a part that may not run".to_owned())
             }
             Stmt::ForLoop(for_loop) => {
-                let binds = for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth));
+                let binds = for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth + 1));
                 binds.then(|| "a name is bound in a part that may not run".to_owned())
             }
             Stmt::AutoEscape(escape) if self.autoescape(&escape.enabled).is_none() => {
-                let binds = escape.body.iter().any(|stmt| self.binds(stmt, depth));
+                let binds = escape.body.iter().any(|stmt| self.binds(stmt, depth + 1));
                 binds.then(|| "a name is bound where the escaping is not a constant".to_owned())
             }
             Stmt::Include(include) => match constant_text(&include.name) {
-                _ if depth >= MAX_DEPTH => Some("templates include each other".to_owned()),
+                _ if depth + INLINED_DEPTH > MAX_DEPTH || self.inlines_too_much() => {
+                    Some("templates include each other".to_owned())
+                }
                 Some(name) => {
                     let (_, tree) = self.trees.get(name.as_str())?;
-                    engine::statements(tree).iter().find_map(|stmt| self.leak(stmt, depth + 1))
+                    engine::statements(tree).iter().find_map(|stmt| self.leak(stmt, depth + INLINED_DEPTH))
                 }
                 None => Some("the name of an included template is not a constant".to_owned()),
             },
@@ -335,21 +353,28 @@ impl<'x, 'a> Compiler<'x, 'a> {
         }
     }
 
+    /// Counts an include or a block; whether that is one too many.
+    fn inlines_too_much(&self) -> bool {
+        self.n_inlined.set(self.n_inlined.get() + 1);
+        self.n_inlined.get() > MAX_INLINED
+    }
+
     /// Whether a statement binds a name for those after it.
     fn binds(&self, stmt: &Stmt<'_>, depth: usize) -> bool {
         match stmt {
+            _ if depth > MAX_DEPTH => true,
             Stmt::Set(_) | Stmt::SetBlock(_) | Stmt::Macro(_) | Stmt::Import(_) | Stmt::FromImport(_) => true,
             Stmt::IfCond(_) | Stmt::AutoEscape(_) | Stmt::FilterBlock(_) => {
-                bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth))
+                bodies_of(stmt).into_iter().flatten().any(|stmt| self.binds(stmt, depth + 1))
             }
-            Stmt::ForLoop(for_loop) => for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth)),
+            Stmt::ForLoop(for_loop) => for_loop.else_body.iter().any(|stmt| self.binds(stmt, depth + 1)),
             Stmt::Include(include) => match constant_text(&include.name).and_then(|name| self.trees.get(name.as_str()))
             {
                 Some((_, tree)) => {
-                    depth >= MAX_DEPTH
+                    self.inlines_too_much()
                         || engine::statements(tree)
                             .iter()
-                            .any(|stmt| matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + 1))
+                            .any(|stmt| matches!(stmt, Stmt::Extends(_)) || self.binds(stmt, depth + INLINED_DEPTH))
                 }
                 None => constant_text(&include.name).is_none(),
             },
@@ -362,7 +387,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         name: &'a str,
         level: usize,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let overriders = place.blocks.get(name).map(Vec::as_slice).unwrap_or_default();
         let Some((file, body, is_required)) = overriders.get(level).copied() else {
@@ -371,11 +396,18 @@ impl<'x, 'a> Compiler<'x, 'a> {
         if is_required && overriders.len() == 1 {
             return Err(Whole(format!("the required block `{name}` is not filled")));
         }
-        if place.depth > MAX_DEPTH {
-            return Err(Whole(format!("blocks are more than {MAX_DEPTH} deep")));
+        if self.inlines_too_much() {
+            return Err(Whole(format!("blocks stand in each other more than {MAX_INLINED} times")));
         }
+        self.note_fuel(file, body);
         let n_names = self.names.len();
-        let inner = Place { file, block: Some((name, level)), shares_names: false, depth: place.depth + 1, ..place };
+        let inner = Place {
+            file,
+            block: Some((name, level)),
+            shares_names: false,
+            depth: place.depth + INLINED_DEPTH,
+            ..place
+        };
         self.inline(body, inner, parts)?;
         self.names.truncate(n_names);
         Ok(())
@@ -386,7 +418,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         expr: &'x engine::Expr<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let escapes = match self.escape {
             AutoEscape::Html => true,
@@ -397,7 +429,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let compiled = self.expr(expr, place, &mut reads)?;
         if let Expr::Const(State::Text(text)) = &compiled {
             let text = if escapes { minijinja::HtmlEscape(text).to_string() } else { text.to_string() };
-            push_text(&text, place.file, stmt, parts);
+            parts.push_text(&text, place.file.name, line_of(stmt));
             return Ok(());
         }
         let kind = PartKind::Hole(Hole { expr: compiled, escapes });
@@ -410,7 +442,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         if_cond: &'x IfCond<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let (mut tests, mut bodies) = (Vec::new(), Vec::new());
@@ -434,23 +466,23 @@ impl<'x, 'a> Compiler<'x, 'a> {
     /// A body of its own, for the branches of an `if` and the `else` of a `for`, which bind nothing.
     fn body(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, reads: &mut Reads) -> Result<BodyId, Whole> {
         let (n_names, n_locals) = (self.names.len(), self.n_locals);
-        let mut parts = Vec::new();
-        self.inline(stmts, Place { shares_names: false, ..place }, &mut parts)?;
+        let mut parts = Parts::new();
+        self.inline(stmts, Place { shares_names: false, ..place.inner() }, &mut parts)?;
         self.names.truncate(n_names);
         self.n_locals = n_locals;
         Ok(self.push_body(parts, n_locals, reads))
     }
 
-    fn push_body(&mut self, parts: Vec<Part>, n_locals: usize, reads: &mut Reads) -> BodyId {
+    fn push_body(&mut self, parts: Parts, n_locals: usize, reads: &mut Reads) -> BodyId {
         let body = self.finish_body(parts, n_locals);
         reads.add(&body.reads);
         self.compiled.bodies.push(body);
         (self.compiled.bodies.len() - 1) as BodyId
     }
 
-    fn finish_body(&mut self, parts: Vec<Part>, n_locals: usize) -> Body {
+    fn finish_body(&mut self, parts: Parts, n_locals: usize) -> Body {
         let mut reads = Reads::default();
-        for part in &parts {
+        for part in parts.iter() {
             reads.add(&part.reads);
         }
         reads.locals.truncate(n_locals);
@@ -463,9 +495,11 @@ impl<'x, 'a> Compiler<'x, 'a> {
         for_loop: &'x ForLoop<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
+        let fuel_before = self.compiled.fuel;
+        self.note_fuel(place.file, std::slice::from_ref(stmt));
         let iter = self.expr(&for_loop.iter, place, &mut reads)?;
         let target = self.target(&for_loop.target)?;
         let (n_names, n_locals) = (self.names.len(), self.n_locals);
@@ -485,8 +519,8 @@ impl<'x, 'a> Compiler<'x, 'a> {
         self.names.insert(at, ("loop", Meaning::Loop(self.n_loops)));
         self.n_loops += 1;
         self.loop_reads.push((loop_local, false, false));
-        let mut body_parts = Vec::new();
-        self.inline(&for_loop.body, Place { shares_names: false, ..place }, &mut body_parts)?;
+        let mut body_parts = Parts::new();
+        self.inline(&for_loop.body, Place { shares_names: false, ..place.inner() }, &mut body_parts)?;
         let (_, reads_position, reads_length) = self.loop_reads.pop().expect("it was pushed above");
         self.n_loops -= 1;
         self.names.truncate(n_names);
@@ -517,10 +551,17 @@ impl<'x, 'a> Compiler<'x, 'a> {
             _ => Vec::new(),
         };
         let note = source_of(place.file, for_loop.iter.span());
-        let of = For { iter, target, filter, reads_position, reads_length, outer, compared, body, otherwise };
+        let fuel = self.compiled.fuel - fuel_before;
+        let of = For { iter, target, filter, reads_position, reads_length, outer, compared, fuel, body, otherwise };
         let kind = PartKind::For(of);
         parts.push(part(kind, reads, note, place.file, line_of(stmt)));
         Ok(())
+    }
+
+    /// Adds what the engine does at most where statements run once. What they include is added where it is compiled.
+    fn note_fuel(&mut self, file: File<'a>, stmts: &'x [Stmt<'a>]) {
+        // Twice, for the names that are unpacked and the items that a filter keeps.
+        self.compiled.fuel += 2 * Code::of_statements(file.name, file.source, stmts).n_instructions();
     }
 
     fn bind(
@@ -528,7 +569,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         target: &'x engine::Expr<'a>,
         expr: &'x engine::Expr<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let expr = self.expr(expr, place, &mut reads)?;
@@ -541,7 +582,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         expr: Expr,
         reads: Reads,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let compiled = self.target(target)?;
         self.bind_names(target, self.n_locals);
@@ -621,7 +662,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         stmts: &'x [Stmt<'a>],
         place: Place<'_, 'x, 'a>,
         reason: &str,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let (code, reads) = self.code(stmts, None, place)?;
         let line = stmts.first().map_or(1, line_of);
@@ -655,14 +696,6 @@ fn super_level(expr: &engine::Expr<'_>, place: Place<'_, '_, '_>) -> Option<Resu
         }),
         CallType::Block(_) => Some(Err(Whole("a block is called by name".into()))),
         _ => None,
-    }
-}
-
-fn push_text(text: &str, file: File<'_>, stmt: &Stmt<'_>, parts: &mut Vec<Part>) {
-    if let Some(Part { kind: PartKind::Text(before), .. }) = parts.last_mut() {
-        *before = format!("{before}{text}").into();
-    } else if !text.is_empty() {
-        parts.push(part(PartKind::Text(text.into()), Reads::default(), "", file, line_of(stmt)));
     }
 }
 

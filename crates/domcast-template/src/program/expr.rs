@@ -3,7 +3,10 @@
 //! They give what the engine gives. Where it would fail, they fail without saying why: the whole template is rendered
 //! by the engine then, and its error is the one that is reported.
 
-use super::{Captured, Compiled};
+use super::{Captured, Compiled, EngineCode, Program};
+use crate::engine::Spent;
+use crate::error::is_out_of_fuel;
+use crate::fuel::Fuel;
 use crate::state::{Keys, Map, State, Step};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
@@ -124,6 +127,8 @@ pub(crate) struct Field<'a> {
 /// What expressions are evaluated in.
 pub(crate) struct Scope<'a> {
     pub(crate) compiled: &'a Compiled<'a>,
+    pub(crate) program: &'a Program,
+    pub(crate) fuel: Fuel,
     pub(crate) environment: &'a Environment<'static>,
     pub(crate) undefined: UndefinedBehavior,
     pub(crate) state: &'a State,
@@ -135,6 +140,12 @@ pub(crate) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
+    /// Counts what is done. Items count half.
+    #[inline]
+    pub(crate) fn charge(&self, n: usize) -> Result<(), Failed> {
+        self.fuel.charge(n, self.program, self.state)
+    }
+
     pub(crate) fn eval<'s>(&'s self, expr: &'s Expr) -> Result<Cow<'s, State>, Failed> {
         match expr {
             Expr::Const(state) => Ok(Cow::Borrowed(state)),
@@ -275,6 +286,8 @@ impl<'a> Scope<'a> {
             if value.is_undefined() {
                 return self.read_undefined(&steps[idx..]);
             }
+            // One that is no list goes over its items.
+            self.charge(value.len().unwrap_or(0) / 2 + 1)?;
             value = match step {
                 Step::Key(key) => value.get_attr(key),
                 Step::Index(at) => value.get_item_by_index(*at),
@@ -299,7 +312,11 @@ impl<'a> Scope<'a> {
                 }
                 match order(&left, &right) {
                     Some(ordering) => ordering,
-                    None => return Ok(compare_values(comparison, &left.to_value(), &right.to_value())),
+                    None => {
+                        let (left, right) = (left.to_value(), right.to_value());
+                        self.charge(left.len().min(right.len()).unwrap_or(0) / 2 + 1)?;
+                        return Ok(compare_values(comparison, &left, &right));
+                    }
                 }
             }
         };
@@ -314,14 +331,32 @@ impl<'a> Scope<'a> {
     }
 
     fn run(&self, code: usize) -> Result<Value, Failed> {
-        let engine_code = &self.compiled.codes[code];
-        engine_code.code.value(self.environment, self.captured(code), engine_code.escape.clone()).map_err(|_| Failed)
+        let EngineCode { code: engine_code, escape, .. } = &self.compiled.codes[code];
+        self.fuelled(|environment| engine_code.value(environment, self.captured(code), escape.clone()))
     }
 
     /// What an opaque part prints.
     pub(crate) fn text(&self, code: usize) -> Result<String, Failed> {
-        let engine_code = &self.compiled.codes[code];
-        engine_code.code.text(self.environment, self.captured(code), engine_code.escape.clone()).map_err(|_| Failed)
+        let EngineCode { code: engine_code, escape, .. } = &self.compiled.codes[code];
+        let limit_bytes = self.program.output_bytes();
+        self.fuelled(|environment| engine_code.text(environment, self.captured(code), escape.clone(), limit_bytes))
+    }
+
+    /// Runs code, and counts what it does.
+    fn fuelled<T>(&self, run: impl Fn(&Environment<'_>) -> Result<(T, Spent), Error>) -> Result<T, Failed> {
+        let (result, Spent { fuel, .. }) = match run(self.environment) {
+            // It has declarations before it that the engine passes once.
+            Err(error) if is_out_of_fuel(&error) => {
+                self.fuel.ask(self.program, self.state)?;
+                let mut environment = self.environment.clone();
+                environment.set_fuel(None);
+                run(&environment)
+            }
+            result => result,
+        }
+        .map_err(|_| Failed)?;
+        self.charge(fuel + 1)?;
+        Ok(result)
     }
 
     /// The state, and over it the variables that code may look up.

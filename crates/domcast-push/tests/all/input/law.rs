@@ -172,7 +172,7 @@ impl World {
         match eve.receive(&frame) {
             Ok(None) => Ok(false),
             Ok(Some(event)) => {
-                let refused = now(event).expect("nothing keeps it waiting");
+                let refused = now(event).expect("nothing keeps it waiting").and_then(|refused| refused.error);
                 let answer = std::iter::from_fn(|| waiting(eve)).last().expect("an event is answered");
                 let kind = if refused.is_some() { "refused" } else { "ack" };
                 assert_eq!(answer[0], kind, "{frame}: {answer}");
