@@ -11,13 +11,13 @@
 //! hexadecimal digits over `domcast mount`, the view, the user, the expiry, and the key if there is one, each after its length.
 
 use crate::domcast::{Domcast, now};
-use crate::hooks::Hooked;
+use crate::hooks::{Hooked, Tab};
 use axum::http::request::Parts;
 use domcast_push::{Gate, Session};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often grants are looked through for those that are half over.
@@ -118,14 +118,22 @@ impl Domcast {
         let authorization = self.config().authorization.clone();
         let grants = authorization.map(|authorization| Arc::new(Grants { authorization, list: Mutex::default() }));
         let mut gate = grants.clone().map(|grants| grants as Arc<dyn Gate>);
-        if self.hooks().are_set() {
-            let (hooks, request, client) = (Arc::clone(self.hooks()), request.clone(), client.clone());
-            gate = Some(Arc::new(Hooked { hooks, request, client, gate }));
+        let hooked = self.hooks().are_set().then(|| {
+            let (hooks, client) = (Arc::clone(self.hooks()), client.clone());
+            Arc::new(Hooked { hooks, request: OnceLock::new(), client, gate: gate.clone() })
+        });
+        if let Some(hooked) = &hooked {
+            gate = Some(Arc::clone(hooked) as Arc<dyn Gate>);
         }
         let session = match gate {
             Some(gate) => self.hub().connect_through(client, gate),
             None => self.hub().connect_as(client),
         };
+        if let Some(hooked) = hooked {
+            let mut request = request.clone();
+            request.extensions.insert(Tab(session.tab().to_owned()));
+            _ = hooked.request.set(request);
+        }
         if let Some(grants) = grants {
             self.guarded().push((Arc::downgrade(&session), grants));
         }

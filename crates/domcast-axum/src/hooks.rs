@@ -27,7 +27,7 @@ impl Hooks {
 
 impl Domcast {
     /// Calls `hook` whenever a connection has subscribed to a view: with the request that opened it (its cookies, what a layer before
-    /// the router put into its extensions), who [`identify`](Self::identify) says it is, the view, and the key if it has one.
+    /// the router put into its extensions, and its [`Tab`]), who [`identify`](Self::identify) says it is, the view, and the key if it has one.
     ///
     /// Once for each document that the connection mounts; a page that comes back, and each further tab, subscribes anew. For joins and
     /// leaves once per user see [`Hub::presence_events`](crate::Hub::presence_events). The connection waits for the hook, so spawn what takes
@@ -61,10 +61,15 @@ impl Domcast {
     }
 }
 
+/// Which connection a hook is told of, in the `extensions` of its request: what a push for one tab names, or for all but one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tab(pub String);
+
 /// Tells the hooks of one connection.
 pub(crate) struct Hooked {
     pub(crate) hooks: Arc<Hooks>,
-    pub(crate) request: Parts,
+    /// Set before the first frame of the connection.
+    pub(crate) request: OnceLock<Parts>,
     pub(crate) client: Client,
     /// Who decides, if not everybody may mount everything.
     pub(crate) gate: Option<Arc<dyn Gate>>,
@@ -72,8 +77,8 @@ pub(crate) struct Hooked {
 
 impl Hooked {
     fn tell(&self, hook: &OnceLock<Hook>, view: &str, key: Option<&str>) {
-        if let Some(hook) = hook.get() {
-            hook(&self.request, &self.client, view, key);
+        if let Some((hook, request)) = hook.get().zip(self.request.get()) {
+            hook(request, &self.client, view, key);
         }
     }
 }
@@ -92,6 +97,7 @@ impl Gate for Hooked {
     }
 
     fn forward(&self, event: &Event<'_>) -> Option<Forwarding> {
-        self.hooks.event.get().and_then(|hook| hook(&self.request, &self.client, event))
+        let (hook, request) = self.hooks.event.get().zip(self.request.get())?;
+        hook(request, &self.client, event)
     }
 }

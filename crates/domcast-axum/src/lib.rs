@@ -65,4 +65,5 @@ pub use domcast_push::{
     Headcount, HistoryLimits, Hub, MailboxLimits, Options, Place, PresenceEvent, Present, Push, PushError, Receipt,
     View,
 };
+pub use hooks::Tab;
 pub use rate::Rate;

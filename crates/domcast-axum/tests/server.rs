@@ -346,7 +346,7 @@ async fn bad_pushes_get_clear_errors_and_change_nothing() {
         (
             r#"{"view": "counter", "state": {}, "html": ""}"#,
             400,
-            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `state` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; or `revoke`; found `view` and `state` and `html`",
         ),
         (
             r#"{"view": "counter", "sate": {}}"#,
@@ -844,7 +844,14 @@ async fn a_session_over_http_ends_when_its_client_is_silent_for_two_heartbeats()
         assert_eq!(http.post("[\"ack\",1]").await.0, 204, "{n}");
     }
     assert_eq!(http.hear().await, json!(["ping"]));
-    assert_eq!(http.hear().await, json!(["bye", 4408, 0, "no heartbeat in time"]));
+    // Where a post took long there was one more ping meanwhile; each was sent before the next was heard.
+    let mut last = http.hear().await;
+    for _ in 0..3 {
+        if last == json!(["ping"]) {
+            last = http.hear().await;
+        }
+    }
+    assert_eq!(last, json!(["bye", 4408, 0, "no heartbeat in time"]));
     assert_eq!(http.hear().await, Value::Null);
     assert_eq!(server.domcast.hub().views()[0].subscribers, 0);
     http.ask("GET", "").await;

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -106,7 +106,8 @@ pub struct Session {
     /// The views by document number; `None` before `hello`.
     mounted: Mutex<Option<ByDocument<Mount>>>,
     events: Mutex<Events>,
-    late: Mutex<Late>,
+    /// Boxed, since few have any and there are many sessions.
+    late: Mutex<Option<Box<Late>>>,
 }
 
 /// The events that were taken in.
@@ -117,7 +118,7 @@ struct Events {
     /// Ends once all of them were handled. It is kept where some may be forwarded.
     handled: Option<oneshot::Receiver<()>>,
     /// Held by each that waits for somebody else, or for one that does.
-    forwarding: Arc<()>,
+    forwarding: Weak<()>,
 }
 
 /// The place of an event among those of its page.
@@ -142,10 +143,9 @@ impl Events {
 }
 
 /// Views that could not be mounted yet.
-#[derive(Default)]
 struct Late {
     greetings: Vec<Greeting>,
-    again_at: Option<Instant>,
+    again_at: Instant,
     n_tries: u32,
 }
 
@@ -326,14 +326,16 @@ impl Session {
         let forwarding = self.gate.as_ref().and_then(|gate| gate.forward(&event));
         let (hub, sender) = (self.hub.clone(), Sender::Browser(self.tab.clone()));
         let change = Change::Handler { handler, payload };
-        if forwarding.is_none() && Arc::strong_count(&events.forwarding) == 1 {
+        let earlier = events.forwarding.upgrade();
+        if forwarding.is_none() && earlier.is_none() {
             // The queue keeps the order, and who waits for this event waits for those before it.
             let outcome = Box::pin(hub.start(&slot, Input::Change(Arc::new(change), sender)));
             let order = self.gate.as_ref().map(|_| events.next());
             return Begun { outcome, order };
         }
         let Order { before, is_handled, .. } = events.next();
-        let forwarded = Arc::clone(&events.forwarding);
+        let forwarded = earlier.unwrap_or_default();
+        events.forwarding = Arc::downgrade(&forwarded);
         let outcome = async move {
             if let Some(before) = before {
                 _ = before.await;
@@ -362,7 +364,10 @@ impl Session {
                 Next::Closed => return None,
                 Next::Nothing if self.greet_late() => {}
                 Next::Nothing => {
-                    let wakes_at = [self.mailbox.closes_at(), self.late().again_at].into_iter().flatten().min();
+                    let wakes_at = [self.mailbox.closes_at(), self.late().as_ref().map(|late| late.again_at)]
+                        .into_iter()
+                        .flatten()
+                        .min();
                     match wakes_at {
                         Some(at) => _ = timeout_at(at, self.mailbox.filled()).await,
                         None => self.mailbox.filled().await,
@@ -543,25 +548,22 @@ impl Session {
             // Pages that lost the same application do not come back to it together.
             let apart = Duration::from_millis(self.id % 1000);
             let wait = first.saturating_mul(1 << n_tries.min(16)).min(most) + apart;
-            let again_at = Some(Instant::now() + wait);
-            *self.late() = Late { greetings: late, again_at, n_tries: n_tries + 1 };
+            let again_at = Instant::now() + wait;
+            *self.late() = Some(Box::new(Late { greetings: late, again_at, n_tries: n_tries + 1 }));
         }
     }
 
     /// Tries again what could not be mounted, once it is time; returns whether it was.
     fn greet_late(&self) -> bool {
-        let Late { greetings, n_tries, .. } = {
-            let mut late = self.late();
-            if late.again_at.is_none_or(|at| at > Instant::now()) {
-                return false;
-            }
-            std::mem::take(&mut *late)
-        };
-        self.greet(greetings, n_tries);
-        true
+        let due = self.late().take_if(|late| late.again_at <= Instant::now());
+        let is_due = due.is_some();
+        if let Some(Late { greetings, n_tries, .. }) = due.map(|late| *late) {
+            self.greet(greetings, n_tries);
+        }
+        is_due
     }
 
-    fn late(&self) -> MutexGuard<'_, Late> {
+    fn late(&self) -> MutexGuard<'_, Option<Box<Late>>> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

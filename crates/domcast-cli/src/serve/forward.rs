@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long the application may think about an event, and how long that may wait before.
+/// How long the application may think about an event, and how long that may wait before: for those of its page before it, and for those of others.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// How many events it is sent at a time.
@@ -71,6 +71,7 @@ impl Forwards {
         let sent = serde_json::to_string(&sent).expect("it is a map of strings and JSON");
         let (application, limit_bytes, room) = (self.application.clone(), self.limit_bytes, Arc::clone(&self.room));
         let (view, handler, headers) = (view.to_owned(), handler.to_owned(), page.headers.clone());
+        let taken_at = Instant::now();
         Some(Box::pin(async move {
             let Some(path) = path else {
                 let reason = "has a key that no path has".into();
@@ -78,6 +79,9 @@ impl Forwards {
             };
             let away =
                 |reason: String| PushError::Application { view: view.clone(), reason: format!("`{path}`: {reason}") };
+            if taken_at.elapsed() >= ANSWER {
+                return Err(away("the events of this page before it took too long".into()));
+            }
             let _room = timeout(ANSWER, room.acquire()).await.map_err(|_| away("others wait for its answer".into()))?;
             let answer = application.ask(&path, &headers, Some(sent), limit_bytes, ANSWER).await;
             let (status, body) = answer.map_err(away)?;

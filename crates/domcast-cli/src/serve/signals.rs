@@ -1,7 +1,7 @@
 //! What the application is told: that this server started, that a page subscribes to a view, and that it leaves it.
 //!
 //! Each is a `POST` of JSON with the cookies that the browser sent: `{"signal": "subscribe", "view": "order", "key": "42", "user": "ann",
-//! "session": "…"}`, or `unsubscribe`. They come one after the other, in order; what the application answers changes nothing. One that it does not
+//! "session": "…", "tab": "…"}`, or `unsubscribe`. They come one after the other, in order; what the application answers changes nothing. One that it does not
 //! take, or that finds too many waiting, is lost, which the log tells. Before all comes `{"signal": "start"}`, again and again until the
 //! application takes it: the state of all views is as new, and whom it was told of are gone.
 //!
@@ -11,7 +11,7 @@ use super::upstream::{Application, Told};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use domcast_axum::{Client, Domcast};
+use domcast_axum::{Client, Domcast, Tab};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ struct Signal<'a> {
     key: Option<&'a str>,
     user: Option<&'a str>,
     session: Option<&'a str>,
+    tab: Option<&'a str>,
 }
 
 /// Where signals go.
@@ -61,7 +62,9 @@ pub(super) fn send(domcast: &Domcast, application: Application, path: String) ->
     let hook = |signal: &'static str| {
         let (sender, signals) = (sender.clone(), Arc::clone(&signals));
         move |page: &Parts, client: &Client, view: &str, key: Option<&str>| {
-            let told = Signal { signal, view, key, user: client.user.as_deref(), session: client.session.as_deref() };
+            let (user, session) = (client.user.as_deref(), client.session.as_deref());
+            let tab = page.extensions.get::<Tab>().map(|Tab(tab)| tab.as_str());
+            let told = Signal { signal, view, key, user, session, tab };
             let body = serde_json::to_string(&told).expect("it is a map of strings");
             if sender.try_send(Message::Signal(Box::new(signals.request(&page.headers, body)))).is_err() {
                 let path = &signals.path;

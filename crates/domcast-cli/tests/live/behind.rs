@@ -588,12 +588,17 @@ fn an_application_that_fails_an_event_is_told_to_its_sender_and_changes_nothing(
         (204, String::new())
     });
     let since = Instant::now();
-    let frames = save(&mut page, 7, &documents[0], "tea");
-    assert_eq!(frames[0][2], "the application does not answer");
-    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
-    assert_eq!(application.asked().len(), 1);
+    for n in 7..37 {
+        page.say(&json!(["event", n, documents[0], "save", {"what": "tea"}]));
+    }
+    for _ in 7..37 {
+        assert_eq!(page.hear_of("refused")[2], "the application does not answer");
+    }
+    // Each of those behind it would wait as long; what waited so long already is not sent any more.
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    assert!((1..=2).contains(&application.asked().len()));
     application.answers(saves);
-    assert_eq!(save(&mut page, 8, &documents[0], "tea").last().unwrap()[0], "ack");
+    assert_eq!(save(&mut page, 37, &documents[0], "tea").last().unwrap()[0], "ack");
     assert!(look(&server, "orders/html").1.contains(">tea<"));
 }
 
