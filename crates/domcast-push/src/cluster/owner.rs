@@ -375,7 +375,7 @@ impl<L: Ledger> Member<L> {
             }
             replica.open().await;
             // Read before the queue is: whatever of the view was read up to there is in this turn or an earlier one.
-            let read = self.read().clone();
+            let read = self.progress().read.clone();
             let waiting = self.take(replica, owned.term);
             let is_idle = waiting.is_empty();
             if !is_idle && !self.run_turn(replica, owned, Batch::new(waiting)).await {
@@ -537,7 +537,9 @@ impl<L: Ledger> Member<L> {
                     owned.committed(commit);
                     return Some(true);
                 }
-                Some(Ok(Committed::Deposed)) if !self.reclaim(replica, owned, Some(commit)).await => return Some(false),
+                Some(Ok(Committed::Deposed)) if !self.reclaim(replica, owned, Some(commit)).await => {
+                    return Some(false);
+                }
                 Some(Ok(Committed::Astray)) => commit.is_install = true,
                 Some(Err(error)) => {
                     (self.report)(News::Down { error });
