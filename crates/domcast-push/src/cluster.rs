@@ -78,6 +78,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterOptions {
     /// How long an owner counts as alive without a sign of life: about the time until another takes over.
+    ///
+    /// A document costs Redis about 20 µs per server and third of it: with 3 s, 10,000 documents on two servers take 40 % of its processor. Take more where
+    /// there are more, or where Redis has no processor to itself.
     pub lease: Duration,
     /// How long an owner that waits for a commit hears nothing of the ledger before it goes on alone.
     pub alone_after: Duration,
