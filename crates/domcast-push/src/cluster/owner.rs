@@ -375,7 +375,7 @@ impl<L: Ledger> Member<L> {
             }
             replica.open().await;
             // Read before the queue is: whatever of the view was read up to there is in this turn or an earlier one.
-            let read = self.read().clone();
+            let read = self.progress().read.clone();
             let waiting = self.take(replica, owned.term);
             let is_idle = waiting.is_empty();
             if !is_idle && !self.run_turn(replica, owned, Batch::new(waiting)).await {

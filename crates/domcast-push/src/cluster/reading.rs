@@ -46,8 +46,17 @@ pub(super) struct Term {
     pub(super) begun: Option<oneshot::Sender<()>>,
 }
 
+/// How far the pushes are read. Under one lock, as a push that is noted is read a moment later.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Up to where they are in the queues of the views owned here.
+    pub(super) read: Option<Cursor>,
+    /// By document, those that other servers see to.
+    noted: HashMap<Arc<str>, Noted>,
+}
+
 /// Pushes to a key that other servers see to: whoever forwarded them has the document, or makes it. Until a commit shows that somebody did.
-pub(super) struct Noted {
+struct Noted {
     /// The place before the first of them.
     before: Cursor,
     /// The last of them.
@@ -83,7 +92,7 @@ impl<L: Ledger> Member<L> {
         let mut cursor = start.end.clone();
         _ = self.start.set(start);
         self.outbox_filled.notify_one();
-        *self.read() = Some(cursor.clone());
+        self.progress().read = Some(cursor.clone());
         let (mut owned, mut behind) = (Terms::new(), Behind::default());
         let room = Arc::new(Semaphore::new(MAX_ARRIVALS));
         let mut pause = FIRST_PAUSE;
@@ -131,7 +140,7 @@ impl<L: Ledger> Member<L> {
                                 cursor = message.cursor.clone();
                                 self.route(message, &owned, &room).await;
                                 // Not before: a document that this push makes begins with it.
-                                *self.read() = Some(cursor.clone());
+                                self.progress().read = Some(cursor.clone());
                             }
                         }
                         Err(error) => {
@@ -264,13 +273,13 @@ impl<L: Ledger> Member<L> {
 
     /// Notes a push to a key that another server forwarded, and that this one does not have. Returns whether there was room.
     fn note_forwarded(&self, name: &Arc<str>, cursor: &Cursor) -> bool {
-        let Some(before) = self.read().clone() else { return false };
+        let Some(before) = self.progress().read.clone() else { return false };
         self.note_after(name, &before, cursor)
     }
 
     /// As [`note_forwarded`](Self::note_forwarded), of a push that is the first one after a place.
     fn note_after(&self, name: &Arc<str>, before: &Cursor, cursor: &Cursor) -> bool {
-        let mut noted = self.noted();
+        let noted = &mut self.progress().noted;
         if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
             return false;
         }
@@ -285,10 +294,8 @@ impl<L: Ledger> Member<L> {
     /// forwarded and nobody committed yet. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
     pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
         let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
-        // In this order: a push is noted before it counts as read, so one that is noted only after the second look is not read at the first.
-        let read = self.read().clone();
-        let noted = self.noted().get(&name).map(|noted| noted.before.clone());
-        noted.or(read)
+        let progress = self.progress();
+        progress.noted.get(&name).map(|noted| noted.before.clone()).or(progress.read.clone())
     }
 
     /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
@@ -305,7 +312,7 @@ impl<L: Ledger> Member<L> {
                 if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
                     self.make(view, Some(key), last.clone());
                 }
-                self.noted().remove(name);
+                self.progress().noted.remove(name);
             }
             if due.is_empty() || is_away {
                 sleep(self.options.lease / 3).await;
@@ -315,8 +322,8 @@ impl<L: Ledger> Member<L> {
 
     /// Returns some documents of which it is time to look what became of their pushes, and the last of these.
     fn noted_and_due(&self) -> Vec<(Arc<str>, Cursor)> {
-        let (noted, now) = (self.noted(), Instant::now());
-        let due = noted.iter().filter(|(_, noted)| noted.until <= now).take(MAX_DUE);
+        let (progress, now) = (self.progress(), Instant::now());
+        let due = progress.noted.iter().filter(|(_, noted)| noted.until <= now).take(MAX_DUE);
         due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
     }
 
@@ -360,7 +367,7 @@ impl<L: Ledger> Member<L> {
                 Ok(commits) => {
                     cursor = Some(commits.cursor);
                     {
-                        let mut noted = self.noted();
+                        let noted = &mut self.progress().noted;
                         commits.numbers.iter().for_each(|(name, _)| _ = noted.remove(name));
                     }
                     let mut newest: BTreeMap<Arc<str>, u64> = BTreeMap::new();

@@ -4,8 +4,8 @@ use crate::client::Page;
 use crate::servers::{Redis, Server, hub, hub_with, options, patient, until};
 use domcast_push::template::Templates;
 use domcast_push::{
-    ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Handlers, Hub, Place,
-    Position, Push, Session, View,
+    ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Forwarded, Handlers,
+    Hub, Ledger, Origin, Place, Position, Push, Session, View,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -346,6 +346,56 @@ async fn a_handler_that_takes_longer_than_a_lease_runs_once() {
     assert_eq!(queued.class(), ErrorClass::Queued);
     until("both show what it did", || first.n() == 1 && second.n() == 1).await;
     assert_eq!(N_SLOW_CALLS.load(Ordering::SeqCst), 1);
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Slower {
+    n: i64,
+}
+
+static N_SLOWER_CALLS: AtomicUsize = AtomicUsize::new(0);
+
+impl View for Slower {
+    const TEMPLATE: &'static str = "n.html";
+
+    fn handlers(handlers: &mut Handlers<Slower>) {
+        handlers.on("add", |view: &mut Slower, _: Empty| {
+            N_SLOWER_CALLS.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(3 * options().lease);
+            view.n += 1;
+            Ok(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_long_handler_keeps_its_lease_while_documents_are_made_that_a_dead_server_was_pushed_to() {
+    let Some(redis) = Redis::start().await else { return };
+    let hub = || {
+        let hub = Hub::new(Templates::from_sources([("n.html", "<b>{{ n }}</b>")]));
+        hub.register("n", Slower { n: 0 }).unwrap();
+        hub.register_keyed("late", |_| {
+            std::thread::sleep(2 * options().lease);
+            Ok(Slower { n: 0 })
+        })
+        .unwrap();
+        hub.run_turns(|_, turn| tokio::task::block_in_place(turn));
+        hub
+    };
+    let first = Server::start_with_threads(&redis, hub());
+    first.begin().await;
+    let second = Server::start_with_threads(&redis, hub());
+    until("both share the view", || first.position() == second.position()).await;
+    let forwarded = |key: usize| {
+        let origin = Origin { request: format!("dead-{key}"), browser: None, is_handler: false };
+        Forwarded { push: Push::state("late", [("n", 1)]).key(key.to_string()), origin }
+    };
+    redis.layer().forward(&[0, 1, 2].map(forwarded)).await.unwrap();
+    // It is looked what became of them after two leases.
+    sleep(3 * options().lease / 2).await;
+    _ = first.hub.push(Push::handler("n", "add", json!({}))).await;
+    until("both show what it did", || first.n() == 1 && second.n() == 1).await;
+    assert_eq!(N_SLOWER_CALLS.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

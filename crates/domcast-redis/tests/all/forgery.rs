@@ -415,7 +415,15 @@ async fn who_is_here_cannot_be_forged_with_a_key() {
             write_presence(&mut connection, &format!("not-{name}"), &genuine).await;
         }
         match seal {
-            None => until("who can write to Redis can say who is here", || users().contains("eve")).await,
+            None => {
+                let begun = tokio::time::Instant::now();
+                while !users().contains("eve") {
+                    assert!(begun.elapsed() < Duration::from_secs(15), "who can write to Redis can say who is here");
+                    // Where all servers are late for a moment, Redis forgets who is there, and this with it.
+                    write_presence(&mut connection, "forger", &fields).await;
+                    sleep(patient().lease / 12).await;
+                }
+            }
             Some(_) => {
                 sleep(2 * patient().lease).await;
                 assert!(users().iter().all(|user| **user == *"ann"), "{:?}", users());

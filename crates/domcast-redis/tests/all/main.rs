@@ -3,6 +3,7 @@
 #[path = "../../../domcast-push/tests/all/client.rs"]
 #[allow(dead_code)]
 mod client; // a page: a tree that follows frames
+mod between; // servers whose tasks stand still one by one
 mod chaos; // Redis and servers that die
 mod cluster; // one owner, many replicas
 mod conformance; // what every ledger promises, memory and Redis alike
