@@ -128,6 +128,12 @@ export function parentOf(target: Node): Node | null {
   return parent && (hosts.get(parent) ?? parent);
 }
 
+export function childrenOf(parent: Node): Node[] {
+  const children: Node[] = [];
+  for (let child = firstChild(parent); child; child = nextSibling(child)) children.push(child);
+  return children;
+}
+
 /** Visits what is below `top` in document order, templates' contents included; a child of `top` has depth 1. */
 export function walk(top: Node, visit: (node: Node, depth: number) => void): void {
   const later: (Node | null)[] = [];

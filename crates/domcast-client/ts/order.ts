@@ -12,8 +12,7 @@ import * as dom from './dom';
 
 /** Makes `wanted` the order of these nodes in `parent`. New ones come in; children not named stay. */
 export function arrange(parent: Node, wanted: readonly Node[], document: Document): void {
-  const position = new Map<Node, number>();
-  for (let child = dom.firstChild(parent); child; child = dom.nextSibling(child)) position.set(child, position.size);
+  const position = new Map(dom.childrenOf(parent).map((child, idx) => [child, idx]));
 
   const kept = wanted.filter((node) => position.has(node));
   const inOrder = kept.every((node, idx) => idx === 0 || position.get(kept[idx - 1]!)! < position.get(node)!);

@@ -111,9 +111,9 @@ export class Page {
         console.error(`domcast: the server does not let this page see \`${frame[1]}\``);
         return this.#answered(frame[1])?.revoked();
       case 'revoked':
-        return this.#with(frame[1], (view) => view.revoked());
+        return this.#each(frame[1], (view) => view.revoked());
       case 'token':
-        return this.#with(frame[1], (view) => view.renewed(frame[2]));
+        return this.#each(frame[1], (view) => view.renewed(frame[2]));
       case 'p':
         return this.#each(frame[1], (view) => view.update(frame[2], frame[3], frame[4]));
       case 'snapshot':
@@ -139,14 +139,11 @@ export class Page {
     return idx < 0 ? undefined : this.#greeted.splice(idx, 1)[0];
   }
 
-  #each(document: number, take: (view: View) => boolean): void {
+  /** Hands a frame to the views of a document. Where one returns `false` a snapshot is asked for. */
+  #each(document: number, take: (view: View) => boolean | void): void {
     for (const view of this.#views.values()) {
-      if (view.document === document && !take(view)) this.#socket.send(['resync', document]);
+      if (view.document === document && take(view) === false) this.#socket.send(['resync', document]);
     }
-  }
-
-  #with(document: number, take: (view: View) => void): void {
-    for (const view of this.#views.values()) if (view.document === document) take(view);
   }
 
   #settle(n: number): SentEvent | undefined {

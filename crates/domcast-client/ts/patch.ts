@@ -145,8 +145,7 @@ function move(tree: Tree, beforeId: number, ids: readonly number[]): void {
 function order(tree: Tree, id: number, ids: readonly number[]): void {
   const parent = tree.parent(id);
   const wanted = ids.map((child) => tree.child(parent, child)!);
-  let nChildren = 0;
-  for (let child = dom.firstChild(parent); child; child = dom.nextSibling(child)) if (tree.id(child) !== undefined) nChildren++;
+  const nChildren = dom.childrenOf(parent).filter((child) => tree.id(child) !== undefined).length;
   if (wanted.includes(null!) || new Set(wanted).size !== nChildren || wanted.length !== nChildren) throw new Unfollowable(`an order of ${wanted.length} for ${nChildren} children`);
   arrange(parent, wanted, tree.document);
   for (const node of wanted) tree.forms.placed(node);

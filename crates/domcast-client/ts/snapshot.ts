@@ -27,7 +27,7 @@ export function morph(tree: Tree, tokens: readonly string[], ids: readonly numbe
     for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
       for (const [old, made] of morphChildren(tree, dom.container(pair[0]), pair[1])) {
         kept.set(made, old);
-        if (dom.isElement(old)) pairs.push([old, childrenOf(dom.container(made))]);
+        if (dom.isElement(old)) pairs.push([old, dom.childrenOf(dom.container(made))]);
       }
     }
   } finally {
@@ -41,7 +41,7 @@ export function morph(tree: Tree, tokens: readonly string[], ids: readonly numbe
 function morphChildren(tree: Tree, parent: Node, wanted: readonly Node[]): [old: Node, made: Node][] {
   tree.forms.note(parent);
   const byKey = new Map<string, Node[]>();
-  const old = childrenOf(parent);
+  const old = dom.childrenOf(parent);
   for (const child of old) {
     if (!tree.guard.scripts && isArmedScript(child)) continue;
     const key = matchKey(child);
@@ -63,12 +63,6 @@ function morphChildren(tree: Tree, parent: Node, wanted: readonly Node[]): [old:
   for (const made of fresh) tree.forms.made(made);
   for (const [partner, made] of pairs) morphNode(tree, partner, made);
   return pairs;
-}
-
-function childrenOf(parent: Node): Node[] {
-  const children: Node[] = [];
-  for (let child = dom.firstChild(parent); child; child = dom.nextSibling(child)) children.push(child);
-  return children;
 }
 
 /** Two nodes with the same match key may become one another. */

@@ -101,7 +101,7 @@ export class View {
       this.#position = null;
       // Whatever stands in the way, emptying the element removes it; a second failure is the snapshot's own.
       if (this.#broken++ === 0) {
-        for (let child = dom.firstChild(this.element); child; child = dom.firstChild(this.element)) dom.removeChild(this.element, child);
+        this.#tree.clear(this.element);
         return this.#resync(String(error));
       }
       console.error(`domcast: view \`${this.name}\` stands still: its snapshot cannot be shown`, error);

@@ -101,7 +101,7 @@ async function applyShown(line: string): Promise<string | null> {
     change(mounted);
     const wanted = judge.fill(document.createElement('div'), next);
     const difference = judge.difference(root, wanted);
-    if (difference !== null && judge.isReadAlike(wanted, tokens[1])) return `${way}: ${difference}`;
+    if (difference !== null && isReadAlike && judge.isReadAlike(wanted, tokens[1])) return `${way}: ${difference}`;
     await new Promise(requestAnimationFrame);
     if (root.querySelector('[dc-key=kept]') !== field) return `${way}: the field was replaced`;
     if (document.activeElement !== field) return `${way}: the focus is lost`;

@@ -67,7 +67,7 @@ export const KNOWN: readonly Known[] = [
     examples: ['<table><td><details open name=a></td><details open name=a>'],
     reason:
       'Chromium closes all but the first to come, as the standard says of any that is inserted; html5ever has all open. ' +
-      'The client closes all but the first in the page, which a table may have come before, and a page that is mounted does not tell which were closed.',
+      'The client shows the first in the page, which a table may have come before; a page that is mounted does not tell which were closed, and when the open one goes, no other opens.',
   },
   {
     name: 'a newline after the body with a formatting element open',

@@ -76,7 +76,8 @@ enum Content {
 
 #[rustfmt::skip]
 const FLOW: &[&str] = &[
-    "div", "div", "p", "p", "ul", "ol", "section", "h2", "table", "table", "form", "pre", "details", "dl", "svg", "math",
+    "div", "div", "p", "p", "ul", "ol", "section", "h2", "table", "table", "form", "pre", "details", "details", "details", "details", "dl",
+    "svg", "math",
     "template", "blockquote", "select", "textarea", "x-card", "fieldset", "hr", "listing", "main", "center", "ruby", "noscript",
     "object", "video", "article", "plain-text", "dialog", "address", "marquee", "iframe", "figure",
 ];
@@ -267,6 +268,10 @@ impl Maker<'_> {
         if name == "input" {
             tag.attributes.push(("type", (*self.random.pick(INPUT_TYPES)).into()));
         }
+        if name == "details" && self.random.one_in(2) {
+            // A page has one of them open.
+            tag.attributes.extend([("open", String::new()), ("name", (*self.random.pick(&["r", "q"])).into())]);
+        }
         if name == "annotation-xml" && self.random.one_in(2) {
             tag.attributes
                 .push(("encoding", (*self.random.pick(&["x", "", "text/html", "application/xhtml+xml"])).into()));
@@ -297,8 +302,6 @@ impl Maker<'_> {
                 "value", "checked", "selected", "disabled", "type", "name", "name", "multiple", "size", "min", "max",
                 "label",
             ])
-        } else if element == "details" && self.random.one_in(2) {
-            self.random_of(&["open", "open", "name"])
         } else {
             self.random_of(NAMES)
         };
