@@ -52,7 +52,7 @@ pub(crate) fn named(change: Change, old: &Table, new: &Table) -> Box<dyn FnMut(u
     document.update(old_state.clone(), &Changes::Unknown).expect("the template renders");
     let sets = there.iter().map(|edit| match edit {
         Edit::Set(path, value) => Some((path.clone(), value.clone())),
-        Edit::Remove(_) | Edit::Insert(..) => None,
+        Edit::Remove(_) | Edit::Insert(..) | Edit::Extend(_) => None,
     });
     match sets.collect() {
         Some(there) => Box::new(set(document, there)),
@@ -141,6 +141,7 @@ enum Edit {
     Set(Path, State),
     Remove(Path),
     Insert(usize, State),
+    Extend(Vec<State>),
 }
 
 impl Edit {
@@ -149,6 +150,7 @@ impl Edit {
             Edit::Set(path, value) => state.set(path.clone(), value.clone()),
             Edit::Remove(path) => state.remove(path.clone()),
             Edit::Insert(idx, row) => state.insert("rows", *idx, row.clone()),
+            Edit::Extend(rows) => state.extend("rows", rows.iter().cloned()),
         };
         changes.expect("the table has this place")
     }
@@ -177,7 +179,7 @@ fn edits(change: Change, old_state: &State, old: &Table, new: &Table) -> Vec<Edi
         }
         Change::Remove => vec![Edit::Remove(at(old.rows.len() / 2))],
         Change::Prepend => vec![Edit::Insert(0, row(&new_rows, 0))],
-        Change::Append => (old.rows.len()..new.rows.len()).map(|idx| Edit::Insert(idx, row(&new_rows, idx))).collect(),
+        Change::Append => vec![Edit::Extend(new_rows.iter().skip(old.rows.len()).cloned().collect())],
         Change::Create | Change::Replace | Change::Clear | Change::Shuffle => {
             let selected = new_state.get("selected").expect("a table says what is selected").clone();
             vec![Edit::Set("rows".into(), State::List(new_rows)), Edit::Set("selected".into(), selected)]

@@ -1,9 +1,10 @@
-// Builds the two files that ship, from `ts/`:
+// Builds the files that ship, from `ts/`:
 //
 //   dist/domcast.js   for a page: mounts every `[dc-view]` and keeps it live (a classic script)
+//   dist/errors.js    beside it: shows at the fields of a form what an application says is wrong with them
 //   dist/domcast.mjs  for tests and embedders: the tree and its patches, without a connection
 //
-//   node build.mjs DIR      writes both into DIR
+//   node build.mjs DIR      writes them into DIR
 //   node build.mjs --fresh  fails unless `dist/` holds exactly what the sources build to
 //
 // `dist/` is committed so that `cargo build` needs no Node.
@@ -22,6 +23,7 @@ const OURS = [
 const here = new URL('.', import.meta.url).pathname;
 const bundles = [
   { file: 'domcast.js', entry: 'ts/main.ts', format: 'iife', mangleProps: new RegExp(`^(${OURS.join('|')})$`) },
+  { file: 'errors.js', entry: 'ts/errors.ts', format: 'iife' },
   { file: 'domcast.mjs', entry: 'ts/embed.ts', format: 'esm' },
 ];
 

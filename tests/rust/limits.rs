@@ -191,6 +191,21 @@ fn a_tag_may_have_4096_attributes() {
 }
 
 #[test]
+fn each_of_many_attributes_is_found_by_its_name_with_its_first_value() {
+    let written = |value: fn(usize) -> usize| (0..2048).map(move |idx| format!(" a{idx}={}", value(idx)));
+    let tag: String = written(|idx| idx).chain(written(|_| 0)).collect();
+    for before in ["", "<b><p></b>"] {
+        let tree = parse_fragment(&format!("{before}<i{tag}>"), "div").expect("it is within the limits");
+        let element = tree.descendants(NodeId::ROOT).filter_map(|(id, _)| tree.element(id)).last().expect("a tag");
+        assert_eq!(element.attributes.iter().count(), 2048, "{before}");
+        for idx in 0..2048 {
+            assert_eq!(element.attribute(&format!("a{idx}")), Some(&*idx.to_string()), "{before}");
+        }
+        assert_eq!(element.attribute("a2048"), None);
+    }
+}
+
+#[test]
 fn attributes_given_again_count_too() {
     for before in ["", "<b><p></b>"] {
         let result = parse_fragment(&format!("{before}<p{}>", " a=1".repeat(100_000)), "div");

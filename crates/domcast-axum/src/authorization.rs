@@ -122,12 +122,15 @@ impl Domcast {
             let (hooks, request, client) = (Arc::clone(self.hooks()), request.clone(), client.clone());
             gate = Some(Arc::new(Hooked { hooks, request, client, gate }));
         }
-        let session = Arc::new(match gate {
+        let session = match gate {
             Some(gate) => self.hub().connect_through(client, gate),
             None => self.hub().connect_as(client),
-        });
+        };
         if let Some(grants) = grants {
             self.guarded().push((Arc::downgrade(&session), grants));
+        }
+        if session.client().valid_for.is_some() {
+            self.keep_identified(&session, request.clone());
         }
         session
     }

@@ -1,6 +1,6 @@
 //! How a connection ends: the close codes of PROTOCOL.md, section 5, the same on every transport.
 
-use domcast_push::FrameError;
+use domcast_push::{FrameError, Session};
 use serde_json::json;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ impl End {
     pub(crate) const FULL: u16 = 1013;
     pub(crate) const MALFORMED: u16 = 4400;
     pub(crate) const TIMED_OUT: u16 = 4408;
+    /// Who the page is for is not known any more, or is somebody else: come back and say.
+    pub(crate) const LAPSED: u16 = 4409;
     /// A session over HTTP that is not there any more.
     pub(crate) const NO_SESSION: u16 = 4410;
     pub(crate) const TOO_SLOW: u16 = 4429;
@@ -33,8 +35,12 @@ impl End {
         End::new(End::TOO_SLOW, format!("nothing was read for {} s", limit.as_secs_f32()))
     }
 
-    pub(crate) fn no_answer_read() -> End {
-        End::new(End::TOO_SLOW, "too many questions, and no answer was read")
+    /// Why a session has no further frame.
+    pub(crate) fn of(session: &Session) -> End {
+        match session.has_lapsed() {
+            true => End::new(End::LAPSED, "who the page is for is to be asked anew"),
+            false => End::new(End::TOO_SLOW, "too many questions, and no answer was read"),
+        }
     }
 
     pub(crate) fn restart() -> End {

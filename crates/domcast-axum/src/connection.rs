@@ -134,8 +134,9 @@ impl Connection {
     pub(crate) fn receive(&self, text: &str, permit: OwnedSemaphorePermit) -> Result<(), FrameError> {
         if let Some(work) = self.session.receive(text)? {
             let work = async move {
-                if let Some(Refused { id, error }) = work.await {
-                    tracing::warn!(id, %error, "event refused");
+                if let Some(Refused { id, error, pushes }) = work.await {
+                    error.inspect(|error| tracing::warn!(id, %error, "event refused"));
+                    pushes.iter().for_each(|error| tracing::warn!(id, error, "push of a handler refused"));
                 }
                 drop(permit);
             };
@@ -183,7 +184,7 @@ pub(crate) fn check_origin(domcast: &Domcast, request: &Parts) -> Result<(), Ref
 }
 
 /// Returns a random part of `spread`.
-fn random_part(spread: Duration) -> Duration {
+pub(crate) fn random_part(spread: Duration) -> Duration {
     let share = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
     spread.mul_f64(share)
 }

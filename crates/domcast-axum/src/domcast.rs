@@ -5,6 +5,7 @@ use crate::authorization::{Authorization, Guarded};
 use crate::connection::Connections;
 use crate::health::{self, Health};
 use crate::hooks::Hooks;
+use crate::identity::IdentifyAgain;
 use crate::origin::is_allowed;
 use crate::rate::{Bucket, Rate};
 use crate::status::Status;
@@ -15,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domcast_client::{CLIENT_HASH, CLIENT_JS};
+use domcast_client::{CLIENT_HASH, CLIENT_JS, ERRORS_JS};
 use domcast_push::{Client, Hub, TickNews};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ struct Shared {
     status: Option<Arc<Status>>,
     has_tasks: AtomicBool,
     identify: OnceLock<Identify>,
+    identify_again: OnceLock<IdentifyAgain>,
     hooks: Arc<Hooks>,
 }
 
@@ -174,6 +176,7 @@ impl Domcast {
                 status,
                 has_tasks: AtomicBool::new(false),
                 identify: OnceLock::new(),
+                identify_again: OnceLock::new(),
                 hooks: Arc::default(),
                 config,
             }),
@@ -213,6 +216,10 @@ impl Domcast {
         &self.shared.guarded
     }
 
+    pub(crate) fn identify_again_hook(&self) -> &OnceLock<IdentifyAgain> {
+        &self.shared.identify_again
+    }
+
     pub(crate) fn hooks(&self) -> &Arc<Hooks> {
         &self.shared.hooks
     }
@@ -222,7 +229,8 @@ impl Domcast {
     }
 
     /// Says who is at the other end of a connection, from the request that opens it: its cookies, or what a layer before the
-    /// router found. Without it nobody is known, and pushes to a user or a session reach nobody. The first call counts.
+    /// router found. Without it nobody is known, and pushes to a user or a session reach nobody. What is [valid for a time](Client::valid_for)
+    /// is asked again before that is over. The first call counts.
     pub fn identify(&self, client: impl Fn(&Parts) -> Client + Send + Sync + 'static) {
         _ = self.shared.identify.set(Box::new(client));
     }
@@ -275,6 +283,7 @@ impl Domcast {
             .route("/poll", post(stream::open_poll))
             .route("/poll/{session}", get(stream::read_poll).post(stream::post).delete(stream::delete))
             .route("/client.js", get(client))
+            .route("/errors.js", get(async || ([(header::CACHE_CONTROL, "no-cache")], [JAVASCRIPT], ERRORS_JS)))
             .route(&format!("/client-{CLIENT_HASH}.js"), get(client_forever_js))
             .with_state(self.clone())
     }

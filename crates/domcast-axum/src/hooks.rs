@@ -5,21 +5,23 @@
 
 use crate::domcast::Domcast;
 use axum::http::request::Parts;
-use domcast_push::{Client, Gate};
+use domcast_push::{Client, Event, Forwarding, Gate};
 use std::sync::{Arc, OnceLock};
 
 type Hook = Box<dyn Fn(&Parts, &Client, &str, Option<&str>) + Send + Sync>;
+type OnEvent = Box<dyn Fn(&Parts, &Client, &Event<'_>) -> Option<Forwarding> + Send + Sync>;
 
 /// What an application wants to be told.
 #[derive(Default)]
 pub(crate) struct Hooks {
     subscribe: OnceLock<Hook>,
     unsubscribe: OnceLock<Hook>,
+    event: OnceLock<OnEvent>,
 }
 
 impl Hooks {
     pub(crate) fn are_set(&self) -> bool {
-        self.subscribe.get().is_some() || self.unsubscribe.get().is_some()
+        self.subscribe.get().is_some() || self.unsubscribe.get().is_some() || self.event.get().is_some()
     }
 }
 
@@ -47,6 +49,15 @@ impl Domcast {
     /// view was taken away from it.
     pub fn on_unsubscribe(&self, hook: impl Fn(&Parts, &Client, &str, Option<&str>) + Send + Sync + 'static) {
         _ = self.hooks().unsubscribe.set(Box::new(hook));
+    }
+
+    /// Lets somebody else handle events of pages, such as an application in another language: `hook` is called with the request that opened the connection,
+    /// who [`identify`](Self::identify) says it is, and the event. `None` leaves it to the view's own handler. The future begins once the events of
+    /// this page before it were handled, its events after it wait, and it is driven to its end though the page may leave: bound its time. What
+    /// it changes is shown to everybody, what it replies goes to the page that called, and so does its error. Set it before the router serves; the
+    /// first call counts.
+    pub fn on_event(&self, hook: impl Fn(&Parts, &Client, &Event<'_>) -> Option<Forwarding> + Send + Sync + 'static) {
+        _ = self.hooks().event.set(Box::new(hook));
     }
 }
 
@@ -78,5 +89,9 @@ impl Gate for Hooked {
 
     fn unmounted(&self, view: &str, key: Option<&str>) {
         self.tell(&self.hooks.unsubscribe, view, key);
+    }
+
+    fn forward(&self, event: &Event<'_>) -> Option<Forwarding> {
+        self.hooks.event.get().and_then(|hook| hook(&self.request, &self.client, event))
     }
 }

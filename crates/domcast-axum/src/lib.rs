@@ -24,6 +24,7 @@
 //! | `GET /_domcast/ws` | the WebSocket of PROTOCOL.md |
 //! | `/_domcast/sse`, `/_domcast/poll` | the same frames over server-sent events and posts, and over long polling |
 //! | `GET /_domcast/client.js`, `/_domcast/client-HASH.js` | the browser's half; the second may be cached for ever |
+//! | `GET /_domcast/errors.js` | shows at the fields of a form what an application says is wrong with them |
 //! | `GET /views/NAME` | a page with this view and nothing else |
 //! | `GET /views/NAME/html` | the element of the view, for pages that another server makes |
 //! | `PUT /views/NAME/html` | newly rendered HTML for the view (see [`PushAccess`]) |
@@ -38,6 +39,7 @@
 mod domcast; // configuration and router
 mod access; // who may push
 mod presence; // who is here
+mod identity; // who a page is for, and for how long
 mod hooks; // what an application is told of its visitors
 mod api; // pushes over HTTP
 mod page; // views in pages
@@ -59,7 +61,8 @@ pub use bind::{BindError, check_bind};
 pub use domcast::{Config, Domcast, Limits, PushAccess};
 pub use domcast_push::template::{TemplateError, Templates};
 pub use domcast_push::{
-    Call, Client, DeclaredView, Edits, Empty, HandlerResult, Handlers, Headcount, Hub, Options, Place, PresenceEvent,
-    Present, Push, PushError, Receipt, View,
+    Call, Client, DeclaredView, DocumentLimits, Edits, Empty, Event, Forwarding, Handled, HandlerResult, Handlers,
+    Headcount, HistoryLimits, Hub, MailboxLimits, Options, Place, PresenceEvent, Present, Push, PushError, Receipt,
+    View,
 };
 pub use rate::Rate;

@@ -148,6 +148,9 @@ fn element(domcast: &Domcast, parts: &Parts, view: &str, key: Option<&str>) -> R
     let token = domcast.token_attribute(view, key, user(&client)).ok_or_else(missing)?;
     let element = domcast.hub().html_for(&client, view, key).map_err(|error| match error {
         PushError::UnknownView { .. } | PushError::WrongKey { .. } if !domcast.hub().options().development => missing(),
+        error @ PushError::Application { .. } if !domcast.hub().options().development => {
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, error.for_browser(false))
+        }
         error => error.into(),
     })?;
     Ok(element.replacen("<div ", &format!("<div{token} "), 1))

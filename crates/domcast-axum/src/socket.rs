@@ -88,7 +88,7 @@ async fn exchange(socket: &mut WebSocket, connection: &Connection, limits: &Limi
             (socket.recv().await, permit)
         };
         tokio::select! {
-            frame = session.next() => write(socket, frame.ok_or_else(End::no_answer_read)?, limits).await?,
+            frame = session.next() => write(socket, frame.ok_or_else(|| End::of(session))?, limits).await?,
             (message, permit) = read => {
                 let Some(message) = message else { return Ok(()) };
                 connection.count_frame();
@@ -126,7 +126,9 @@ async fn drain(socket: &mut WebSocket, connection: &Connection, limits: &Limits)
     while !is_finished {
         tokio::select! {
             () = connection.finished() => is_finished = true,
-            frame = connection.session.next() => write(socket, frame.ok_or_else(End::no_answer_read)?, limits).await?,
+            frame = connection.session.next() => {
+                write(socket, frame.ok_or_else(|| End::of(&connection.session))?, limits).await?;
+            },
         }
     }
     while let Some(Some(frame)) = connection.session.next().now_or_never() {

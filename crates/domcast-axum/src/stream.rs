@@ -200,7 +200,8 @@ impl Streams {
                 }
                 end = stream.connection.stalled(stream.limits.write) => (end, Duration::ZERO),
                 () = stream.drained() => (End::restart(), stream.connection.stay_away(&stream.limits)),
-                () = stream.ended() => (End::no_answer_read(), Duration::ZERO),
+                () = stream.ended() => (End::of(&stream.connection.session), Duration::ZERO),
+                () = stream.lapsed() => (End::of(&stream.connection.session), Duration::ZERO),
             };
             domcast.streams().end(&name, &end, stay_away);
         });
@@ -328,7 +329,7 @@ impl Stream {
         if !is_taken {
             self.bye.send_if_modified(|bye| {
                 let is_first = bye.is_none();
-                bye.get_or_insert_with(|| End::no_answer_read().bye(Duration::ZERO));
+                bye.get_or_insert_with(|| End::of(&self.connection.session).bye(Duration::ZERO));
                 is_first
             });
         } else if *self.n_readers.borrow() != reader {
@@ -352,6 +353,12 @@ impl Stream {
     async fn drained(&self) {
         self.connection.draining().await;
         self.connection.finished().await;
+    }
+
+    /// Waits until who the page is for is not known any more: nobody may be reading then.
+    async fn lapsed(&self) {
+        self.connection.session.lapsed().await;
+        self.connection.session.leave();
     }
 
     async fn ended(&self) {

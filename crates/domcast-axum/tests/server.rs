@@ -8,7 +8,8 @@ mod safe; // attacks
 mod here; // presence, hooks
 
 use domcast_axum::{
-    Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, Options, Push, PushAccess, Templates, View,
+    Config, DeclaredView, Domcast, Edits, Empty, Handlers, Hub, Limits, MailboxLimits, Options, Push, PushAccess,
+    Templates, View,
 };
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -499,6 +500,30 @@ async fn a_client_that_reads_nothing_is_closed_with_4429() {
         }
     }
     assert_eq!(client.close_code().await, (4429, "nothing was read for 0.04 s".into()));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_reads_no_answer_is_closed_with_4429() {
+    let mailbox = MailboxLimits { n_answers: 4, n_unread_frames: 17, ..MailboxLimits::default() };
+    let server = start_with(open(), Options { mailbox, ..Options::default() }).await;
+    let mut client = server.connect().await;
+    client.say(hello(&server)).await;
+    client.say(json!(["ack", 0])).await;
+    for _ in 0..30 {
+        client.say(json!(["ping"])).await;
+    }
+    let reason = "too many questions, and no answer was read";
+    assert_eq!(client.close_code().await, (4429, reason.into()));
+
+    let mut http = server.http("sse", hello(&server)).await;
+    http.hear().await;
+    let pings = vec![json!(["ping"]).to_string(); 30].join("\n");
+    server.request(&format!("POST {}", http.path), &[], &pings).await;
+    let mut heard = http.hear().await;
+    while heard[0] != "bye" {
+        heard = http.hear().await;
+    }
+    assert_eq!(heard, json!(["bye", 4429, 0, reason]));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 /// Change a view, for everyone who is looking, or tell the pages something
 #[derive(clap::Args)]
 #[command(
-    group = ArgGroup::new("change").required(true).args(["state", "merge", "patch", "handler", "html", "topic"]),
+    group = ArgGroup::new("change").required(true).args(["state", "merge", "patch", "handler", "html", "topic", "revoke"]),
     after_help = "Prints {\"epoch\", \"version\", \"subscribers\"}: which version shows the push, and to how many.
 Exit codes: 0 done, 1 the server refused it and says why, 2 an error in the usage, the input or the connection.
 
@@ -35,14 +35,15 @@ Examples:
   domcast push order --key 42 --merge '{\"address\": {\"zip\": null}}'
   domcast push order --key 42 --patch '[{\"op\": \"add\", \"path\": \"/items/-\", \"value\": \"tea\"}]'
   domcast push --topic news --data '{\"title\": \"Tea\"}' --user ann
+  domcast push --revoke order-42 --user ann
   python render.py | domcast push panel --html - --url http://10.0.0.7:8000"
 )]
 pub(crate) struct Args {
     /// The view's name
-    #[arg(required_unless_present = "topic", conflicts_with = "topic")]
+    #[arg(required_unless_present_any = ["topic", "revoke"], conflicts_with_all = ["topic", "revoke"])]
     view: Option<String>,
     /// Only the view's document of this key
-    #[arg(long, conflicts_with = "topic")]
+    #[arg(long, conflicts_with_all = ["topic", "revoke"])]
     key: Option<String>,
     /// New values of state keys, as a JSON object; `-` for standard input
     #[arg(long, value_name = "JSON")]
@@ -68,6 +69,9 @@ pub(crate) struct Args {
     /// The message, as JSON; `-` for standard input
     #[arg(long, value_name = "JSON", requires = "topic")]
     data: Option<String>,
+    /// Take this topic from the pages, with the views that they see by it
+    #[arg(long, value_name = "NAME")]
+    revoke: Option<String>,
     /// Only for this user
     #[arg(long, conflicts_with = "html")]
     user: Option<String>,
@@ -137,6 +141,7 @@ fn push(args: &Args) -> Result<Value> {
         ("key", &args.key),
         ("handler", &args.handler),
         ("topic", &args.topic),
+        ("revoke", &args.revoke),
         ("user", &args.user),
         ("session", &args.session),
         ("tab", &args.tab),

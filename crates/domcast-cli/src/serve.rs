@@ -11,6 +11,8 @@
 //! With `upstream` the application there serves all else.
 
 mod config; // `domcast.toml`
+mod forward; // events that the application handles
+mod load; // first states that the application has
 mod names; // names that nothing has a value for
 mod pages; // templates at their paths
 mod signals; // who subscribes, told to the application
@@ -26,19 +28,22 @@ use config::{Config, Source};
 use domcast_axum::{Domcast, Hub, Options, Templates};
 use domcast_push::{ChannelLayer, Client, ClusterOptions};
 use domcast_redis::RedisLayer;
+use forward::Forwards;
+use load::Loader;
 use names::Names;
-use signals::Application;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 pub(crate) use upstream::FromUpstream;
-use upstream::Upstream;
+use upstream::{Application, Told, Upstream};
 use who::{Rules, Who};
 
 const AFTER_HELP: &str = concat!(
     "The folder holds `domcast.toml`, `templates/` (views, layouts, parts), `templates/pages/` (`about.html` is `/about`) and
-`static/` (below `/static/`). All that `domcast.toml` may say:
+`static/` (below `/static/`). Without a token whoever reaches the server may push: set one where a proxy passes requests on, which looks like this machine
+itself if it adds no `X-Forwarded-For` or `Forwarded`. All that `domcast.toml` may say:
 
 ",
     include_str!("serve/domcast.toml"),
@@ -97,7 +102,12 @@ async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
     let templates = Templates::from_folder_with(&folder, config.template_limits);
     let hub = Hub::with_options(templates, Options { development, ..Options::default() });
     let (watched, watched_files) = (watch::watch(&folder)?, watch::watch_files(&args.dir)?);
-    register(&hub, &config)?;
+    let application = match &upstream {
+        Some(upstream) => Some(Application { upstream: upstream.clone(), token: bearer(token)? }),
+        None => None,
+    };
+    check_application(&config, application.as_ref())?;
+    register(&hub, &config, application.as_ref())?;
     // In development a view is there even if it cannot be rendered yet.
     watch::log_errors(&hub.templates_changed().await);
     let mut names = Names::new(&config);
@@ -116,29 +126,33 @@ async fn serve(args: &Args, config: Arc<Config>) -> Result<()> {
     };
     let domcast = Domcast::with_config(hub, access);
     let anybody = Client { topics: config.topics.iter().cloned().collect(), ..Client::default() };
-    let application = match (&config.identify, &upstream) {
-        (Some((path, _)), Some(upstream)) => Some((upstream.clone(), path.clone())),
-        (Some((_, line)), None) => bail!("{}: `identify` asks the upstream, and there is none", config.at(*line)),
-        (None, _) => None,
-    };
+    let identify = config.identify.as_ref().zip(upstream.clone());
     let rules = Arc::new(Rules::new(&config));
     domcast.hub().authorize({
         let rules = Arc::clone(&rules);
         move |client, view, key| rules.may_see(client, view, key)
     });
-    let who = Who { domcast: domcast.clone(), application, anybody: anybody.clone(), rules };
-    domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
-    let signals = match (&config.signals, &upstream) {
-        (Some((path, _)), Some(upstream)) => {
-            let token = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose();
-            let token =
-                token.context("the token has characters that no header may have, so `signals` cannot bring it")?;
-            let application = Application { upstream: upstream.clone(), path: path.clone(), token };
-            Some(signals::send(&domcast, application))
-        }
-        (Some((_, line)), None) => bail!("{}: `signals` are for the upstream, and there is none", config.at(*line)),
-        (None, _) => None,
+    let who = Who {
+        domcast: domcast.clone(),
+        application: identify.map(|((path, _), upstream)| (upstream, path.clone())),
+        valid_for: config.identify_for,
+        anybody: anybody.clone(),
+        rules,
+        room: Arc::new(Semaphore::new(who::MAX_AGAIN)),
+        told: Told::default(),
     };
+    domcast.identify(move |request| request.extensions.get::<Client>().unwrap_or(&anybody).clone());
+    domcast.identify_again({
+        let who = who.clone();
+        move |request| who.clone().client_again(request.clone())
+    });
+    if let Some(application) = application.clone().filter(|_| config.views.iter().any(|view| !view.forwards.is_empty()))
+    {
+        let forwards = Forwards::new(&config, application);
+        domcast.on_event(move |page, client, event| forwards.take(page, client, event));
+    }
+    let signals = config.signals.as_ref().zip(application);
+    let signals = signals.map(|((path, _), application)| signals::send(&domcast, application, path.clone()));
     let redis = match (&args.redis, &config.redis) {
         (Some(url), _) => Some(RedisLayer::open(url)?),
         (None, Some((url, line))) => Some(RedisLayer::open(url).with_context(|| config.at(*line))?),
@@ -198,12 +212,49 @@ pub(crate) fn template_of(folder: &Path, view: &str) -> Option<String> {
     }
 }
 
-fn register(hub: &Hub, config: &Config) -> Result<()> {
+/// The header that brings the token of pushes to the application.
+fn bearer(token: Option<&str>) -> Result<Option<HeaderValue>> {
+    let token = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose();
+    token.context("the token has characters that no header may have, so the application cannot be shown it")
+}
+
+/// Checks that there is an application for all that is for it, and what it knows us by where it changes something for us.
+fn check_application(config: &Config, application: Option<&Application>) -> Result<()> {
+    let of_views = config.views.iter().flat_map(|view| {
+        let forwards = view.forwards.values().map(|forward| ("`forward` is for", forward));
+        view.load.iter().map(|load| ("`load` asks", load)).chain(forwards)
+    });
+    let identify = config.identify.iter().map(|identify| ("`identify` asks", identify));
+    let signals = config.signals.iter().map(|signals| ("`signals` are for", signals));
+    for (what, (_, line)) in identify.chain(signals).chain(of_views) {
+        let Some(application) = application else {
+            bail!("{}: {what} the upstream, and there is none", config.at(*line));
+        };
+        if what.starts_with("`forward`") && application.token.is_none() {
+            let reason = "it changes things for users, and would not know our requests from those of any page";
+            bail!("{}: {what} the upstream, which needs a `token`: without it {reason}", config.at(*line));
+        }
+    }
+    Ok(())
+}
+
+fn register(hub: &Hub, config: &Config, application: Option<&Application>) -> Result<()> {
+    let room = load::room();
     for view in &config.views {
-        let registered = match &view.source {
-            Source::Declared(declared) => hub.register_declared(&view.name, declared.clone()),
-            Source::Keyed(declared) => hub.register_declared_keyed(&view.name, declared.clone()),
-            Source::Posted(html) => hub.register_posted(&view.name, html.as_str()),
+        let load = view.load.as_ref().zip(application);
+        let loader = load.map(|((path, _), application)| {
+            Loader::new(&view.name, path, application, config.limits.push_bytes, &room)
+        });
+        let registered = match (&view.source, loader) {
+            (Source::Declared(declared), Some(loader)) => {
+                hub.register_declared_with(&view.name, declared.clone(), move || loader.load(None))
+            }
+            (Source::Keyed(declared), Some(loader)) => {
+                hub.register_declared_keyed_with(&view.name, declared.clone(), move |key| loader.load(Some(key)))
+            }
+            (Source::Declared(declared), None) => hub.register_declared(&view.name, declared.clone()),
+            (Source::Keyed(declared), None) => hub.register_declared_keyed(&view.name, declared.clone()),
+            (Source::Posted(html), _) => hub.register_posted(&view.name, html.as_str()),
         };
         registered.map_err(|error| anyhow!("{}: {}", config.at(view.line_of(&error)), watch::describe(&error)))?;
     }

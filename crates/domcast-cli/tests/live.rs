@@ -1,5 +1,7 @@
 //! The servers and `domcast push` as a shell and an HTTP client see them. Every server listens on a free port of its own.
 
+#[path = "live/behind.rs"]
+mod behind;
 #[path = "live/readme.rs"]
 mod readme_in_rust;
 
@@ -238,7 +240,7 @@ fn pushes_over_http_are_refused_with_a_status_and_a_reason() {
         (
             r#"{"view": "counter", "handler": "add", "html": ""}"#,
             400,
-            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; found `view` and `handler` and `html`",
+            "the body is no push: a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; or `topic` and `data`; or `revoke`; found `view` and `handler` and `html`",
         ),
         (
             r#"{"view": "x", "state": {}}"#,
@@ -334,7 +336,9 @@ fn all_that_the_help_lists_may_be_in_the_file() {
     let toml = include_str!("../src/serve/domcast.toml");
     // These reach for other servers, or answer to others only.
     let is_alone = |line: &&str| {
-        !["redis", "upstream", "identify", "signals", "allowed_hosts"].iter().any(|key| line.starts_with(key))
+        !["redis", "upstream", "identify", "signals", "allowed_hosts", "load", "handlers.save.forward"]
+            .iter()
+            .any(|key| line.starts_with(key))
     };
     let lines = toml.lines().filter(is_alone);
     let toml: String = lines.map(|line| format!("{line}\n")).collect();
@@ -375,7 +379,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
     let cases = [
         (
             "bnid = \"x\"".into(),
-            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `identify`, `signals`, `content_security_policy`, `limits`, `views`",
+            "line 1: unknown key `bnid`, expected one of `bind`, `token`, `allowed_origins`, `allowed_hosts`, `topics`, `development`, `redis`, `redis_key`, `upstream`, `identify`, `identify_for`, `signals`, `content_security_policy`, `limits`, `views`",
         ),
         (
             "\nbind = \"localhost\"".into(),
@@ -403,7 +407,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\ntemplate = \"list.html\"".into(), "line 1: missing key `name`"),
         (
             with("tempo = 1"),
-            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `topic`, `tick`, `handlers`",
+            "line 4: unknown key `tempo`, expected one of `name`, `template`, `html`, `state`, `keyed`, `topic`, `load`, `tick`, `handlers`",
         ),
         (with("keyed = \"yes\""), "line 4: `keyed`: invalid type: string \"yes\", expected a boolean"),
         ("topics = \"chat\"".into(), "line 1: `topics`: invalid type: string \"chat\", expected a list"),
@@ -437,7 +441,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[[views]]\nname = \"a\"\n[[views]]\nname = \"a\"".into(), "line 4: there is a view `a` already"),
         (
             "[[views]]\nname = \"a\"\nstate = { n = 1 }".into(),
-            "line 2: view `a` has no `template`: `state`, `keyed`, `tick` and `handlers` need one",
+            "line 2: view `a` has no `template`: `state`, `keyed`, `load`, `tick` and `handlers` that do not `forward` need one",
         ),
         ("redis = \"http://example.org\"".into(), "line 1: "),
         (

@@ -1,6 +1,6 @@
 //! The browser half of domcast: applies patches to a live page.
 //!
-//! The client is written in TypeScript (`ts/`) and built to one file that ships inside this crate,
+//! The client is written in TypeScript (`ts/`) and built to files that ship inside this crate,
 //! so that building a server needs no Node. Serve [`CLIENT_JS`] as `text/javascript`, with
 //! [`CLIENT_HASH`] as its entity tag or as part of an address that may be cached for ever:
 //!
@@ -18,6 +18,9 @@
 /// Needs no `unsafe-inline` and no `eval`, and works under `require-trusted-types-for 'script'`
 /// (its policy is named `domcast`).
 pub const CLIENT_JS: &str = include_str!("../dist/domcast.js");
+
+/// Shows at the fields of a form what an application says is wrong with them, for pages with [`CLIENT_JS`].
+pub const ERRORS_JS: &str = include_str!("../dist/errors.js");
 
 /// The applier alone, as an ES module, for pages that bring a transport of their own.
 pub const CLIENT_MJS: &str = include_str!("../dist/domcast.mjs");

@@ -7,7 +7,7 @@
  *
  * DOM events on a view's element, bubbling, besides those of a view: `dc:connected`,
  * `dc:disconnected` (detail: the close code), `dc:refused` and `dc:lost` (detail: `{handler,
- * payload, message}`).
+ * payload, message, errors}`; `errors` is what an application says is wrong with the payload).
  */
 
 import { showFault } from './overlay';
@@ -82,7 +82,7 @@ export class Page {
   event(view: View, handler: string, payload: Payload): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const event: SentEvent = { view, handler, payload, resolve, reject };
-      if (this.#waiting.length >= MAX_WAITING) return fail(event, 'lost', 'too many events wait for a connection');
+      if (this.#waiting.length >= MAX_WAITING) return fail(event, 'lost', 'too many events wait');
       this.#waiting.push(event);
       this.#flush();
     });
@@ -122,7 +122,7 @@ export class Page {
         return this.#settle(frame[1])?.resolve(frame[2]);
       case 'refused': {
         const event = this.#settle(frame[1]);
-        return event && fail(event, 'refused', `${frame[2]} (${frame[3]})`);
+        return event && fail(event, 'refused', `${frame[2]} (${frame[3]})`, frame[4]);
       }
       case 'message':
         return void this.#listeners.get(frame[1])?.forEach((listener) => {
@@ -171,12 +171,12 @@ export class Page {
     }
     const sent = this.#sent;
     this.#sent = new Map();
-    for (const event of sent.values()) fail(event, 'lost', 'the connection went away before the answer came');
+    for (const event of sent.values()) fail(event, 'lost', 'the connection ended before the answer came');
   }
 }
 
-function fail(event: SentEvent, name: 'lost' | 'refused', message: string): void {
+function fail(event: SentEvent, name: 'lost' | 'refused', message: string, errors?: unknown): void {
   const { view, handler, payload } = event;
-  view.emit(name, { handler, payload, message });
+  view.emit(name, { handler, payload, message, errors });
   event.reject(new Error(`event \`${handler}\` ${name}: ${message}`));
 }

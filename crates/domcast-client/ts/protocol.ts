@@ -54,7 +54,7 @@ export type ServerFrame =
   | readonly ['p', document: number, version: number, patches: readonly Patch[], from?: number]
   | readonly ['snapshot', document: number, position: string, next: number, ids: readonly number[], tokens: readonly string[]]
   | readonly ['ack', n: number, reply?: unknown]
-  | readonly ['refused', n: number, message: string, id: string]
+  | readonly ['refused', n: number, message: string, id: string, errors?: unknown]
   | readonly ['message', topic: string, data: unknown]
   | readonly ['unknown', view: string]
   | readonly ['denied', view: string]

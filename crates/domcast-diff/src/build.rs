@@ -78,6 +78,27 @@ impl Builder {
         Builder { columns, n_source: 0 }
     }
 
+    /// A copy of `tree`, whose ids stay, with room for `n_nodes` nodes more. As with [`like`](Self::like) nodes of `prototype` can be
+    /// appended: all of them below `parent`, which has no children. It is [finished](Self::finish_upon) as it is.
+    pub fn upon(tree: &Tree, parent: NodeId, prototype: &Tree, n_nodes: usize) -> Builder {
+        let mut columns = Columns::clone(&tree.0);
+        columns.fill_past();
+        columns.is_in_order = columns.ends_in_order_with(parent.0);
+        columns.slots.reserve(n_nodes);
+        columns.move_to(prototype.0.pools.clone());
+        Builder { columns, n_source: 0 }
+    }
+
+    /// Returns the tree that it was made [upon](Self::upon), with what was appended below `parent`.
+    pub fn finish_upon(mut self, parent: NodeId) -> Tree {
+        let is_in_order = self.columns.is_in_order;
+        self.columns.forget(parent.0);
+        self.columns.is_in_order = is_in_order;
+        self.columns.set_limit();
+        self.columns.shrink();
+        Tree(Arc::new(self.columns))
+    }
+
     /// Appends a copy of a node of the prototype to `parent`, without what is below it.
     ///
     /// # Panics

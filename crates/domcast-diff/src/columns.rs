@@ -667,13 +667,18 @@ impl Columns {
 
     /// Writes the pools anew, without what no node uses.
     pub(crate) fn tidy(&mut self) {
+        self.move_to(Pools::new(0));
+        self.shrink();
+    }
+
+    /// Moves what nodes use of the pools into others.
+    pub(crate) fn move_to(&mut self, mut pools: Pools) {
         self.harmless.set(0, 0);
-        let from = std::mem::replace(&mut self.pools, Pools::new(0));
+        let from = std::mem::take(&mut self.pools);
         let mut copies = Copies::new();
         let tops: Vec<u32> = (0..self.slots.len() as u32)
             .filter(|&id| self.slots[id as usize].parent == NONE && !self.slots[id as usize].is_hole())
             .collect();
-        let mut pools = std::mem::take(&mut self.pools);
         let mut copier = Copier { from: &from, to: &mut pools, copies: &mut copies };
         for top in tops {
             let mut next = Some(top);
@@ -686,7 +691,13 @@ impl Columns {
         }
         self.pools = pools;
         self.set_limit();
-        self.shrink();
+    }
+
+    /// Whether a node without children comes last in document order, and all ids are in that order.
+    pub(crate) fn ends_in_order_with(&self, id: u32) -> bool {
+        let in_order = std::iter::successors(Some(0), |&at| self.next_in(0, at));
+        let is_last = self.slots[id as usize].first_child == NONE && self.next_past(0, id).is_none();
+        is_last && in_order.eq(0..self.slots.len() as u32)
     }
 
     /// Renumbers the nodes as `order` says, old ids in their new order. Returns the new id of each old one.

@@ -1,8 +1,9 @@
 //! Names of elements and attributes: with a namespace for people, as small numbers in a tree.
 
+use crate::digest::Folding;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher as _;
 
 /// The namespaces that an HTML parser can give to an element or an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,45 +195,80 @@ impl Symbol {
     }
 }
 
-/// The names of a tree that are not well known.
+/// The names of a tree that are not well known: one text, and a table of them, so that a name costs no allocation.
 #[derive(Clone, Default)]
 pub(crate) struct Names {
-    names: Vec<Box<str>>,
-    symbols: HashMap<Box<str>, Symbol>,
+    text: String,
+    /// Where each name ends in the text.
+    ends: Vec<u32>,
+    /// The number of each name at the place that its hash says, or after it, where the first is [`UNUSED`]. Always more than half are.
+    table: Vec<u32>,
 }
+
+const UNUSED: u32 = u32::MAX;
 
 impl Names {
     pub(crate) fn get(&self, symbol: Symbol) -> &str {
         match KNOWN.get(symbol.0 as usize) {
             Some(local) => local,
-            None => &self.names[symbol.0 as usize - KNOWN.len()],
+            None => self.own_name(symbol.0 as usize - KNOWN.len()),
         }
     }
 
     /// Returns the symbol of a name, if the tree has one; without one no node has this name.
     pub(crate) fn find(&self, local: &str) -> Option<Symbol> {
-        Symbol::known(local).or_else(|| self.symbols.get(local).copied())
+        let own = || self.table.get(self.place(local)).filter(|&&number| number != UNUSED);
+        Symbol::known(local).or_else(|| own().map(|&number| own_symbol(number as usize)))
     }
 
     pub(crate) fn intern(&mut self, local: &str) -> Symbol {
         if let Some(symbol) = self.find(local) {
             return symbol;
         }
-        let symbol = u32::try_from(KNOWN.len() + self.names.len()).map(Symbol).expect("fewer than 2^32 names");
-        self.names.push(local.into());
-        self.symbols.insert(local.into(), symbol);
-        symbol
+        let number = self.ends.len();
+        self.text.push_str(local);
+        self.ends.push(u32::try_from(self.text.len()).expect("less than 4 GiB of names"));
+        if self.table.len() > 2 * number + 2 {
+            self.note(number);
+        } else {
+            self.table = vec![UNUSED; (4 * number).next_power_of_two().max(16)];
+            (0..=number).for_each(|number| self.note(number));
+        }
+        own_symbol(number)
+    }
+
+    fn note(&mut self, number: usize) {
+        let place = self.place(self.own_name(number));
+        self.table[place] = number as u32;
+    }
+
+    /// Where a name stands in the table, or is to stand.
+    fn place(&self, local: &str) -> usize {
+        let last = self.table.len().wrapping_sub(1);
+        let mut place = Folding::new().hash_one(local) as usize & last;
+        while self.table.get(place).is_some_and(|&number| number != UNUSED && self.own_name(number as usize) != local) {
+            place = (place + 1) & last;
+        }
+        place
+    }
+
+    fn own_name(&self, number: usize) -> &str {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start as usize..self.ends[number] as usize]
     }
 
     /// Visits the names that are not well-known, in the order of their symbols.
     pub(crate) fn own(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+        (0..self.ends.len()).map(|number| self.own_name(number))
     }
 
     pub(crate) fn n_bytes(&self) -> usize {
-        // A name stands twice; a map keeps about as many places free as it uses.
-        self.names.iter().map(|name| 2 * name.len() + 64).sum()
+        self.text.capacity() + 4 * (self.ends.capacity() + self.table.capacity())
     }
+}
+
+fn own_symbol(number: usize) -> Symbol {
+    u32::try_from(KNOWN.len() + number).map(Symbol).expect("fewer than 2^32 names")
 }
 
 /// Names of HTML, SVG and MathML that pages are made of. The order is of no importance.

@@ -1,6 +1,6 @@
 //! Why a template is rendered and parsed as a whole.
 
-use domcast_template::Part;
+use domcast_template::{Body, Part, Text};
 use std::fmt;
 
 /// Why a template has no skeleton: the first part found whose output may change what is around it.
@@ -17,6 +17,19 @@ pub struct Irregular {
 impl Irregular {
     pub(crate) fn new(part: &Part, why: &'static str) -> Irregular {
         Irregular { template: part.template.to_string(), line: Some(part.line), why }
+    }
+
+    pub(crate) fn of_text(text: &Text, why: &'static str) -> Irregular {
+        Irregular { template: text.template.to_string(), line: Some(text.line), why }
+    }
+
+    /// At the end of a body of a template.
+    pub(crate) fn at_end(body: &Body, name: &str, why: &'static str) -> Irregular {
+        match (body.texts.last(), body.parts.last()) {
+            (Some(text), _) if !text.text.is_empty() => Irregular::of_text(text, why),
+            (_, Some(part)) => Irregular::new(part, why),
+            _ => Irregular::of_template(name, why),
+        }
     }
 
     pub(crate) fn of_template(name: &str, why: &'static str) -> Irregular {

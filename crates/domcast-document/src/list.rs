@@ -21,7 +21,7 @@ pub(crate) struct Inside {
 }
 
 /// Lists the children that the owner of a content in a fragment has to have: those that are there in `tree`, and those that are stamped now, below
-/// the root of what is stamped. What changes in children that are kept is added to `inside`. Returns the owner too.
+/// the top of what is stamped. What changes in children that are kept is added to `inside`. Returns the owner too.
 pub(crate) fn children(
     stamper: &mut Stamper<'_>,
     (fragment, owner): (FragmentId, Owner),
@@ -120,7 +120,7 @@ impl<'s> Walk<'s> for Lister<'_, 's> {
                 run.clear();
             }
             _ => {
-                let id = self.stamper.stamp_run(run, NodeId::ROOT).expect("the run is not empty");
+                let id = self.stamper.stamp_run(run, self.stamper.top()).expect("the run is not empty");
                 self.children.push(Child::New(id));
             }
         }
@@ -131,7 +131,7 @@ impl<'s> Walk<'s> for Lister<'_, 's> {
         let kept = self.stamper.skeleton.nodes[node as usize].kept.expect("the nodes beside a region are kept");
         let child = match self.stamper.kept.get(fragment, kept) {
             Some(id) => Child::Kept(id),
-            None => Child::New(self.stamper.stamp(fragment, node, NodeId::ROOT)?),
+            None => Child::New(self.stamper.stamp(fragment, node, self.stamper.top())?),
         };
         self.children.push(child);
         Ok(())
@@ -162,7 +162,7 @@ impl<'s> Walk<'s> for Lister<'_, 's> {
                 }
                 None => {
                     let in_island = (fragment, part, nodes.len());
-                    let new = self.stamper.stamp_copy(NodeId::ROOT, island, id, in_island);
+                    let new = self.stamper.stamp_copy(self.stamper.top(), island, id, in_island);
                     let child_idx = self.children.len();
                     self.came.push(Came { child_idx, in_island, island: island.tree.clone(), id });
                     nodes.push(new);

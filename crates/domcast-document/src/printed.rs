@@ -240,11 +240,13 @@ fn push_slot(skeleton: &Skeleton, instance: &Instance, slot: &Slot, text: &mut S
         Slot::Html(_) => Err(Odd::Markup),
         slot => regions(slot).try_for_each(|inner| {
             let fragment = instance.fragment(inner);
-            let texts = &skeleton.bodies[fragment.body as usize].value_texts;
-            fragment.slots.iter().zip(texts).try_for_each(|(slot, piece)| {
+            let mut texts = skeleton.bodies[fragment.body as usize].value_texts.iter();
+            for (slot, piece) in fragment.slots.iter().zip(texts.by_ref()) {
                 text.push_str(piece);
-                push_slot(skeleton, instance, slot, text)
-            })
+                push_slot(skeleton, instance, slot, text)?;
+            }
+            texts.for_each(|piece| text.push_str(piece));
+            Ok(())
         }),
     }
 }

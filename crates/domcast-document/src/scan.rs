@@ -8,7 +8,7 @@
 //! Parts in a start tag belong to that tag: their bodies are not written, and the tag's source is kept instead.
 
 use crate::irregular::Irregular;
-use domcast_template::{Body, BodyId, Part, PartKind, Program};
+use domcast_template::{Body, BodyId, Part, PartKind, Program, Text};
 use std::fmt::Write;
 
 /// Begins and ends a marker. Private-use characters: a template that contains one is irregular.
@@ -112,23 +112,21 @@ type Why = &'static str;
 
 impl Scanner<'_> {
     fn body(&mut self, id: BodyId) -> Result<(), Irregular> {
-        let Body { parts, .. } = self.program.body(id);
-        for (idx, part) in parts.iter().enumerate() {
-            self.part(id, idx as u32, part)?;
+        let body = self.program.body(id);
+        for (idx, text) in body.texts.iter().enumerate() {
+            self.text(&text.text).map_err(|why| Irregular::of_text(text, why))?;
+            if let Some(part) = body.parts.get(idx) {
+                self.part(id, idx as u32, part)?;
+            }
         }
         let at_end = self.boundary().and_then(|()| self.expect_text());
-        at_end.map_err(|why| match parts.last() {
-            Some(last) => Irregular::new(last, why),
-            None => Irregular::of_template(self.program.name(), why),
-        })
+        at_end.map_err(|why| Irregular::at_end(body, self.program.name(), why))
     }
 
     fn part(&mut self, body: BodyId, idx: u32, part: &Part) -> Result<(), Irregular> {
         let irregular = |why| Irregular::new(part, why);
-        match &part.kind {
-            PartKind::Text(text) => return self.text(text).map_err(irregular),
-            PartKind::Let(_) => return Ok(()),
-            _ => {}
+        if let PartKind::Let(_) = &part.kind {
+            return Ok(());
         }
         self.boundary().map_err(irregular)?;
         match self.mode {
@@ -144,7 +142,7 @@ impl Scanner<'_> {
                 return Ok(());
             }
             PartKind::Hole(_) => return Err(irregular("what it prints is not escaped")),
-            PartKind::Opaque(_) if self.program.body(body).parts.len() == 1 && body == 0 => {
+            PartKind::Opaque(_) if body == 0 && self.is_alone(body) => {
                 return Err(irregular("all of it is opaque"));
             }
             PartKind::Opaque(_) if self.mode == Mode::Text => {
@@ -185,12 +183,23 @@ impl Scanner<'_> {
     /// Whether all that a part prints stays within a value between quotes.
     fn is_in_value(&self, part: &Part, quote: char) -> bool {
         match &part.kind {
-            PartKind::Text(text) => !text.contains([quote, '\r', '\0', BEGIN, END]) && !ends_in_reference(text),
             PartKind::Hole(_) | PartKind::Let(_) => true,
             _ => bodies(part).is_some_and(|bodies| {
-                bodies.iter().flat_map(|body| &self.program.body(*body).parts).all(|part| self.is_in_value(part, quote))
+                let mut bodies = bodies.into_iter().map(|body| self.program.body(body));
+                let stays = |text: &Text| {
+                    !text.text.contains([quote, '\r', '\0', BEGIN, END]) && !ends_in_reference(&text.text)
+                };
+                bodies.all(|Body { texts, parts, .. }| {
+                    texts.iter().all(stays) && parts.iter().all(|part| self.is_in_value(part, quote))
+                })
             }),
         }
+    }
+
+    /// Whether a body is one part and no text.
+    fn is_alone(&self, body: BodyId) -> bool {
+        let Body { texts, parts, .. } = self.program.body(body);
+        parts.len() == 1 && texts.iter().all(|text| text.text.is_empty())
     }
 
     fn end_piece(&mut self) {

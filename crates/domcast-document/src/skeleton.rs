@@ -20,7 +20,7 @@ use crate::irregular::Irregular;
 use crate::scan::{self, BEGIN, BODY_END, END, Marked, MarkerPlace, TagPiece};
 use domcast_diff::{Element, NameBuf, Namespace, NodeId, Tree, VNode};
 use domcast_parser::Parser;
-use domcast_template::{BodyId, PartKind, Program};
+use domcast_template::{Body, BodyId, PartKind, Program, Text};
 use std::ops::Range;
 
 /// The skeletons of a program's bodies.
@@ -53,7 +53,7 @@ pub(crate) struct BodySkeleton {
     pub(crate) regions: Vec<u32>,
     /// How many nodes it stamps, those of other bodies not counted.
     pub(crate) n_nodes: usize,
-    /// What the parts print that are static, as the parser decodes them, if the body is within an attribute's value.
+    /// The text in front of each part and behind the last one, as the parser decodes it, if the body is within an attribute's value.
     pub(crate) value_texts: Box<[Box<str>]>,
 }
 
@@ -320,9 +320,9 @@ impl Compiler<'_> {
 
     fn irregular(&self, why: &'static str) -> Irregular {
         let body = self.program.body(self.body);
-        match body.parts.iter().find(|part| !matches!(part.kind, PartKind::Text(_))).or(body.parts.first()) {
+        match body.parts.first() {
             Some(part) => Irregular::new(part, why),
-            None => Irregular::of_template(self.program.name(), why),
+            None => Irregular::at_end(body, self.program.name(), why),
         }
     }
 
@@ -474,17 +474,11 @@ impl Compiler<'_> {
     fn decode_bodies(&mut self, body: BodyId, part: u32) -> Result<(), Irregular> {
         let program = self.program;
         for inner in scan::bodies(&program.body(body).parts[part as usize]).unwrap_or_default() {
-            let mut texts = Vec::new();
-            for (idx, part) in program.body(inner).parts.iter().enumerate() {
-                texts.push(match &part.kind {
-                    PartKind::Text(text) => {
-                        decoded(text).ok_or_else(|| Irregular::new(part, "it is odd in a value"))?
-                    }
-                    _ => Box::default(),
-                });
-                self.decode_bodies(inner, idx as u32)?;
-            }
-            self.bodies[inner as usize].value_texts = texts.into();
+            let Body { texts, parts, .. } = program.body(inner);
+            let decode =
+                |text: &Text| decoded(&text.text).ok_or_else(|| Irregular::of_text(text, "it is odd in a value"));
+            self.bodies[inner as usize].value_texts = texts.iter().map(decode).collect::<Result<_, _>>()?;
+            (0..parts.len() as u32).try_for_each(|part| self.decode_bodies(inner, part))?;
         }
         Ok(())
     }
@@ -552,12 +546,11 @@ impl Compiler<'_> {
             .prototype
             .descendants(NodeId::ROOT)
             .any(|(id, _)| self.prototype.element(id).is_some_and(|element| NAMES.contains(&element.name.local)));
-        let says_so = |kind: &PartKind| match kind {
-            PartKind::Text(text) => text.contains("dc-stay"),
-            PartKind::Opaque(_) => true,
-            _ => false,
+        let says_so = |body: &Body| {
+            body.texts.iter().any(|text| text.text.contains("dc-stay"))
+                || body.parts.iter().any(|part| matches!(part.kind, PartKind::Opaque(_)))
         };
-        has_name || self.program.bodies().iter().flat_map(|body| &body.parts).any(|part| says_so(&part.kind))
+        has_name || self.program.bodies().iter().any(says_so)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::walk::Walk;
 use domcast_diff::{Builder, Namespace, NodeId, Tree, VNode};
 use domcast_template::{Fragment, FragmentId, Instance, Slot};
 
-/// What was stamped, below a root.
+/// What was stamped.
 pub(crate) struct Stamped {
     pub(crate) tree: Tree,
     /// Where ids of nodes are remembered, in the order of these ids.
@@ -27,6 +27,8 @@ pub(crate) struct Stamper<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) kept: &'a mut Kept,
     builder: Builder,
+    /// The node of a tree below which it stamps, if that is not a tree of its own.
+    upon: Option<NodeId>,
     /// Where ids of stamped nodes are remembered, in the order of these ids.
     pub(crate) stamped: Vec<u32>,
     /// Stamped nodes of islands: the fragment, the part, and which of the island's nodes.
@@ -34,15 +36,26 @@ pub(crate) struct Stamper<'a> {
 }
 
 impl<'a> Stamper<'a> {
+    /// A stamp for about `n_nodes` nodes, in a tree of their own or in a copy of one, below a node of it that has no children.
     pub(crate) fn new(
         skeleton: &'a Skeleton,
         instance: &'a Instance,
         kept: &'a mut Kept,
         n_nodes: usize,
+        upon: Option<(&Tree, NodeId)>,
     ) -> Stamper<'a> {
-        let builder = Builder::like(&skeleton.prototype, n_nodes);
+        let builder = match upon {
+            None => Builder::like(&skeleton.prototype, n_nodes),
+            Some((tree, top)) => Builder::upon(tree, top, &skeleton.prototype, n_nodes),
+        };
+        let upon = upon.map(|(_, top)| top);
         kept.expect(instance.n_ids());
-        Stamper { skeleton, instance, kept, builder, stamped: Vec::new(), stamped_islands: Vec::new() }
+        Stamper { skeleton, instance, kept, builder, upon, stamped: Vec::new(), stamped_islands: Vec::new() }
+    }
+
+    /// Below which node the uppermost ones are stamped.
+    pub(crate) fn top(&self) -> NodeId {
+        self.upon.unwrap_or(NodeId::ROOT)
     }
 
     /// Stamps all nodes.
@@ -54,9 +67,13 @@ impl<'a> Stamper<'a> {
         Ok(self.builder.finish(true))
     }
 
-    /// The nodes stamped so far.
+    /// The nodes stamped so far, with the tree that they are in.
     pub(crate) fn finish(self) -> Stamped {
-        Stamped { tree: self.builder.finish(true), places: self.stamped, in_islands: self.stamped_islands }
+        let tree = match self.upon {
+            None => self.builder.finish(true),
+            Some(top) => self.builder.finish_upon(top),
+        };
+        Stamped { tree, places: self.stamped, in_islands: self.stamped_islands }
     }
 
     /// Stamps the text node that a run makes below a parent, if it makes one, and clears the run.

@@ -157,7 +157,7 @@ impl TemplateDocument {
         let template = Arc::clone(&template.0);
         if let Ok(skeleton) = &template.skeleton {
             let n_nodes = document.kept.put_in(0, 0, skeleton, &document.instance);
-            match Stamper::new(skeleton, &document.instance, &mut document.kept, n_nodes).all() {
+            match Stamper::new(skeleton, &document.instance, &mut document.kept, n_nodes, None).all() {
                 Ok(tree) => {
                     (document.tree, document.is_linked) = (tree, true);
                     return Ok(document);
@@ -339,6 +339,8 @@ impl TemplateDocument {
                 self.update_whole()
             }
         }?;
+        // Who removes much pays for it, and whoever makes something next has its memory.
+        self.instance.drop_freed();
         self.compact_if_sparse(&mut patches);
         Ok(Update { patches, trace })
     }
@@ -397,9 +399,20 @@ impl TemplateDocument {
         }
         let (mut places, mut in_islands) = (Vec::new(), Vec::new());
         let mut is_sure_to_differ = true;
+        let mut grown = None;
         if !contents.is_empty() {
             let n_new = self.n_new_nodes(edits, skeleton);
-            let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new);
+            // Where a node without children gets most of the nodes that there will be, all are written once, into the tree, which the
+            // patches share. If they are still held when it changes next, it is copied then, which takes no longer than to write twice.
+            let bare = match contents[..] {
+                [(fragment, owner)] if runs.is_empty() && tags.is_empty() && n_new > self.tree.n_nodes() => {
+                    let parent = owner_id(skeleton, &self.kept, fragment, owner);
+                    Some(parent).filter(|parent| self.tree.first_child(*parent).is_none())
+                }
+                _ => None,
+            };
+            let upon = bare.map(|parent| (&self.tree, parent));
+            let mut stamper = Stamper::new(skeleton, &self.instance, &mut self.kept, n_new, upon);
             let mut inside = Inside::default();
             let mut lists: Vec<(NodeId, Vec<Child>)> = Vec::with_capacity(contents.len());
             for &(fragment, owner) in contents {
@@ -431,11 +444,16 @@ impl TemplateDocument {
             for (parent, children) in lists {
                 editor.set_children(parent, &children, &new, skeleton.may_lose);
             }
+            grown = bare.map(|_| new);
         }
         let mut firsts = Vec::new();
         let patches = editor.finish_with(|new, id| firsts.push((new, id)));
         if !is_sure_to_differ && self.stays_equal(&patches) {
             return Ok(Patches::default());
+        }
+        if let Some(tree) = grown {
+            self.tree = tree;
+            return Ok(patches);
         }
         apply(&mut self.tree, &patches).expect("the patches of an editor fit its tree");
         firsts.sort_unstable();

@@ -347,6 +347,33 @@ fn a_document_that_lives_long_is_renumbered() {
     assert!(n_compacted > 0);
 }
 
+/// The patches share the tree that most of their nodes are in, until one of the two changes.
+#[test]
+fn patches_that_are_held_stay_as_they_were() {
+    let templates = Templates::from_sources([(
+        "t.html",
+        "<h1>{{ n }}</h1><ul>{% for x in xs %}<li dc-key=\"{{ x }}\">{{ x }} {{ n }}</li>{% endfor %}</ul><p>{{ n }}</p>",
+    )]);
+    let template = Template::new(&templates, "t.html").unwrap();
+    let at = |n: usize, xs: std::ops::Range<usize>| state(&json!({"n": n, "xs": xs.collect::<Vec<_>>()}));
+    let mut document = TemplateDocument::new(&template, at(0, 0..0)).unwrap();
+    let mut copy = document.tree().clone();
+    let mut held = Vec::new();
+    for (n, xs) in [(0, 0..100), (1, 0..100), (1, 50..60), (1, 0..0), (1, 0..30), (2, 5..90), (2, 0..0), (2, 7..90)] {
+        let next = at(n, xs.clone());
+        let update = document.update(next, &Changes::Unknown).unwrap();
+        assert_eq!(update.trace.whole, None);
+        let (tree, json) = (document.tree().clone(), update.patches.to_json());
+        apply(&mut copy, &update.patches).unwrap();
+        assert_eq!(format!("{copy:?}"), format!("{tree:?}"), "{n}, {xs:?}: {json}");
+        assert!(*document.tree() == parse_fragment(&document.html(), "div").unwrap());
+        held.push((update.patches, json, tree, format!("{copy:?}")));
+    }
+    for (patches, json, tree, outline) in held {
+        assert_eq!((patches.to_json(), format!("{tree:?}")), (json, outline));
+    }
+}
+
 #[test]
 fn posted_html_is_compared() {
     let mut document = HtmlDocument::new("<p>one</p>".into()).expect("it is short");

@@ -74,7 +74,8 @@ pub struct Limits {
     /// Attributes of one tag.
     pub n_attributes: usize,
     /// Levels that irregular markup opens. A tree is never deeper than 512 elements: like a browser the parser makes siblings of what
-    /// nests deeper. But html5ever looks through all open elements for every tag, which for 100,000 takes half a minute and more.
+    /// nests deeper. But html5ever looks through all open elements for every tag, which for 100,000 takes half a minute and more; they
+    /// cannot be left out, for a browser too keeps them all until their end tags, and flattens only the tree.
     ///
     /// Regular markup has no such limit: elements that close in the order in which they were opened, or not at all, as `div`, `span`, `b`, lists, tables,
     /// SVG and custom elements; pages with or without tags of `html`, `head` and `body`, and fragments in any element but parts

@@ -2,9 +2,11 @@
 
 use crate::mailbox::Mailbox;
 use crate::presence::{Place, Presence};
+use crate::session::Session;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 /// Whom a push is for. What is set must all be so; the default is everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Client {
     pub session: Option<String>,
     /// The topics whose messages the page gets.
     pub topics: BTreeSet<String>,
+    /// For how long all this holds: then the session ends unless it was [confirmed](Session::confirm) before. `None` is for as long as the session.
+    pub valid_for: Option<Duration>,
 }
 
 /// A client on its connection.
@@ -70,12 +74,13 @@ struct Connected {
     tab: Tab,
     topics: BTreeSet<String>,
     mailbox: Arc<Mailbox>,
+    session: Weak<Session>,
 }
 
 impl Tabs {
-    pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>, session: Weak<Session>) {
         let topics = tab.client.topics.clone();
-        let connected = Connected { tab: tab.clone(), topics, mailbox: Arc::clone(mailbox) };
+        let connected = Connected { tab: tab.clone(), topics, mailbox: Arc::clone(mailbox), session };
         let mut tabs = self.lock();
         connected.topics.iter().for_each(|topic| self.presence.enter(tab, Place::topic(topic)));
         tabs.insert(Arc::clone(&tab.id), connected);
@@ -106,9 +111,26 @@ impl Tabs {
         }
     }
 
-    /// Lets all tabs of an audience get the messages of a topic, or keeps them from these; returns for how many that is new.
-    pub(crate) fn set_topic(&self, audience: &Audience, topic: &str, is_subscribed: bool) -> usize {
-        let mut n_changed = 0;
+    /// Returns the client of a tab, with the topics that it gets now.
+    pub(crate) fn client(&self, tab: &Tab) -> Client {
+        let topics = self.lock().get(&tab.id).map(|connected| connected.topics.clone());
+        Client { topics: topics.unwrap_or_default(), ..(*tab.client).clone() }
+    }
+
+    /// Lets a tab get the messages of these topics and no others; returns whether it lost one.
+    pub(crate) fn set_topics(&self, tab: &str, topics: &BTreeSet<String>) -> bool {
+        let mut tabs = self.lock();
+        let Some(Connected { tab, topics: old_topics, .. }) = tabs.get_mut(tab) else { return false };
+        topics.difference(old_topics).for_each(|topic| self.presence.enter(tab, Place::topic(topic)));
+        old_topics.difference(topics).for_each(|topic| self.presence.leave(tab, Place::topic(topic)));
+        let has_lost = !old_topics.is_subset(topics);
+        old_topics.clone_from(topics);
+        has_lost
+    }
+
+    /// Lets all tabs of an audience get the messages of a topic, or keeps them from these; returns those for which that is new.
+    pub(crate) fn set_topic(&self, audience: &Audience, topic: &str, is_subscribed: bool) -> Vec<Weak<Session>> {
+        let mut changed = Vec::new();
         for connected in self.lock().values_mut().filter(|connected| audience.holds(&connected.tab)) {
             let (is_changed, tell): (bool, fn(&Presence, &Tab, Place)) = match is_subscribed {
                 true => (connected.topics.insert(topic.into()), Presence::enter),
@@ -116,10 +138,10 @@ impl Tabs {
             };
             if is_changed {
                 tell(&self.presence, &connected.tab, Place::topic(topic));
-                n_changed += 1;
+                changed.push(Weak::clone(&connected.session));
             }
         }
-        n_changed
+        changed
     }
 
     /// Puts a message into the mailboxes of an audience; returns how many took it.

@@ -98,7 +98,8 @@ impl Call {
         self.effects.pushes.push(HandlerPush { push, is_for_others: false });
     }
 
-    /// Pushes as [`push`](Self::push) does, but neither to the tab that calls nor to the document that the handler works on.
+    /// Pushes as [`push`](Self::push) does, but not to the document that the handler works on, nor, where it can be left out (of messages and
+    /// private views), to the tab that calls.
     pub fn broadcast(&mut self, mut push: Push) {
         if let Some(tab) = self.tab() {
             push.audience.except = Some(tab.to_owned());

@@ -22,6 +22,10 @@
 //! One commit is under way per view. What arrives meanwhile is in the next turn together, so a slow ledger
 //! makes turns larger, not the queue longer. Nothing is shown and nobody is answered before the commit.
 //!
+//! Thousands of documents may have to be taken over, or be pushed to, in one moment. They stand in line: so many at once as the ledger answers soon, so that
+//! nobody takes it for away. The leases of those who wait are renewed for them. Taking over has a line of its own, as who is pushed to shall
+//! not wait for all that was some dead server's.
+//!
 //! What is guaranteed:
 //!
 //! - A push that was answered with a receipt is in the committed state, once, as long as the ledger keeps what it
@@ -63,19 +67,19 @@ use reading::{Noted, Reading, Start};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How a server takes part in a cluster. All servers of one use the same lease.
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterOptions {
     /// How long an owner counts as alive without a sign of life: about the time until another takes over.
     pub lease: Duration,
-    /// How long an owner waits for a commit before it goes on alone.
+    /// How long an owner that waits for a commit hears nothing of the ledger before it goes on alone.
     pub alone_after: Duration,
     /// How long a push waits for its answer before it is answered as queued; the time of a turn that is under way here does not count.
     pub queued_after: Duration,
@@ -167,9 +171,16 @@ const NOTED_LEASES: u32 = 2;
 const JOINED_LEASES: u32 = 3;
 /// For how many leases a document is kept that nobody uses: whoever looks what became of a push that was noted finds it, a beat or two late.
 const KEPT_LEASES: u32 = JOINED_LEASES + NOTED_LEASES + 1;
-/// The most beats that are sent at once, and for how long they gather.
+/// The most beats that are sent at once, for how long they gather, and how many times as many are under way at most.
 const MAX_BEATS: usize = 256;
 const GATHERING: Duration = Duration::from_millis(1);
+const MAX_BEATING: usize = 2;
+/// How often a commit is tried before its owner goes on alone.
+const MAX_TRIES: usize = 16;
+/// The most documents that have a turn or are loaded at once.
+const MAX_IN_LINE: usize = 128;
+/// The most documents that are taken over at once.
+const MAX_TAKEN_OVER: usize = 64;
 /// The most pushes that are forwarded at once.
 const MAX_FORWARDED: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -233,6 +244,9 @@ pub fn join<L: Ledger + 'static>(
         start: OnceLock::new(),
         read: Mutex::default(),
         busy: Mutex::default(),
+        heard: Mutex::new(Heard { answered_at: Instant::now(), is_away: false }),
+        line: Semaphore::new(MAX_IN_LINE),
+        entrance: Arc::new(Semaphore::new(MAX_TAKEN_OVER)),
         beats,
         began: Instant::now(),
     });
@@ -295,8 +309,27 @@ struct Member<L: Ledger> {
     start: OnceLock<Start>,
     /// Up to where pushes were read and put into the queues of the views owned here.
     read: Mutex<Option<Cursor>>,
-    /// The views whose turns are under way, with their tokens.
+    /// The views whose keepers do something that may take longer than a lease, with their tokens.
     busy: Mutex<BTreeMap<Arc<str>, (Replica, String)>>,
+    heard: Mutex<Heard>,
+    /// Where turns stand in line, each until its commit.
+    line: Semaphore,
+    /// Where those stand in line who take a document over, each until its first commit.
+    entrance: Arc<Semaphore>,
+}
+
+/// What was heard of the ledger.
+struct Heard {
+    /// When it answered last.
+    answered_at: Instant,
+    /// Whether it did not answer whoever asked last.
+    is_away: bool,
+}
+
+/// The lease of a view is renewed until this is dropped.
+struct Held<'member, L: Ledger> {
+    member: &'member Member<L>,
+    name: &'member Arc<str>,
 }
 
 /// How far a server is on its way out of the cluster.
@@ -398,15 +431,82 @@ struct Batch {
 }
 
 impl<L: Ledger> Member<L> {
+    /// Awaits an answer of the ledger; `None`: it is away.
     async fn try_once<T>(&self, asked: impl Future<Output = Result<T, L::Error>>) -> Option<T> {
-        match timeout(self.options.alone_after, asked).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) => {
+        self.answer_within(self.patience(), asked).await
+    }
+
+    /// As [`try_once`](Self::try_once), whether it was away or not.
+    async fn probe<T>(&self, asked: impl Future<Output = Result<T, L::Error>>) -> Option<T> {
+        self.answer_within(self.options.alone_after, asked).await
+    }
+
+    async fn answer_within<T>(
+        &self,
+        patience: Duration,
+        asked: impl Future<Output = Result<T, L::Error>>,
+    ) -> Option<T> {
+        let began = Instant::now();
+        let answer = match self.until_silent(patience, asked).await {
+            Some(Ok(answer)) => Some(answer),
+            Some(Err(error)) => {
                 (self.report)(News::Down { error });
                 None
             }
-            Err(_) => None,
+            None => None,
+        };
+        // If it was silent for far longer, it was this server that slept.
+        let has_slept = self.silent_since(began).elapsed() >= 2 * self.options.alone_after;
+        self.set_away(answer.is_none() && !has_slept);
+        answer
+    }
+
+    /// Awaits what the ledger says until it has answered nobody for as long as the patience is: where thousands ask, it is busy and not away.
+    async fn until_silent<T>(
+        &self,
+        patience: Duration,
+        asked: impl Future<Output = Result<T, L::Error>>,
+    ) -> Option<Result<T, L::Error>> {
+        let (mut asked, began) = (pin!(asked), Instant::now());
+        let mut until = began + patience;
+        loop {
+            if let Ok(answer) = timeout_at(until, asked.as_mut()).await {
+                if answer.is_ok() {
+                    self.heard().answered_at = Instant::now();
+                }
+                return Some(answer);
+            }
+            let later = self.silent_since(began) + patience;
+            if later <= until {
+                return None;
+            }
+            until = later;
         }
+    }
+
+    /// Since when the ledger says nothing, if somebody asks it since `began`.
+    fn silent_since(&self, began: Instant) -> Instant {
+        began.max(self.heard().answered_at)
+    }
+
+    fn set_away(&self, is_away: bool) {
+        self.heard().is_away = is_away;
+    }
+
+    /// How long the ledger is waited for: not long again once it is away.
+    fn patience(&self) -> Duration {
+        if self.heard().is_away { FIRST_PAUSE } else { self.options.alone_after }
+    }
+
+    /// Keeps a lease while its keeper cannot.
+    fn hold<'member>(&'member self, replica: &'member Replica, token: &str) -> Held<'member, L> {
+        self.busy().insert(Arc::clone(&replica.name), (replica.clone(), token.to_owned()));
+        Held { member: self, name: &replica.name }
+    }
+
+    /// Waits in line.
+    async fn place(&self) -> SemaphorePermit<'_> {
+        self.line.acquire().await.expect("the semaphore is never closed")
     }
 
     async fn until_up<T, F: Future<Output = Result<T, L::Error>>>(&self, ask: impl Fn() -> F) -> T {
@@ -445,8 +545,18 @@ impl<L: Ledger> Member<L> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> MutexGuard<'_, Option<Cursor>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L: Ledger> Drop for Held<'_, L> {
+    fn drop(&mut self) {
+        self.member.busy().remove(self.name);
     }
 }
 

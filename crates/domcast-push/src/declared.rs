@@ -179,6 +179,12 @@ impl DeclaredSource {
         Ok(DeclaredSource { name, declared: Arc::new(declared), state: first.clone(), first })
     }
 
+    /// Returns the source with these values for keys of its first state.
+    pub(crate) fn loaded(&self, values: Map<String, Value>) -> Result<DeclaredSource, PushError> {
+        let (state, _) = edited(&self.name, &self.state, &Change::State(values))?;
+        self.with_state(state)
+    }
+
     fn with_state(&self, state: State) -> Result<DeclaredSource, PushError> {
         for (key, value) in changed_keys(&self.state, &state) {
             let (found, expected) = (kind(value), keys(&self.first).get(key).map_or("nothing", kind));

@@ -3,6 +3,7 @@
 use domcast_parser::ParseError;
 use domcast_template::TemplateError;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 
 /// A push, an event, a tick or a registration that was refused; the view is as it was before.
@@ -164,6 +165,22 @@ pub enum PushError {
         /// What it says to a browser outside development.
         for_browser: String,
     },
+    /// The application that a view's state or events come from or go to does not answer, or not as it should.
+    Application {
+        /// The view.
+        view: String,
+        /// What it did instead.
+        reason: String,
+    },
+    /// The application that an event went to says what is wrong with its payload.
+    Invalid {
+        /// The view.
+        view: String,
+        /// The handler's name.
+        handler: String,
+        /// What is wrong, as the application says it: by field, as a rule. It is for whoever sent the event.
+        errors: Value,
+    },
     /// A view of this name is registered already.
     NameTaken {
         /// The name.
@@ -174,7 +191,7 @@ pub enum PushError {
         /// The name.
         view: String,
     },
-    /// The state of a Rust view is not a struct with named fields, or cannot be written as JSON.
+    /// The state of a Rust view is not a struct with named fields, cannot be written as JSON, or is too deep.
     BadState {
         /// The view.
         view: String,
@@ -221,7 +238,9 @@ impl PushError {
                 ErrorClass::Broken
             }
             PushError::Queued { .. } => ErrorClass::Queued,
-            PushError::Unavailable { .. } | PushError::TooManyDocuments { .. } => ErrorClass::Unavailable,
+            PushError::Unavailable { .. } | PushError::TooManyDocuments { .. } | PushError::Application { .. } => {
+                ErrorClass::Unavailable
+            }
             PushError::Elsewhere { class, .. } => *class,
             _ => ErrorClass::Unfit,
         }
@@ -236,7 +255,8 @@ impl PushError {
         }
         let text = match self {
             PushError::UnknownHandler { .. } => "there is no such handler",
-            PushError::BadPayload { .. } => "the payload does not fit the handler",
+            PushError::BadPayload { .. } | PushError::Invalid { .. } => "the payload does not fit the handler",
+            PushError::Application { .. } => "the application does not answer",
             PushError::Elsewhere { for_browser, .. } => for_browser,
             _ => "the event could not be handled",
         };
@@ -301,12 +321,18 @@ impl fmt::Display for PushError {
                 write!(f, "other servers cannot be reached for a push to `{view}`, and too many pushes wait for them")
             }
             PushError::Elsewhere { message, .. } => f.write_str(message),
+            PushError::Application { view, reason } => {
+                write!(f, "the application behind view `{view}` does not answer as it should: {reason}")
+            }
+            PushError::Invalid { view, handler, errors } => {
+                write!(f, "handler `{handler}` of view `{view}` does not take this payload: {errors}")
+            }
             PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),
             PushError::BadName { view } => {
                 write!(f, "`{}` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)", Shown(view))
             }
             PushError::BadState { view, reason } => {
-                write!(f, "the state of view `{view}` is no struct with named fields: {reason}")
+                write!(f, "the state of view `{view}` cannot be used: {reason}")
             }
             PushError::BadEdit { view, handler, error } => {
                 write!(f, "handler `{handler}` of view `{view}` cannot be declared: {error}")

@@ -47,8 +47,11 @@ pub(crate) fn message(topic: &str, data: &Value) -> Bytes {
     json!(["message", topic, data]).to_string().into()
 }
 
-pub(crate) fn refused(n: u64, message: &str, id: &str) -> Bytes {
-    json!(["refused", n, message, id]).to_string().into()
+pub(crate) fn refused(n: u64, message: &str, id: &str, errors: Option<&Value>) -> Bytes {
+    match errors {
+        Some(errors) => json!(["refused", n, message, id, errors]).to_string().into(),
+        None => json!(["refused", n, message, id]).to_string().into(),
+    }
 }
 
 pub(crate) fn unknown(view: &str) -> Bytes {

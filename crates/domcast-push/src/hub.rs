@@ -14,15 +14,16 @@ use crate::position::Position;
 use crate::presence::{Headcount, Place, PresenceEvent, Present};
 use crate::session::{Gate, Session};
 use crate::slot::{Shown, Slot};
-use crate::source::{PostedHtml, Source};
+use crate::source::{MOUNT, PostedHtml, Source, guarded};
 use crate::statistics::{Clock, Statistics, ViewStatistics};
 use crate::turn::{self, Input, Live};
-use crate::view::{RustView, View};
-use crate::views::{DocumentLimits, Documents, Keyed, Views, no_such_key};
+use crate::view::{RustView, View, failed};
+use crate::views::{DocumentLimits, Documents, Keyed, Lazy, Views, no_such_key};
 use domcast_template::Templates;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
@@ -49,6 +50,7 @@ struct Inner {
     epoch: Arc<str>,
     n_sessions: AtomicU64,
     n_documents: AtomicU32,
+    n_taken: AtomicUsize,
     ticks_changed: Notify,
     statistics: Statistics,
 }
@@ -128,6 +130,7 @@ impl Hub {
                 epoch: epoch(),
                 n_sessions: AtomicU64::new(0),
                 n_documents: AtomicU32::new(0),
+                n_taken: AtomicUsize::new(0),
                 ticks_changed: Notify::new(),
                 statistics: Statistics::default(),
             }),
@@ -194,6 +197,30 @@ impl Hub {
         self.add(name, Box::new(source))
     }
 
+    /// Registers a declared view whose first state comes from elsewhere, such as from a database.
+    ///
+    /// `load` is asked when the document is first used, and gives values for declared keys; the others keep theirs. If it fails, so does that use, with
+    /// its error, and the next one asks again; a page that was told [`PushError::Application`] is tried again by itself. It runs as turns do (see
+    /// [`run_turns`](Self::run_turns)), so it may block, and more than once at a time. What is pushed meanwhile has the document loaded too and is applied
+    /// after that: it may be in the loaded state already, so let it be a change that can be made twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_declared`](Self::register_declared); a wrong template shows with the first use.
+    pub fn register_declared_with(
+        &self,
+        name: &str,
+        view: DeclaredView,
+        load: impl Fn() -> Result<Map<String, Value>, PushError> + Send + Sync + 'static,
+    ) -> Result<(), PushError> {
+        check_name(name)?;
+        let name: Arc<str> = name.into();
+        let templates = self.inner.engine.templates.clone();
+        let first = DeclaredSource::new(Arc::clone(&name), view, &templates)?;
+        let make = move || Ok(Box::new(first.loaded(load()?)?) as Box<dyn Source>);
+        self.inner.views.insert(name, Documents::Lazy(Arc::new(Lazy::new(Box::new(make)))))
+    }
+
     /// Registers a view that shows HTML as it is pushed.
     ///
     /// # Errors
@@ -208,8 +235,8 @@ impl Hub {
     ///
     /// `make` gives the view of a key when it is first used: when a page shows it, or a push names it. A document that nobody
     /// uses any more is dropped with its state (see [`Options::documents`]), and made anew by `make` when it is needed again.
-    /// Refuse keys that do not exist, in `make` or with [`authorize`](Self::authorize): else anybody who may load a page can fill
-    /// the number of documents with made-up ones.
+    /// Refuse keys that do not exist, in `make` ([`PushError::WrongKey`]) or with [`authorize`](Self::authorize): else anybody who may load
+    /// a page can fill the number of documents with made-up ones.
     ///
     /// ```
     /// # use domcast_push::{Hub, Push, PushError, View};
@@ -243,13 +270,28 @@ impl Hub {
     ///
     /// As [`register_declared`](Self::register_declared); a wrong template shows with the first key.
     pub fn register_declared_keyed(&self, name: &str, view: DeclaredView) -> Result<(), PushError> {
+        self.register_declared_keyed_with(name, view, |_| Ok(Map::new()))
+    }
+
+    /// Registers a declared view with one document per key, whose first state comes from elsewhere, as that of a
+    /// [view without keys](Self::register_declared_with) may: `load` is asked for each key.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_declared_keyed`](Self::register_declared_keyed).
+    pub fn register_declared_keyed_with(
+        &self,
+        name: &str,
+        view: DeclaredView,
+        load: impl Fn(&str) -> Result<Map<String, Value>, PushError> + Send + Sync + 'static,
+    ) -> Result<(), PushError> {
         let name: Arc<str> = name.into();
         let declared = view.state("key", "");
         DeclaredSource::new(Arc::clone(&name), declared.clone(), &self.inner.engine.templates)?;
         let (view, templates) = (Arc::clone(&name), self.inner.engine.templates.clone());
         self.add_keyed(&name, false, move |key, _| {
             let declared = declared.clone().state("key", key);
-            Ok(Box::new(DeclaredSource::new(Arc::clone(&view), declared, &templates)?))
+            Ok(Box::new(DeclaredSource::new(Arc::clone(&view), declared, &templates)?.loaded(load(key)?)?))
         })
     }
 
@@ -276,11 +318,7 @@ impl Hub {
     fn add(&self, name: Arc<str>, source: Box<dyn Source>) -> Result<(), PushError> {
         check_name(&name)?;
         let slot = self.slot_of(Name { view: Arc::clone(&name), key: None }, source, None)?;
-        // Shared before anybody can push to it: nothing may happen to it here alone.
-        let cluster = self.cluster();
-        let replica = cluster.as_ref().and_then(|cluster| cluster.share(&slot));
-        self.inner.views.insert(name, Documents::One(slot))?;
-        replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));
+        self.shared(slot, |slot| self.inner.views.insert(name, Documents::One(Arc::clone(&slot))).map(|()| slot))?;
         self.inner.ticks_changed.notify_waiters();
         Ok(())
     }
@@ -297,7 +335,9 @@ impl Hub {
             true => Keyed::private(make, self.inner.options.private_bytes),
             false => Keyed::new(make),
         };
-        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))
+        self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))?;
+        self.inner.ticks_changed.notify_waiters();
+        Ok(())
     }
 
     /// Renders a source for the first time.
@@ -409,28 +449,38 @@ impl Hub {
 
     /// Lets the tabs of an audience that are connected to this hub get the messages of a topic from now on. Returns for how many that is new.
     pub fn subscribe(&self, audience: &Audience, topic: &str) -> usize {
-        self.inner.tabs.set_topic(audience, topic, true)
+        self.inner.tabs.set_topic(audience, topic, true).len()
     }
 
-    /// Takes a topic from the tabs of an audience that are connected to this hub: no message that is sent after the call reaches them. Returns how many had it.
+    /// Takes a topic from the tabs of an audience that are connected to this hub: no message that is sent after the call reaches them, and the views that
+    /// [`authorize`](Self::authorize) then refuses them are taken away. Returns how many had it. On all servers [`Push::revoke`](crate::Push::revoke) does that.
     ///
     /// What a tab gets when it connects, and connects again, its [`Client`] says: take the topic from there before.
     pub fn unsubscribe(&self, audience: &Audience, topic: &str) -> usize {
-        self.inner.tabs.set_topic(audience, topic, false)
+        self.inner.n_taken.fetch_add(1, Ordering::AcqRel);
+        let lost = self.inner.tabs.set_topic(audience, topic, false);
+        lost.iter().filter_map(Weak::upgrade).for_each(|session| session.ask_again());
+        lost.len()
+    }
+
+    /// Counts how often topics were taken ([`unsubscribe`](Self::unsubscribe), [`Push::revoke`](crate::Push::revoke)). Whoever finds out elsewhere what a
+    /// client gets asks again if this grew meanwhile: the answer may be older.
+    pub fn n_taken(&self) -> usize {
+        self.inner.n_taken.load(Ordering::Acquire)
     }
 
     /// Opens a session: one per connection. Nothing is known of its client.
-    pub fn connect(&self) -> Session {
+    pub fn connect(&self) -> Arc<Session> {
         self.connect_as(Client::default())
     }
 
     /// Opens a session of this client: one per connection.
-    pub fn connect_as(&self, client: Client) -> Session {
+    pub fn connect_as(&self, client: Client) -> Arc<Session> {
         self.open(client, None)
     }
 
     /// Opens a session of this client that mounts only what `gate` lets through.
-    pub fn connect_through(&self, client: Client, gate: Arc<dyn Gate>) -> Session {
+    pub fn connect_through(&self, client: Client, gate: Arc<dyn Gate>) -> Arc<Session> {
         self.open(client, Some(gate))
     }
 
@@ -444,17 +494,18 @@ impl Hub {
         Duration::from_millis(n_sessions.saturating_mul(20).clamp(500, 8_000))
     }
 
-    fn open(&self, client: Client, gate: Option<Arc<dyn Gate>>) -> Session {
+    fn open(&self, client: Client, gate: Option<Arc<dyn Gate>>) -> Arc<Session> {
         let id = self.inner.n_sessions.fetch_add(1, Ordering::Relaxed);
         let tab = Tab { id: format!("{}-{id}", self.inner.epoch).into(), client: Arc::new(client) };
         let mailbox = Arc::new(Mailbox::new(self.inner.options.mailbox));
-        self.inner.tabs.connect(&tab, &mailbox);
-        Session::new(self.clone(), id, tab, mailbox, gate)
+        let session = Arc::new(Session::new(self.clone(), id, tab.clone(), Arc::clone(&mailbox), gate));
+        self.inner.tabs.connect(&tab, &mailbox, Arc::downgrade(&session));
+        session
     }
 
     /// Says which clients may see which view, with which key. It is asked whenever a page is rendered or connects, so also before
-    /// a client that was away gets what it missed; a refused view counts as unknown. Without it everybody may. The first call
-    /// counts.
+    /// a client that was away gets what it missed; a refused view counts as unknown. It is asked again about what a page has mounted when the page loses a
+    /// topic, and what it refuses then is taken away. Without it everybody may. The first call counts.
     pub fn authorize(&self, may_see: impl Fn(&Client, &str, Option<&str>) -> bool + Send + Sync + 'static) {
         _ = self.inner.guard.set(Box::new(may_see));
     }
@@ -491,10 +542,14 @@ impl Hub {
 
     /// Returns the document that a client asks for, if it may see it.
     pub(crate) fn visible(&self, client: &Client, view: &str, key: Option<&str>) -> Result<Arc<Slot>, PushError> {
-        match self.inner.guard.get() {
-            Some(may_see) if !may_see(client, view, key) => Err(no_such_key(view)),
-            _ => self.slot(view, key, client),
+        match self.may_see(client, view, key) {
+            true => self.slot(view, key, client),
+            false => Err(no_such_key(view)),
         }
+    }
+
+    pub(crate) fn may_see(&self, client: &Client, view: &str, key: Option<&str>) -> bool {
+        self.inner.guard.get().is_none_or(|may_see| may_see(client, view, key))
     }
 
     /// Returns a document, and makes it if its key is new.
@@ -502,11 +557,11 @@ impl Hub {
         let wrong = |reason: &str| Err(PushError::WrongKey { view: view.into(), reason: reason.into() });
         match (self.inner.views.get(view)?, key) {
             ((_, Documents::One(slot)), None) => Ok(slot),
-            ((_, Documents::One(_)), Some(_)) => wrong("has one document, and no keys"),
+            ((name, Documents::Lazy(lazy)), None) => lazy.get().map_or_else(|| self.make_lazy(name, &lazy), Ok),
+            ((_, Documents::One(_) | Documents::Lazy(_)), Some(_)) => wrong("has one document, and no keys"),
             ((_, Documents::Keyed(_)), None) => wrong("has a document per key, and no key is named"),
-            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(key, client) {
+            ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(view, key, client)? {
                 Some(slot) => Ok(slot),
-                None if keyed.has(key) => Err(no_such_key(view)),
                 None => self.make(name, &keyed, key, client),
             },
         }
@@ -519,25 +574,60 @@ impl Hub {
             return Err(PushError::WrongKey { view: view.to_string(), reason });
         }
         let key: Arc<str> = key.into();
-        let mut slot = None;
+        let name = Name { view: Arc::clone(&view), key: Some(Arc::clone(&key)) };
+        let slot = self.made(name, keyed.memo.clone(), &|| (keyed.make)(&key, client))?;
+        self.shared(slot, |slot| keyed.insert(&view, key, slot, client.clone(), self.inner.options.documents))
+    }
+
+    /// Makes the only document of a view that is not there from the start.
+    fn make_lazy(&self, view: Arc<str>, lazy: &Lazy) -> Result<Arc<Slot>, PushError> {
+        let slot = self.made(Name { view, key: None }, None, &lazy.make)?;
+        let inserted = self.shared(slot, |slot| Ok(lazy.insert(slot)))?;
+        self.inner.ticks_changed.notify_waiters();
+        Ok(inserted)
+    }
+
+    /// Makes a document, which is user code.
+    fn made(
+        &self,
+        name: Name,
+        memo: Option<Arc<Memo>>,
+        make: &dyn Fn() -> Result<Box<dyn Source>, PushError>,
+    ) -> Result<Arc<Slot>, PushError> {
+        let view = Arc::clone(&name.view);
+        let (mut slot, mut name_and_memo) = (None, Some((name, memo)));
         self.run(&view, &mut || {
-            let name = Name { view: Arc::clone(&view), key: Some(Arc::clone(&key)) };
-            slot = Some((keyed.make)(&key, client).and_then(|source| self.slot_of(name, source, keyed.memo.clone())));
+            let Some((name, memo)) = name_and_memo.take() else { return };
+            let made =
+                guarded(make).unwrap_or_else(|reason| Err(failed(&view, MOUNT, format!("it panicked: {reason}"))));
+            slot = Some(made.and_then(|source| self.slot_of(name, source, memo)));
         });
-        let slot = slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))?;
-        // Shared before anybody can push to it: nothing may happen to it here alone.
+        slot.unwrap_or_else(|| Err(PushError::Lost { view: view.to_string() }))
+    }
+
+    /// Inserts a new document, shared with other servers before anybody can push to it: nothing may happen to it here alone.
+    fn shared(
+        &self,
+        slot: Arc<Slot>,
+        insert: impl FnOnce(Arc<Slot>) -> Result<Arc<Slot>, PushError>,
+    ) -> Result<Arc<Slot>, PushError> {
         let cluster = self.cluster();
         let replica = cluster.as_ref().and_then(|cluster| cluster.share(&slot));
-        let inserted = keyed.insert(&view, key, Arc::clone(&slot), client.clone(), self.inner.options.documents)?;
+        let inserted = insert(Arc::clone(&slot))?;
         if Arc::ptr_eq(&inserted, &slot) {
             replica.into_iter().zip(cluster).for_each(|(replica, cluster)| cluster.keep(replica));
         }
         Ok(inserted)
     }
 
-    /// Makes the document of a key that a push of another server is for.
-    pub(crate) fn make_shared(&self, view: &str, key: &str) -> Result<(), PushError> {
-        self.slot(view, Some(key), &Client::default()).map(drop)
+    /// Makes the document that a push of another server is for.
+    pub(crate) fn make_shared(&self, view: &str, key: Option<&str>) -> Result<(), PushError> {
+        self.slot(view, key, &Client::default()).map(drop)
+    }
+
+    /// Whether the document of a view without keys is made when it is first used.
+    pub(crate) fn is_lazy(&self, view: &str) -> bool {
+        matches!(self.inner.views.get(view), Ok((_, Documents::Lazy(_))))
     }
 
     /// Waits for what other servers know of a document that was made just now, where waiting holds up nobody, and not for long: it comes as an update

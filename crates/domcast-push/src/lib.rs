@@ -31,8 +31,19 @@
 //! # Ok::<(), domcast_push::PushError>(())
 //! ```
 //!
+//! | to | call |
+//! |---|---|
+//! | have a view in Rust, declared by data, of HTML that is rendered elsewhere | [`Hub::register`], [`register_declared`](Hub::register_declared), [`register_posted`](Hub::register_posted) |
+//! | have a document of it per key, or for each page | [`register_keyed`](Hub::register_keyed), [`register_private`](Hub::register_private) |
+//! | put it into a page | [`Hub::html`], [`html_keyed`](Hub::html_keyed), [`html_for`](Hub::html_for) a client |
+//! | change it, or tell pages something | [`Hub::push`] a [`Push`]; outside of async code [`push_blocking`](Hub::push_blocking) |
+//! | carry it to pages | [`Hub::connect_as`] a [`Client`], [`Session::receive`], [`Session::next`] |
+//! | let it tick | [`Hub::run_ticks`], which also drops what nobody uses |
+//! | say who may look, and see who does | [`Hub::authorize`], [`Hub::presence`] |
+//! | share it with other servers | [`join`] |
+//!
 //! This crate opens no socket, spawns no task and logs nothing: it turns pushes, events and frames of clients into frames
-//! for clients (PROTOCOL.md). Adapters such as `domcast-axum` carry them.
+//! for clients (PROTOCOL.md). Adapters such as `domcast-axum` carry them and run the ticks.
 #![doc = include_str!("../SEMANTICS.md")]
 
 #[cfg(test)]
@@ -87,7 +98,7 @@ pub use memory::{BadCursor, MemoryLayer};
 pub use position::{BadPosition, Position};
 pub use presence::{Headcount, Place, PresenceEvent, Present};
 pub use push::{Change, Content, Push, Receipt};
-pub use session::{Gate, Handling, Refused, Session, Work};
+pub use session::{Event, Forwarding, Gate, Handled, Handling, Refused, Session, Work};
 pub use statistics::{Clock, Counter, Histogram, Statistics, ViewStatistics};
 pub use ticks::{Tick, TickNews};
 pub use view::{Empty, HandlerResult, Handlers, View};

@@ -17,13 +17,14 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How much may wait for one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailboxLimits {
     /// Frames of documents.
     pub n_frames: usize,
-    /// Bytes of these frames together. A single frame is always taken in.
+    /// Bytes of these frames together; and of answers and messages together, for a message to be taken in. A single one always is.
     pub n_bytes: usize,
     /// Answers and messages of topics. A client that asks more than this without reading is given up.
     pub n_answers: usize,
@@ -59,10 +60,14 @@ struct Queue {
     n_frames: usize,
     n_bytes: usize,
     n_answers: usize,
+    n_answer_bytes: usize,
     /// The version that the client has of each document once it has read what was handed out; none if it needs a snapshot.
     reached: ByDocument<u64>,
     unread: Unread,
     is_closed: bool,
+    /// From then on it is closed.
+    closes_at: Option<Instant>,
+    has_lapsed: bool,
 }
 
 /// What was handed out and is not acknowledged.
@@ -109,10 +114,14 @@ impl Mailbox {
     /// Takes in an answer to the client.
     pub(crate) fn answer(&self, frame: Bytes) {
         let mut queue = self.queue();
+        if queue.is_closed {
+            return;
+        }
         queue.n_answers += 1;
         if queue.n_answers > self.limits.n_answers {
             *queue = Queue { is_closed: true, ..Queue::default() };
-        } else if !queue.is_closed {
+        } else {
+            queue.n_answer_bytes += frame.len();
             queue.items.push_back(Item::Answer(frame));
         }
         self.filled.notify_one();
@@ -121,11 +130,13 @@ impl Mailbox {
     /// Takes in a message of a topic; `false` if there is no room, or nobody reads any more.
     pub(crate) fn message(&self, frame: &Bytes) -> bool {
         let mut queue = self.queue();
+        let is_large = queue.n_answers > 0 && queue.n_answer_bytes + frame.len() > self.limits.n_bytes;
         // Half of the room is left for answers: messages that nobody reads must not end a connection.
-        if queue.is_closed || queue.n_answers >= self.limits.n_answers / 2 {
+        if queue.is_closed || is_large || queue.n_answers >= self.limits.n_answers / 2 {
             return false;
         }
         queue.n_answers += 1;
+        queue.n_answer_bytes += frame.len();
         queue.items.push_back(Item::Answer(frame.clone()));
         self.filled.notify_one();
         true
@@ -162,15 +173,14 @@ impl Mailbox {
 
     /// Greets a view: `mounted`, then what it misses from the version `from` to `version`.
     pub(crate) fn mount(&self, document: u32, mounted: Bytes, from: Option<u64>, version: u64) {
-        // The client takes nothing for this view before `mounted`, so a mark that stands already must follow it.
-        let was_marked = {
+        // Each element of a view takes nothing before its own `mounted`, so what waits for another one already must follow this one too.
+        let (was_waiting, reached) = {
             let mut queue = self.queue();
-            let mark = queue.mark(document);
-            mark.and_then(|idx| queue.items.remove(idx)).is_some()
+            (queue.take_out(document), queue.reached.get(document).copied())
         };
         self.answer(mounted);
         match from {
-            Some(from) if !was_marked => {
+            Some(from) if !was_waiting || reached == Some(from) => {
                 let mut queue = self.queue();
                 queue.reached.insert(document, from);
                 if from != version {
@@ -185,8 +195,7 @@ impl Mailbox {
     /// Drops all that waits of a document.
     pub(crate) fn forget(&self, document: u32) {
         let mut queue = self.queue();
-        queue.set_mark(document);
-        queue.items.retain(|item| !matches!(item, Item::Mark { document: marked } if *marked == document));
+        queue.take_out(document);
         queue.reached.remove(document);
     }
 
@@ -215,6 +224,7 @@ impl Mailbox {
             }
             Some(Item::Answer(frame)) => {
                 queue.n_answers -= 1;
+                queue.n_answer_bytes -= frame.len();
                 frame
             }
             Some(Item::Mark { .. }) | None => unreachable!("looked at above, under the same lock"),
@@ -266,12 +276,34 @@ impl Mailbox {
     }
 
     pub(crate) fn close(&self) {
-        *self.queue() = Queue { is_closed: true, ..Queue::default() };
+        let mut queue = self.queue();
+        *queue = Queue { is_closed: true, has_lapsed: queue.has_lapsed, ..Queue::default() };
         self.filled.notify_one();
     }
 
+    /// Says when it closes by itself, if ever. One that is closed stays so.
+    pub(crate) fn close_at(&self, at: Option<Instant>) {
+        self.queue().closes_at = at;
+        self.filled.notify_one();
+    }
+
+    pub(crate) fn closes_at(&self) -> Option<Instant> {
+        self.queue().closes_at
+    }
+
+    /// Whether it closed because its time was over.
+    pub(crate) fn has_lapsed(&self) -> bool {
+        self.queue().has_lapsed
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Here, so that not one frame is taken in or handed out after its time.
+        if queue.closes_at.is_some_and(|at| at <= Instant::now()) && !queue.is_closed {
+            *queue = Queue { is_closed: true, has_lapsed: true, ..Queue::default() };
+            self.filled.notify_one();
+        }
+        queue
     }
 }
 
@@ -318,18 +350,24 @@ impl Queue {
     /// Puts a mark where the first waiting frame of the document stands, or at the end.
     fn set_mark(&mut self, of: u32) {
         let is_frame = |item: &Item| matches!(item, Item::Frame { document, .. } if *document == of);
-        match self.items.iter().position(is_frame) {
-            Some(idx) => self.items.insert(idx, Item::Mark { document: of }),
-            None => self.items.push_back(Item::Mark { document: of }),
-        }
+        let idx = self.items.iter().position(is_frame).unwrap_or(self.items.len());
+        self.take_out(of);
+        self.items.insert(idx, Item::Mark { document: of });
+    }
+
+    /// Drops the mark or the frames of a document; returns whether there were any.
+    fn take_out(&mut self, of: u32) -> bool {
+        let n_items = self.items.len();
         self.items.retain(|item| match item {
             Item::Frame { document, frame, .. } if *document == of => {
                 self.n_frames -= 1;
                 self.n_bytes -= frame.len();
                 false
             }
+            Item::Mark { document } => *document != of,
             _ => true,
         });
+        self.items.len() < n_items
     }
 }
 

@@ -23,7 +23,8 @@ use tokio::sync::broadcast;
 /// How many joins and leaves a listener may be behind.
 const MAX_BEHIND: usize = 1024;
 
-/// The most visitors at places that a server tells another of.
+/// The most visitors at places that a server tells another of. Where there are more it tells of some, and each time of all these: what
+/// changes among visitors of whom it did not tell all says nothing.
 const MAX_TOLD: usize = 100_000;
 
 /// The most of them that are told as changes.
@@ -118,6 +119,8 @@ pub enum PresenceEvent {
 #[derive(Debug)]
 pub(crate) struct Presence {
     places: Mutex<Places>,
+    /// [`MAX_TOLD`].
+    max_told: usize,
     /// Written to under the lock, so that events come in the order of what they tell.
     events: broadcast::Sender<PresenceEvent>,
 }
@@ -127,6 +130,8 @@ struct Places {
     here: BTreeMap<Place, Here>,
     /// Who is at which places elsewhere, by server.
     elsewhere: HashMap<String, HashSet<(Place, Visitor)>>,
+    /// How many visitors at places this server has.
+    n_here: usize,
     /// How often somebody came to this server or left it.
     n_changes: u64,
     /// Whose presence changed since others were told, and whether they were told that they are there. `None`: all is to be told anew.
@@ -166,18 +171,19 @@ pub(crate) type Roll = Vec<(Place, Vec<Visitor>)>;
 pub(crate) type RollChange = (Roll, Roll);
 
 impl Places {
-    fn note(&mut self, place: Place, visitor: Visitor, was_there: bool) {
+    fn note(&mut self, place: Place, visitor: Visitor, was_there: bool, max_told: usize) {
         self.n_changes += 1;
+        self.n_here = if was_there { self.n_here - 1 } else { self.n_here + 1 };
         if let Some(changed) = &mut self.changed {
             changed.entry((place, visitor)).or_insert(was_there);
         }
         // While nobody can be told they are not gathered for ever.
-        self.changed.take_if(|changed| changed.len() > MAX_CHANGED);
+        self.changed.take_if(|changed| changed.len() > MAX_CHANGED || self.n_here > max_told);
     }
 
-    /// Who is on this server.
-    fn roll(&self) -> Roll {
-        let (mut roll, mut n_room) = (Vec::new(), MAX_TOLD);
+    /// Who is on this server, `n_room` of them at most.
+    fn roll(&self, mut n_room: usize) -> Roll {
+        let mut roll = Vec::new();
         for (place, here) in &self.here {
             let visitors = here.visitors.iter().filter(|(_, entered)| entered.n_tabs > 0);
             let visitors: Vec<Visitor> = visitors.map(|(visitor, _)| visitor.clone()).take(n_room).collect();
@@ -237,16 +243,21 @@ impl Visitor {
 
 impl Default for Presence {
     fn default() -> Presence {
-        Presence { places: Mutex::default(), events: broadcast::Sender::new(MAX_BEHIND) }
+        Presence::telling_of(MAX_TOLD)
     }
 }
 
 impl Presence {
+    /// That of a server that tells others of no more visitors at places than this.
+    fn telling_of(max_told: usize) -> Presence {
+        Presence { places: Mutex::default(), max_told, events: broadcast::Sender::new(MAX_BEHIND) }
+    }
+
     pub(crate) fn enter(&self, tab: &Tab, place: Place) {
         let (mut places, visitor) = (self.lock(), Visitor::of(tab));
         let entered = self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_tabs += 1);
         if entered.n_tabs == 1 {
-            places.note(place, visitor, false);
+            places.note(place, visitor, false, self.max_told);
         }
     }
 
@@ -254,7 +265,7 @@ impl Presence {
         let (mut places, visitor) = (self.lock(), Visitor::of(tab));
         let entered = self.change(&mut places, place.clone(), visitor.clone(), |entered| entered.n_tabs -= 1);
         if entered.n_tabs == 0 {
-            places.note(place, visitor, true);
+            places.note(place, visitor, true, self.max_told);
         }
     }
 
@@ -295,12 +306,18 @@ impl Presence {
         self.lock().n_changes + 1
     }
 
+    /// Whether this server has more visitors than it tells of.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.lock().n_here > self.max_told
+    }
+
     /// Returns what there is to tell since this was asked last: its number, who is on this server if that is wanted or who came and left is not known, and
     /// who came and left.
     pub(crate) fn news(&self, wants_whole: bool) -> (u64, Option<Roll>, Option<RollChange>) {
         let mut places = self.lock();
-        let changed = places.changed.replace(HashMap::new());
-        let whole = (wants_whole || changed.is_none()).then(|| places.roll());
+        let is_cut = places.n_here > self.max_told;
+        let changed = std::mem::replace(&mut places.changed, (!is_cut).then(HashMap::new));
+        let whole = (wants_whole || changed.is_none()).then(|| places.roll(self.max_told));
         (places.n_changes + 1, whole, changed.map(|changed| places.change(changed)))
     }
 
@@ -314,7 +331,7 @@ impl Presence {
             }
         }
         for (place, visitor) in came.into_iter().flat_map(each) {
-            if now.len() < MAX_TOLD && now.insert((place.clone(), visitor.clone())) {
+            if now.len() < self.max_told && now.insert((place.clone(), visitor.clone())) {
                 self.change(&mut places, place, visitor, |entered| entered.n_servers += 1);
             }
         }
@@ -325,7 +342,7 @@ impl Presence {
 
     /// Takes who is on another server now.
     pub(crate) fn set_elsewhere(&self, server: &str, roll: Roll) {
-        let now: HashSet<(Place, Visitor)> = roll.into_iter().flat_map(each).take(MAX_TOLD).collect();
+        let now: HashSet<(Place, Visitor)> = roll.into_iter().flat_map(each).take(self.max_told).collect();
         let mut places = self.lock();
         let before = places.elsewhere.remove(server).unwrap_or_default();
         for (place, visitor) in now.difference(&before) {

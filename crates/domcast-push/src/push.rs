@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A change to a view, or a message to browsers, from anywhere.
 ///
-/// As JSON, one of six forms:
+/// As JSON, one of seven forms:
 ///
 /// ```
 /// use domcast_push::{Push, template::Operation};
@@ -34,6 +34,9 @@ use std::sync::Arc;
 ///
 /// let push: Push = serde_json::from_str(r#"{"topic": "news", "data": {"title": "Tea"}, "user": "ann"}"#)?;
 /// assert_eq!(push, Push::message("news", json!({"title": "Tea"})).user("ann"));
+///
+/// let push: Push = serde_json::from_str(r#"{"revoke": "news", "user": "ann"}"#)?;
+/// assert_eq!(push, Push::revoke("news").user("ann"));
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,11 @@ pub enum Content {
         topic: String,
         /// What they are told.
         data: Value,
+    },
+    /// Takes a topic from the tabs of the audience, and the views that they may not see without it (see [`Hub::unsubscribe`](crate::Hub::unsubscribe)).
+    Revoke {
+        /// The topic.
+        topic: String,
     },
 }
 
@@ -145,6 +153,11 @@ impl Push {
         Push { content, audience: Audience::default() }
     }
 
+    /// Takes a topic from everybody, or from those whom [`user`](Self::user) and the like name, on all servers.
+    pub fn revoke(topic: impl Into<String>) -> Push {
+        Push { content: Content::Revoke { topic: topic.into() }, audience: Audience::default() }
+    }
+
     /// For the document of this key alone. A message has no key, and stays as it is.
     #[must_use]
     pub fn key(mut self, new_key: impl Into<String>) -> Push {
@@ -186,7 +199,7 @@ impl Push {
     pub fn name(&self) -> &str {
         match &self.content {
             Content::Change { view, .. } => view,
-            Content::Message { topic, .. } => topic,
+            Content::Message { topic, .. } | Content::Revoke { topic } => topic,
         }
     }
 }
@@ -256,6 +269,8 @@ struct Flat {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    revoke: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
@@ -281,7 +296,7 @@ fn key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
 }
 
 const FORMS: &str = "a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; \
-     or `topic` and `data`";
+     or `topic` and `data`; or `revoke`";
 
 impl TryFrom<Flat> for Push {
     type Error = String;
@@ -298,15 +313,17 @@ impl TryFrom<Flat> for Push {
             ("html", flat.html.is_some()),
             ("topic", flat.topic.is_some()),
             ("data", flat.data.is_some()),
+            ("revoke", flat.revoke.is_some()),
         ];
         let found: Vec<&str> = found.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
-        let Flat { view, key, state, merge, patch, handler, payload, html, topic, data, user, session, tab, except } =
-            flat;
+        let Flat { view, key, state, merge, patch, handler, payload, html, topic, data, revoke, .. } = flat;
+        let Flat { user, session, tab, except, .. } = flat;
         let wanted = found.iter().copied().filter(|name| *name != "key");
-        let content = match (wanted.collect::<Vec<_>>().as_slice(), view, topic) {
+        let content = match (wanted.collect::<Vec<_>>().as_slice(), view, topic.or(revoke)) {
             (["topic"] | ["topic", "data"], None, Some(topic)) if key.is_none() => {
                 Content::Message { topic, data: data.unwrap_or_default() }
             }
+            (["revoke"], None, Some(topic)) if key.is_none() => Content::Revoke { topic },
             (["view", change @ ..], Some(view), None) => {
                 let change = match (change, state, merge, patch, handler, html) {
                     (["state"], Some(state), ..) => Change::State(state),
@@ -337,6 +354,7 @@ impl From<Push> for Flat {
         let mut flat = Flat { user, session, tab, except, ..Flat::default() };
         match push.content {
             Content::Message { topic, data } => (flat.topic, flat.data) = (Some(topic), Some(data)),
+            Content::Revoke { topic } => flat.revoke = Some(topic),
             Content::Change { view, key, change } => {
                 (flat.view, flat.key) = (Some(view), key);
                 match change {

@@ -12,23 +12,30 @@ use crate::frame::{self, ClientFrame, FrameError, Greeting};
 use crate::hub::Hub;
 use crate::mailbox::{Mailbox, Next};
 use crate::position::Position;
-use crate::push::Change;
+use crate::push::{Change, Receipt};
 use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The most views that one session mounts.
 const MAX_VIEWS: usize = 128;
 
+/// After how long a view whose application did not answer is tried again, at first and at most.
+const TRY_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
 /// Something that takes its time and must be driven to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused.
+/// The handling of an event, which must be driven to its end; whoever drives it logs what was refused, if anything was.
 pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
 /// Decides what one session may mount, and is told what it has mounted.
@@ -41,15 +48,52 @@ pub trait Gate: Send + Sync {
 
     /// A document that [`mounted`](Self::mounted) was told of is not mounted any more. No lock is held.
     fn unmounted(&self, _view: &str, _key: Option<&str>) {}
+
+    /// Takes an event in place of the view, or leaves it to the view's own handler: `None`.
+    ///
+    /// The work begins once the page's events before it were handled. It may take its time, in which this page's further events wait.
+    fn forward(&self, _event: &Event<'_>) -> Option<Forwarding> {
+        None
+    }
 }
 
-/// An event that was refused.
+/// What a page calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The view.
+    pub view: &'a str,
+    /// The document's key, if it has one; that of a private one is a secret, and left out.
+    pub key: Option<&'a str>,
+    /// The name of the handler, as the page says it.
+    pub handler: &'a str,
+    /// What it is given: an object.
+    pub payload: &'a Value,
+    /// The [tab](Session::tab) that calls.
+    pub tab: &'a str,
+}
+
+/// The handling of an event by somebody else, and what came of it.
+pub type Forwarding = Pin<Box<dyn Future<Output = Result<Handled, PushError>> + Send>>;
+
+/// What somebody else made of an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Handled {
+    /// What changes in the view, for everybody.
+    pub change: Option<Change>,
+    /// What the page that called is answered.
+    pub reply: Option<Value>,
+}
+
+/// An event that was refused, or whose handler pushed in vain.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// What the client was told, which outside development is no more than that and of what kind the error is.
+    /// Names the event in a log. The client of one that was refused was told this, which outside development is no more than that and of what kind the
+    /// error is.
     pub id: String,
-    /// Why.
-    pub error: PushError,
+    /// Why the event was refused; `None` if it was handled.
+    pub error: Option<PushError>,
+    /// Why pushes that its handler made were refused. The client is not told of that.
+    pub pushes: Vec<String>,
 }
 
 /// One client on one connection.
@@ -61,8 +105,48 @@ pub struct Session {
     gate: Option<Arc<dyn Gate>>,
     /// The views by document number; `None` before `hello`.
     mounted: Mutex<Option<ByDocument<Mount>>>,
-    /// The number of the newest event that was taken in.
-    newest_event: Mutex<Option<u64>>,
+    events: Mutex<Events>,
+    late: Mutex<Late>,
+}
+
+/// The events that were taken in.
+#[derive(Default)]
+struct Events {
+    /// The number of the newest.
+    newest: Option<u64>,
+    /// Ends once all of them were handled. It is kept where some may be forwarded.
+    handled: Option<oneshot::Receiver<()>>,
+    /// Held by each that waits for somebody else, or for one that does.
+    forwarding: Arc<()>,
+}
+
+/// The place of an event among those of its page.
+struct Order {
+    /// Ends once those before it were handled.
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped once it was handled, and those before it.
+    is_handled: oneshot::Sender<()>,
+    _forwarded: Option<Arc<()>>,
+}
+
+struct Begun {
+    outcome: Pin<Box<dyn Future<Output = Result<Receipt, PushError>> + Send>>,
+    order: Option<Order>,
+}
+
+impl Events {
+    fn next(&mut self) -> Order {
+        let (is_handled, handled) = oneshot::channel();
+        Order { before: self.handled.replace(handled), is_handled, _forwarded: None }
+    }
+}
+
+/// Views that could not be mounted yet.
+#[derive(Default)]
+struct Late {
+    greetings: Vec<Greeting>,
+    again_at: Option<Instant>,
+    n_tries: u32,
 }
 
 #[derive(Clone)]
@@ -76,7 +160,18 @@ enum Mount {
 impl Session {
     pub(crate) fn new(hub: Hub, id: u64, tab: Tab, mailbox: Arc<Mailbox>, gate: Option<Arc<dyn Gate>>) -> Session {
         hub.statistics().sessions_opened.add(1);
-        Session { hub, id, tab, mailbox, gate, mounted: Mutex::default(), newest_event: Mutex::default() }
+        let session = Session {
+            hub,
+            id,
+            tab,
+            mailbox,
+            gate,
+            mounted: Mutex::default(),
+            events: Mutex::default(),
+            late: Mutex::default(),
+        };
+        session.hold_for(session.tab.client.valid_for);
+        session
     }
 
     /// The hub that the session is of.
@@ -107,6 +202,41 @@ impl Session {
     /// Keeps the messages of a topic from the page from now on.
     pub fn unsubscribe(&self, topic: &str) {
         self.hub.tabs().unsubscribe(&self.tab.id, topic);
+    }
+
+    /// Takes in what is known of the client now. The same user in the same session of a browser gets these topics and no others, loses the views that
+    /// [`authorize`](Hub::authorize) refuses without the others, and what is known holds anew from now on. Anybody else ends this session, for the page
+    /// to come back as that one: `false` then.
+    pub fn confirm(&self, client: &Client) -> bool {
+        if (&client.user, &client.session) != (&self.tab.client.user, &self.tab.client.session) {
+            self.hold_for(Some(Duration::ZERO));
+            return false;
+        }
+        self.hold_for(client.valid_for);
+        if self.hub.tabs().set_topics(&self.tab.id, &client.topics) {
+            self.ask_again();
+        }
+        true
+    }
+
+    /// Whether the session ended since what was known of its client does not hold any more. The page is to come back at once.
+    pub fn has_lapsed(&self) -> bool {
+        self.mailbox.has_lapsed()
+    }
+
+    /// Waits until it [has](Self::has_lapsed) because its time was over, which may be never.
+    pub async fn lapsed(&self) {
+        while !self.has_lapsed() {
+            match self.mailbox.closes_at() {
+                // It may be put off meanwhile.
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn hold_for(&self, time: Option<Duration>) {
+        self.mailbox.close_at(time.and_then(|time| Instant::now().checked_add(time)));
     }
 
     /// How many bytes of documents' frames wait to be written.
@@ -150,35 +280,76 @@ impl Session {
             ClientFrame::Event { n, document, handler, payload } => {
                 let mount = self.document(document)?;
                 // Held until the event is in its queue: of two posts that hold the same events neither overtakes the other.
-                let mut newest = self.newest_event.lock().unwrap_or_else(PoisonError::into_inner);
-                if newest.is_some_and(|newest| n <= newest) {
+                let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+                if events.newest.is_some_and(|newest| n <= newest) {
                     return Ok(None);
                 }
-                *newest = Some(n);
+                events.newest = Some(n);
                 let id = format!("{}.{n}", self.id);
                 let Mount::Live(slot, _) = mount else {
-                    self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id));
+                    self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id, None));
                     return Ok(None);
                 };
-                let change = Change::Handler { handler, payload };
-                let sender = Sender::Browser(self.tab.clone());
-                let outcome = self.hub.start(&slot, Input::Change(Arc::new(change), sender));
+                let Begun { outcome, order } = self.begin(&mut events, slot, handler, payload);
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
-                    match outcome.await {
+                    let refused = match outcome.await {
                         Ok(receipt) => {
                             mailbox.answer(frame::ack(n, receipt.reply.as_ref()));
-                            None
+                            let pushes = receipt.refused;
+                            (!pushes.is_empty()).then_some(Refused { id, error: None, pushes })
                         }
                         Err(error) => {
-                            mailbox.answer(frame::refused(n, &error.for_browser(development), &id));
-                            Some(Refused { id, error })
+                            let errors = match &error {
+                                PushError::Invalid { errors, .. } => Some(errors),
+                                _ => None,
+                            };
+                            mailbox.answer(frame::refused(n, &error.for_browser(development), &id, errors));
+                            Some(Refused { id, error: Some(error), pushes: Vec::new() })
                         }
+                    };
+                    if let Some(before) = order.and_then(|order| order.before) {
+                        _ = before.await;
                     }
+                    refused
                 })));
             }
         }
         Ok(None)
+    }
+
+    /// Begins an event: puts it into its view's queue, or behind the events before it if somebody else handles it or one of these.
+    fn begin(&self, events: &mut Events, slot: Arc<Slot>, handler: String, payload: Value) -> Begun {
+        let key = self.hub.known_key(&slot);
+        let event =
+            Event { view: &slot.view, key: key.as_deref(), handler: &handler, payload: &payload, tab: &self.tab.id };
+        let forwarding = self.gate.as_ref().and_then(|gate| gate.forward(&event));
+        let (hub, sender) = (self.hub.clone(), Sender::Browser(self.tab.clone()));
+        let change = Change::Handler { handler, payload };
+        if forwarding.is_none() && Arc::strong_count(&events.forwarding) == 1 {
+            // The queue keeps the order, and who waits for this event waits for those before it.
+            let outcome = Box::pin(hub.start(&slot, Input::Change(Arc::new(change), sender)));
+            let order = self.gate.as_ref().map(|_| events.next());
+            return Begun { outcome, order };
+        }
+        let Order { before, is_handled, .. } = events.next();
+        let forwarded = Arc::clone(&events.forwarding);
+        let outcome = async move {
+            if let Some(before) = before {
+                _ = before.await;
+            }
+            let Some(forwarding) = forwarding else {
+                return hub.start(&slot, Input::Change(Arc::new(change), sender)).await;
+            };
+            let Handled { change, reply } = forwarding.await?;
+            let receipt = match change {
+                Some(change) => hub.start(&slot, Input::Change(Arc::new(change), Sender::Push)).await?,
+                None => Receipt::default(),
+            };
+            Ok(Receipt { reply: reply.or(receipt.reply), ..receipt })
+        };
+        let order = Order { before: None, is_handled, _forwarded: Some(forwarded) };
+        Begun { outcome: Box::pin(outcome), order: Some(order) }
     }
 
     /// Waits for the next frame to write. `None` ends the session: its client asks, and does not read the answers.
@@ -189,7 +360,14 @@ impl Session {
             match self.mailbox.next() {
                 Next::Frame(frame) => return Some(frame),
                 Next::Closed => return None,
-                Next::Nothing => self.mailbox.filled().await,
+                Next::Nothing if self.greet_late() => {}
+                Next::Nothing => {
+                    let wakes_at = [self.mailbox.closes_at(), self.late().again_at].into_iter().flatten().min();
+                    match wakes_at {
+                        Some(at) => _ = timeout_at(at, self.mailbox.filled()).await,
+                        None => self.mailbox.filled().await,
+                    }
+                }
                 Next::Mark { document, from } => {
                     let Ok(Mount::Live(slot, _)) = self.document(document) else {
                         self.mailbox.forget(document);
@@ -233,10 +411,32 @@ impl Session {
 
     /// Takes a view, or its document of a key, away from the client, with all that waits of it. Nothing more of it is sent.
     pub fn revoke(&self, view: &str, key: Option<&str>) {
+        self.take_away(|slot| self.is_of(slot, view, key));
+    }
+
+    /// Takes away what the client may not see any more, now that it has lost a topic.
+    pub(crate) fn ask_again(&self) {
+        let client = self.hub.tabs().client(&self.tab);
+        // Whoever is asked is not called under the lock.
+        let live = |mount: &Mount| match mount {
+            Mount::Live(slot, _) => Some(Arc::clone(slot)),
+            Mount::Revoked => None,
+        };
+        let slots: Vec<_> =
+            self.mounted().iter().flat_map(ByDocument::iter).filter_map(|(_, mount)| live(mount)).collect();
+        for slot in slots {
+            let key = slot.shown().document.key().cloned();
+            if !self.hub.may_see(&client, &slot.view, key.as_deref()) {
+                self.take_away(|mounted| Arc::ptr_eq(mounted, &slot));
+            }
+        }
+    }
+
+    fn take_away(&self, is_meant: impl Fn(&Arc<Slot>) -> bool) {
         let mut told = Vec::new();
         for (document, mount) in self.mounted().iter_mut().flat_map(ByDocument::iter_mut) {
             if let Mount::Live(slot, is_told) = mount
-                && self.is_of(slot, view, key)
+                && is_meant(slot)
             {
                 self.unsubscribe_from(slot);
                 self.mailbox.forget(document);
@@ -253,17 +453,12 @@ impl Session {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
         let mounted = std::mem::take(self.mounted().get_or_insert_default());
-        let mut has_keys = false;
         for mount in mounted.into_values() {
             let Mount::Live(slot, is_told) = mount else { continue };
-            has_keys |= self.unsubscribe_from(&slot);
+            self.unsubscribe_from(&slot);
             if is_told {
                 self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
             }
-        }
-        if has_keys {
-            // Some time what this session used is to be dropped.
-            self.hub.ticks_changed().notify_waiters();
         }
     }
 
@@ -271,11 +466,11 @@ impl Session {
         *slot.view == *view && self.hub.known_key(slot).as_deref() == key
     }
 
-    fn unsubscribe_from(&self, slot: &Slot) -> bool {
+    fn unsubscribe_from(&self, slot: &Slot) {
         for place in self.hub.places(slot) {
             self.hub.tabs().presence.leave(&self.tab, place);
         }
-        slot.unsubscribe(&self.tab.id)
+        slot.unsubscribe(&self.tab.id);
     }
 
     fn tell_gate(&self, slot: &Slot, tell: fn(&dyn Gate, &str, Option<&str>)) {
@@ -298,33 +493,76 @@ impl Session {
             let n_views = views.len();
             return Err(FrameError::malformed(format!("{n_views} views exceed the limit of {MAX_VIEWS}")));
         }
-        let mut guard = self.mounted();
-        if guard.is_some() {
+        if self.mounted().replace(ByDocument::default()).is_some() {
             return Err(FrameError::malformed("`hello` is said once"));
         }
-        let mounted = guard.insert(ByDocument::default());
-        for Greeting { view, position, key, token } in views {
-            let known_key = key.as_deref().filter(|_| !self.hub.is_private(&view));
-            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(&view, known_key, token.as_deref())) {
-                self.mailbox.answer(frame::denied(&view));
+        self.greet(views, 0);
+        Ok(())
+    }
+
+    /// Mounts views, or says why not. What waits for an application that does not answer is tried again later.
+    fn greet(&self, views: Vec<Greeting>, n_tries: u32) {
+        let client = self.hub.tabs().client(&self.tab);
+        let (mut documents, mut late) = (BTreeSet::new(), Vec::new());
+        for greeting in views {
+            let Greeting { view, position, key, token } = &greeting;
+            let known_key = key.as_deref().filter(|_| !self.hub.is_private(view));
+            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(view, known_key, token.as_deref())) {
+                self.mailbox.answer(frame::denied(view));
                 continue;
             }
             loop {
-                let Ok(slot) = self.hub.visible(&self.tab.client, &view, key.as_deref()) else {
-                    self.mailbox.answer(frame::unknown(&view));
-                    break;
+                // A document that has to be made may take its time, so no lock is held.
+                let slot = match self.hub.visible(&client, view, key.as_deref()) {
+                    Ok(slot) => slot,
+                    Err(PushError::Application { .. }) => {
+                        late.push(greeting);
+                        break;
+                    }
+                    Err(_) => {
+                        self.mailbox.answer(frame::unknown(view));
+                        break;
+                    }
                 };
+                // Until the page has it under its number, nothing of it is handed out.
+                let mut mounted = self.mounted();
                 // What was dropped in between is there anew.
                 if let Some(document) = self.mount(&slot, position.as_ref()) {
-                    mounted.insert(document, Mount::Live(slot, false));
+                    mounted.get_or_insert_default().insert(document, Mount::Live(slot, false));
+                    documents.insert(document);
                     break;
                 }
             }
         }
-        let documents: Vec<u32> = mounted.iter().map(|(document, _)| document).collect();
-        drop(guard);
+        if self.hub.tabs().client(&self.tab).topics != client.topics {
+            self.ask_again();
+        }
         documents.into_iter().for_each(|document| self.tell_mounted(document));
-        Ok(())
+        if !late.is_empty() {
+            let [first, most] = TRY_AGAIN;
+            // Pages that lost the same application do not come back to it together.
+            let apart = Duration::from_millis(self.id % 1000);
+            let wait = first.saturating_mul(1 << n_tries.min(16)).min(most) + apart;
+            let again_at = Some(Instant::now() + wait);
+            *self.late() = Late { greetings: late, again_at, n_tries: n_tries + 1 };
+        }
+    }
+
+    /// Tries again what could not be mounted, once it is time; returns whether it was.
+    fn greet_late(&self) -> bool {
+        let Late { greetings, n_tries, .. } = {
+            let mut late = self.late();
+            if late.again_at.is_none_or(|at| at > Instant::now()) {
+                return false;
+            }
+            std::mem::take(&mut *late)
+        };
+        self.greet(greetings, n_tries);
+        true
+    }
+
+    fn late(&self) -> MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the gate of a document that was just mounted; if it was taken away in the meantime, of that too.
@@ -363,14 +601,13 @@ impl Session {
         let number = document.number();
         if shown.subscribers.iter().all(|subscriber| subscriber.tab.id != self.tab.id) {
             shown.subscribers.push(Subscriber { tab: self.tab.clone(), mailbox: Arc::clone(&self.mailbox) });
-            // All documents are looked at then, so not for those that neither tick nor are dropped by that.
-            let is_looked_at =
-                shown.tick_interval.is_some() || shown.document.key().is_some() && slot.link.get().is_none();
+            let has_ticks = shown.tick_interval.is_some();
             drop(shown);
             for place in self.hub.places(slot) {
                 self.hub.tabs().presence.enter(&self.tab, place);
             }
-            if is_looked_at {
+            // All documents are looked at then.
+            if has_ticks {
                 self.hub.ticks_changed().notify_waiters();
             }
         }

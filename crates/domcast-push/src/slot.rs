@@ -11,6 +11,7 @@ use crate::call::Sender;
 use crate::cluster::Arrival;
 use crate::document::{Document, Fault};
 use crate::error::PushError;
+use crate::hub::Hub;
 use crate::mailbox::Mailbox;
 use crate::push::Receipt;
 use crate::replica::Link;
@@ -72,6 +73,8 @@ struct Queue {
     closed_until: Option<Instant>,
     /// Whether the document was dropped.
     is_dropped: bool,
+    /// Whether nobody awaits some of what waits.
+    has_left: bool,
 }
 
 pub(crate) struct Waiting {
@@ -84,14 +87,16 @@ pub(crate) struct Waiting {
 
 pub(crate) type AnswerSender = oneshot::Sender<Result<Answer, PushError>>;
 
-/// The right to an answer; dropping it withdraws what still waits.
+/// The right to an answer. Dropping it withdraws what still waits, but for what a handler pushed: that is its caller's no more.
 pub(crate) struct Ticket {
     pub(crate) slot: Arc<Slot>,
+    hub: Hub,
     id: u64,
     answer: oneshot::Receiver<Result<Answer, PushError>>,
     is_answered: bool,
     /// Whether a page waits for it.
     is_event: bool,
+    is_of_handler: bool,
 }
 
 impl Slot {
@@ -112,17 +117,17 @@ impl Slot {
     }
 
     /// Puts an input at the end of the queue.
-    pub(crate) fn enqueue(self: &Arc<Slot>, input: Input) -> Ticket {
-        let n_waiting = self.queue().waiting.len();
-        self.insert(n_waiting, input)
+    pub(crate) fn enqueue(self: &Arc<Slot>, input: Input, hub: &Hub) -> Ticket {
+        self.insert(usize::MAX, input, hub)
     }
 
     /// Puts an input into the queue behind the first `idx`.
-    pub(crate) fn insert(self: &Arc<Slot>, idx: usize, input: Input) -> Ticket {
-        let (sender, answer) = oneshot::channel();
-        let is_event = matches!(&input, Input::Change(_, sender) if sender.is_browser());
-        let id = self.put(idx, input, sender, None);
-        Ticket { slot: Arc::clone(self), id, answer, is_answered: false, is_event }
+    pub(crate) fn insert(self: &Arc<Slot>, idx: usize, input: Input, hub: &Hub) -> Ticket {
+        let (mut ticket, sender) = self.ticket(hub);
+        ticket.is_event = matches!(&input, Input::Change(_, sender) if sender.is_browser());
+        ticket.is_of_handler = matches!(&input, Input::Change(_, Sender::Handler));
+        ticket.id = self.put(idx, input, sender, None);
+        ticket
     }
 
     /// Puts an input that came through a ledger at the end of the queue. Nobody waits for its answer here. Returns whether it is there: the document
@@ -135,9 +140,10 @@ impl Slot {
     }
 
     /// Makes a ticket for an input that is put elsewhere.
-    pub(crate) fn ticket(self: &Arc<Slot>) -> (Ticket, AnswerSender) {
+    pub(crate) fn ticket(self: &Arc<Slot>, hub: &Hub) -> (Ticket, AnswerSender) {
         let (sender, answer) = oneshot::channel();
-        (Ticket { slot: Arc::clone(self), id: u64::MAX, answer, is_answered: false, is_event: false }, sender)
+        let (slot, hub, id) = (Arc::clone(self), hub.clone(), u64::MAX);
+        (Ticket { slot, hub, id, answer, is_answered: false, is_event: false, is_of_handler: false }, sender)
     }
 
     fn put(&self, idx: usize, input: Input, answer: AnswerSender, arrival: Option<Arrival>) -> u64 {
@@ -169,7 +175,14 @@ impl Slot {
 
     /// Takes all that waits.
     pub(crate) fn take_waiting(&self) -> VecDeque<Waiting> {
-        std::mem::take(&mut self.queue().waiting)
+        let mut queue = self.queue();
+        queue.has_left = false;
+        std::mem::take(&mut queue.waiting)
+    }
+
+    /// Whether nobody awaits some of what waits.
+    pub(crate) fn has_left(&self) -> bool {
+        self.queue().has_left
     }
 
     /// Says that no turn begins before `until`.
@@ -187,12 +200,11 @@ impl Slot {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a subscription; returns whether the document is one of a key.
-    pub(crate) fn unsubscribe(&self, tab: &str) -> bool {
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, tab: &str) {
         let mut shown = self.shown();
         shown.subscribers.retain(|subscriber| &*subscriber.tab.id != tab);
         shown.used_at = Instant::now();
-        shown.document.key().is_some()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -293,12 +305,19 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.is_answered {
-            return;
-        }
         let mut queue = self.slot.queue();
-        if let Some(idx) = queue.waiting.iter().position(|waiting| waiting.id == self.id) {
-            queue.waiting.remove(idx);
+        if !self.is_answered
+            && let Some(idx) = queue.waiting.iter().position(|waiting| waiting.id == self.id)
+        {
+            match self.is_of_handler {
+                true => queue.has_left = true,
+                false => _ = queue.waiting.remove(idx),
+            }
+        }
+        let has_left = queue.has_left;
+        drop(queue);
+        if has_left {
+            self.hub.run_left(&self.slot);
         }
     }
 }

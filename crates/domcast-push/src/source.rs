@@ -4,9 +4,10 @@
 //! rendering fails, is undone by dropping it.
 
 use crate::call::{Effects, Sender};
+use crate::edit::MAX_LEVELS;
 use crate::error::PushError;
 use crate::push::Change;
-use domcast_template::{Changes, State, StateError, Templates};
+use domcast_template::{Changes, State, Templates};
 use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,13 +55,18 @@ pub(crate) struct Templated<'a> {
     state: Box<MakeState<'a>>,
 }
 
-type MakeState<'a> = dyn Fn(Option<&State>) -> Result<State, StateError> + 'a;
+type MakeState<'a> = dyn Fn(Option<&State>) -> Result<State, String> + 'a;
 
 impl<'a> Templated<'a> {
     pub(crate) fn new(template: &'a str, data: &'a impl Serialize) -> Templated<'a> {
-        let state = move |old: Option<&State>| match old {
-            Some(old) => old.renewed(data),
-            None => State::new(data),
+        let state = move |old: Option<&State>| {
+            let state = old.map_or_else(|| State::new(data), |old| old.renewed(data));
+            let state = state.map_err(|error| error.to_string())?;
+            // A handler that nests it with every call ends here, before anything runs out of stack.
+            match state.is_deeper_than(MAX_LEVELS, old) {
+                true => Err(format!("it would be deeper than {MAX_LEVELS} levels")),
+                false => Ok(state),
+            }
         };
         Templated { template, state: Box::new(state) }
     }
@@ -74,7 +80,7 @@ impl<'a> Templated<'a> {
     pub(crate) fn state(&self, view: &str, old: Option<&State>) -> Result<State, PushError> {
         let bad = |reason: String| PushError::BadState { view: view.into(), reason };
         match guarded(|| (self.state)(old)) {
-            Ok(state) => state.map_err(|error| bad(error.to_string())),
+            Ok(state) => state.map_err(bad),
             Err(reason) => Err(bad(format!("a panic: {reason}"))),
         }
     }
@@ -153,8 +159,9 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// The name of a tick where an error names a handler.
+/// The names of a tick, and of the making of a view, where an error names a handler.
 pub(crate) const HANDLE_TICK: &str = "handle_tick";
+pub(crate) const MOUNT: &str = "mount";
 
 /// Renders a template over a state, its panics caught.
 pub(crate) fn render(

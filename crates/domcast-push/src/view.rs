@@ -4,7 +4,7 @@ use crate::call::{Call, Sender};
 use crate::edit::{bad_state, changed_keys, edited, kind, with_values};
 use crate::error::PushError;
 use crate::push::Change;
-use crate::source::{self, Changed, HANDLE_TICK, Source, Templated, guarded};
+use crate::source::{self, Changed, HANDLE_TICK, MOUNT, Source, Templated, guarded};
 use domcast_template::{State, Templates};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + 'static {
 /// The handlers of a [`View`], by name.
 ///
 /// A handler runs on a copy of the view, which replaces the view if the handler succeeds and the result can be rendered.
-/// Should one of several pushes that are rendered together fail to render, each is tried again alone: keep
+/// Should one of several pushes that are rendered together fail to render, they are tried again in halves: keep
 /// what a handler does outside its view harmless to repeat.
 pub struct Handlers<V> {
     by_name: BTreeMap<&'static str, Handler<V>>,
@@ -257,7 +257,7 @@ impl<V: View> RustView<V> {
             view.mount();
             view
         });
-        let view = mounted.map_err(|reason| failed(&name, "mount", format!("it panicked: {reason}")))?;
+        let view = mounted.map_err(|reason| failed(&name, MOUNT, format!("it panicked: {reason}")))?;
         let source = RustView { name, view, handlers: Arc::new(handlers) };
         source.state()?;
         Ok(source)
@@ -273,7 +273,7 @@ impl<V: View> RustView<V> {
         match guarded(|| serde_json::to_value(&self.view)) {
             Ok(Ok(json)) => match State::new(&json).map_err(|error| bad_state(&self.name, &error))? {
                 state @ State::Map(_) => Ok(state),
-                other => Err(bad(format!("it is written as {}", kind(&other)))),
+                other => Err(bad(format!("it is written as {}, not as a struct with named fields", kind(&other)))),
             },
             Ok(Err(error)) => Err(bad(error.to_string())),
             Err(reason) => Err(bad(format!("a panic: {reason}"))),

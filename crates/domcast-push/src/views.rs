@@ -10,7 +10,7 @@ use crate::memo::Memo;
 use crate::slot::Slot;
 use crate::source::Source;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,8 +39,16 @@ pub(crate) struct Views(RwLock<BTreeMap<Arc<str>, Documents>>);
 pub(crate) enum Documents {
     /// Everybody sees the same one.
     One(Arc<Slot>),
+    /// The same, made when it is first used.
+    Lazy(Arc<Lazy>),
     /// One per key.
     Keyed(Arc<Keyed>),
+}
+
+/// The only document of a view, once it is there.
+pub(crate) struct Lazy {
+    pub(crate) make: Box<dyn Fn() -> Result<Box<dyn Source>, PushError> + Send + Sync>,
+    slot: OnceLock<Arc<Slot>>,
 }
 
 pub(crate) struct Keyed {
@@ -96,19 +104,35 @@ impl Views {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let slots = |documents: &Documents| match documents {
             Documents::One(slot) => vec![Arc::clone(slot)],
+            Documents::Lazy(lazy) => lazy.get().into_iter().collect(),
             Documents::Keyed(keyed) => keyed.slots().values().map(|owned| Arc::clone(&owned.slot)).collect(),
         };
         views.values().flat_map(slots).collect()
     }
 
-    /// Drops the documents that are idle too long; returns when to look again.
+    /// Drops the documents that are idle too long; returns when to look again, if views have keys.
     pub(crate) fn drop_idle(&self, idle: Duration) -> Option<Instant> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let keyed = views.values().filter_map(|documents| match documents {
             Documents::Keyed(keyed) => Some(keyed),
-            Documents::One(_) => None,
+            Documents::One(_) | Documents::Lazy(_) => None,
         });
-        keyed.filter_map(|keyed| keyed.drop_idle(idle)).min()
+        keyed.map(|keyed| keyed.drop_idle(idle)).min()
+    }
+}
+
+impl Lazy {
+    pub(crate) fn new(make: Box<dyn Fn() -> Result<Box<dyn Source>, PushError> + Send + Sync>) -> Lazy {
+        Lazy { make, slot: OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<Arc<Slot>> {
+        self.slot.get().cloned()
+    }
+
+    /// Adds the document, or returns the one that somebody else added meanwhile.
+    pub(crate) fn insert(&self, slot: Arc<Slot>) -> Arc<Slot> {
+        Arc::clone(self.slot.get_or_init(|| slot))
     }
 }
 
@@ -122,17 +146,18 @@ impl Keyed {
         Keyed { is_private: true, memo: Some(Arc::new(Memo::new(limit_bytes))), ..Keyed::new(make) }
     }
 
-    /// Returns the document of a key, if there is one that this client may see.
-    pub(crate) fn get(&self, key: &str, client: &Client) -> Option<Arc<Slot>> {
+    /// Returns the document of a key if there is one, or [`no_such_key`] if this client may not see it.
+    pub(crate) fn get(&self, view: &str, key: &str, client: &Client) -> Result<Option<Arc<Slot>>, PushError> {
+        // One look, so that a document that somebody makes meanwhile is not taken for another client's.
         let slots = self.slots();
-        let owned = slots.get(key).filter(|owned| !self.is_private || owned.is_of(client))?;
-        owned.slot.shown().used_at = Instant::now();
-        Some(Arc::clone(&owned.slot))
-    }
-
-    /// Whether there is a document of this key, whoever may see it.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.slots().contains_key(key)
+        match slots.get(key) {
+            Some(owned) if self.is_private && !owned.is_of(client) => Err(no_such_key(view)),
+            Some(owned) => {
+                owned.slot.shown().used_at = Instant::now();
+                Ok(Some(Arc::clone(&owned.slot)))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Adds a document, or returns the one that somebody else added meanwhile.
@@ -186,9 +211,12 @@ impl Keyed {
         is_dropped
     }
 
-    fn drop_idle(&self, idle: Duration) -> Option<Instant> {
+    /// Returns when to look again. What is used now, or made meanwhile, is not idle for long enough before that.
+    fn drop_idle(&self, idle: Duration) -> Instant {
+        /// All documents are looked at, so not more often than this for those.
+        const MIN_PAUSE: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
+        let mut next = now + idle.max(MIN_PAUSE);
         self.slots().retain(|_, owned| {
             // What is shared is released by whoever looks after it.
             let is_shared = owned.slot.link.get().is_some();
@@ -197,7 +225,7 @@ impl Keyed {
             }
             let until = owned.slot.shown().used_at + idle;
             if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
+                next = next.min(until);
             }
             until > now
         });

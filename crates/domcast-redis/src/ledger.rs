@@ -223,12 +223,12 @@ impl Ledger for RedisLayer {
         for (_, n) in after {
             command.arg(format!("{n}-0"));
         }
+        let views: HashMap<String, &Arc<str>> = after.iter().map(|(view, _)| (self.key(view, "log"), view)).collect();
         let streams: Value = self.ask(&command).await?;
         let mut found = Vec::new();
         for stream in items(&streams) {
-            let [Value::BulkString(key), entries] = items(stream) else { continue };
-            let view = after.iter().find(|(view, _)| self.key(view, "log").as_bytes() == key);
-            let Some((view, _)) = view else { continue };
+            let [key, entries] = items(stream) else { continue };
+            let Some(view) = text(key).and_then(|key| views.get(&key)) else { continue };
             found.extend(items(entries).iter().map(|entry| self.log_entry(view, entry)));
         }
         Ok(found)

@@ -72,8 +72,6 @@ pub struct Fragment {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Slot {
-    /// Text that never changes: see the part.
-    Text,
     /// A printed value.
     Hole(HoleValue),
     /// The branch that was taken: its number among the bodies of the `if`, and its fragment.
@@ -217,13 +215,6 @@ impl HoleValue {
 // Most slots are these. Each is pushed by a function of its own that is not inlined, and made once there is room for it, because it is then
 // made where it stays. Else it is made elsewhere and moved, and the processor waits until what was written piece by piece can be read as
 // a whole: a third of the time that filling took.
-
-#[inline]
-fn push_texts(slots: &mut Vec<Slot>, end: usize) {
-    while slots.len() < end {
-        slots.push(Slot::Text);
-    }
-}
 
 #[inline(never)]
 fn push_no_branch(slots: &mut Vec<Slot>) {
@@ -372,12 +363,10 @@ impl Instance {
     pub fn write_html(&self, fragment: FragmentId, html: &mut String) {
         let fragment = self.fragment(fragment);
         let body = self.program.body(fragment.body);
-        for (part, slot) in body.parts.iter().zip(&fragment.slots) {
+        let (last, texts) = body.texts.split_last().expect("there is text behind the last part");
+        for (text, slot) in texts.iter().zip(&fragment.slots) {
+            html.push_str(&text.text);
             match slot {
-                Slot::Text => match &part.kind {
-                    PartKind::Text(text) => html.push_str(text),
-                    _ => unreachable!("only text has no value"),
-                },
                 Slot::Hole(value) => value.write_html(html),
                 Slot::Branch(Some((_, fragment))) => self.write_html(*fragment, html),
                 Slot::Branch(None) | Slot::Bound(_) => {}
@@ -395,6 +384,7 @@ impl Instance {
                 Slot::Html(text) => html.push_str(text),
             }
         }
+        html.push_str(&last.text);
     }
 
     /// Counts what may have been added to the output, besides what was filled, and what the scope did.
@@ -447,13 +437,11 @@ impl Instance {
 
     fn fill(&mut self, body: BodyId, scope: &mut Scope<'_>) -> Result<Box<[Slot]>, Failed> {
         let compiled: &Compiled<'_> = scope.compiled;
-        let Body { parts, n_locals, evaluated, text_bytes, .. } = &compiled.bodies[body as usize];
+        let Body { parts, n_locals, text_bytes, .. } = &compiled.bodies[body as usize];
         self.filled_bytes += text_bytes;
         let mut slots = Vec::with_capacity(parts.len());
-        for &part in evaluated {
-            push_texts(&mut slots, part as usize);
-            match &parts[part as usize].kind {
-                PartKind::Text(_) => unreachable!("text is not evaluated"),
+        for part in parts {
+            match &part.kind {
                 PartKind::Hole(hole) => {
                     let is_markup = !hole.escapes;
                     match scope.peek(&hole.expr) {
@@ -494,7 +482,6 @@ impl Instance {
                 }
             }
         }
-        push_texts(&mut slots, parts.len());
         scope.locals.truncate(*n_locals);
         Ok(slots.into())
     }

@@ -65,6 +65,6 @@ mod error; // what went wrong, and where
 pub use error::TemplateError;
 pub use instance::{Edit, Edits, Fragment, FragmentId, HoleValue, Instance, Items, Slot, SwapError};
 pub use minijinja;
-pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program};
+pub use program::{Body, BodyId, For, Hole, If, Let, Name, Opaque, Part, PartKind, Program, Text};
 pub use state::{Changes, Iter, List, Map, Operation, Path, Rows, State, StateError, Step};
 pub use templates::{Limits, Templates};

@@ -77,18 +77,18 @@ pub(crate) enum Captured {
 /// Index of a [`Body`] in [`Program::bodies`]. The first is the template.
 pub type BodyId = u32;
 
-/// A run of parts, rendered one after the other.
+/// A run of parts with text around them, rendered one after the other.
 #[derive(Debug)]
 pub struct Body {
-    /// What it consists of, in order.
+    /// What it consists of besides text, in order.
     pub parts: Vec<Part>,
+    /// The text in front of each part, and behind the last one.
+    pub texts: Vec<Text>,
     /// The part that holds the key of the first element, if it has one that is a hole: `dc-key`, else `data-key`, else `id`.
     pub key: Option<u32>,
     pub(crate) reads: Reads,
     /// How many variables there are when it begins.
     pub(crate) n_locals: usize,
-    /// The parts that are not text.
-    pub(crate) evaluated: Vec<u32>,
     /// How many bytes the text takes.
     pub(crate) text_bytes: usize,
     /// The parts in which a loop may run over a list of the state.
@@ -97,21 +97,77 @@ pub struct Body {
 
 impl Body {
     /// A body; `inner` are those that were made before, among them all that its parts render.
-    pub(crate) fn new(parts: Vec<Part>, key: Option<u32>, reads: Reads, n_locals: usize, inner: &[Body]) -> Body {
-        let text_bytes = |part: &Part| match &part.kind {
-            PartKind::Text(text) => Some(text.len()),
-            _ => None,
-        };
-        let evaluated = (0..).zip(&parts).filter(|(_, part)| text_bytes(part).is_none()).map(|(idx, _)| idx).collect();
-        let text_bytes = parts.iter().filter_map(text_bytes).sum();
+    pub(crate) fn new(
+        Parts { parts, texts }: Parts,
+        key: Option<u32>,
+        reads: Reads,
+        n_locals: usize,
+        inner: &[Body],
+    ) -> Body {
+        let text_bytes = texts.iter().map(|text| text.text.len()).sum();
         let has_loop = |part: &Part| match &part.kind {
             PartKind::For(of) => of.binds_items() && matches!(of.iter, Expr::Path(..)),
             PartKind::If(of) => of.bodies.iter().any(|body| !inner[*body as usize].loops.is_empty()),
             _ => false,
         };
         let loops = (0..).zip(&parts).filter(|(_, part)| has_loop(part)).map(|(idx, _)| idx).collect();
-        Body { parts, key, reads, n_locals, evaluated, text_bytes, loops }
+        Body { parts, texts, key, reads, n_locals, text_bytes, loops }
     }
+}
+
+/// The parts of a body, and the text around them.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    parts: Vec<Part>,
+    texts: Vec<Text>,
+}
+
+impl Parts {
+    pub(crate) fn new() -> Parts {
+        Parts { parts: Vec::new(), texts: vec![Text::default()] }
+    }
+
+    /// One part without text.
+    pub(crate) fn one(part: Part) -> Parts {
+        let mut parts = Parts::new();
+        parts.push(part);
+        parts
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Part> {
+        self.parts.iter()
+    }
+
+    pub(crate) fn push(&mut self, part: Part) {
+        self.parts.push(part);
+        self.texts.push(Text::default());
+    }
+
+    /// Adds to the text behind the last part.
+    pub(crate) fn push_text(&mut self, text: &str, template: &str, line: u32) {
+        let last = self.texts.last_mut().expect("there is text behind the last part");
+        if last.text.is_empty() {
+            *last = Text { text: text.into(), template: template.into(), line };
+        } else {
+            last.text = format!("{}{text}", last.text).into();
+        }
+    }
+
+    /// The parts with the text in front of each, in order.
+    pub(crate) fn with_texts(&self) -> impl Iterator<Item = (&Text, Option<&Part>)> {
+        self.texts.iter().zip(self.parts.iter().map(Some).chain([None]))
+    }
+}
+
+/// Text that never changes; mostly there is some between two parts.
+#[derive(Debug, Default)]
+pub struct Text {
+    /// What it says.
+    pub text: Box<str>,
+    /// The template that it stands in.
+    pub template: Arc<str>,
+    /// The line there, from 1.
+    pub line: u32,
 }
 
 /// A part of a body.
@@ -132,8 +188,6 @@ pub struct Part {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PartKind {
-    /// Text that never changes.
-    Text(Box<str>),
     /// An expression whose value is printed.
     Hole(Hole),
     /// At most one of several bodies.

@@ -653,7 +653,7 @@ fn check_all(templates: &Templates, states: &[Json], listing: &str) {
     let (program, edits) = run(templates, states);
     let parts = || program.bodies().iter().flat_map(|body| &body.parts);
     let n_opaque = parts().filter(|part| matches!(part.kind, PartKind::Opaque(_))).count();
-    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_) | PartKind::Text(_))).count();
+    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_))).count();
     let found =
         std::iter::once(format!("{n_fine} fine, {n_opaque} opaque")).chain(edits).collect::<Vec<_>>().join("; ");
     assert_eq!(found, listing, "{}", program.explain());

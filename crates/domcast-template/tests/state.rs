@@ -226,8 +226,10 @@ fn a_change_tells_its_path_and_keeps_the_rest() {
     assert_eq!(changed.merge(&state(&json!({"n": 1, "m": {"a": null, "b": 1}}))), Changes::at("m"));
     assert_eq!(changed.insert("rows", 0, 5).unwrap(), Changes::at("rows"));
     assert_eq!(changed.remove("rows.0").unwrap(), Changes::at("rows"));
+    assert_eq!(changed.extend("rows", [6, 7]).unwrap(), Changes::at("rows"));
+    assert!(changed.extend("n", [8]).is_err() && changed.extend("o", [8]).is_err());
     assert_eq!(changed.remove("n").unwrap(), Changes::at("n"));
-    assert_eq!(json_of(&changed), json!({"rows": [{"id": 1}, {"id": 3}], "m": {"b": 1}}));
+    assert_eq!(json_of(&changed), json!({"rows": [{"id": 1}, {"id": 3}, 6, 7], "m": {"b": 1}}));
     assert_eq!(json_of(&old), json!({"rows": [{"id": 1}, {"id": 2}], "n": 1}));
     let first = |state: &State| state.at(&Path::from("rows.0")).unwrap().clone();
     assert!(first(&changed).is_same(&first(&old)));

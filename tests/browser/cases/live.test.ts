@@ -1,6 +1,7 @@
 /** The page and its connection, against a server that the test plays. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach } from 'node:test';
 import type { Page } from 'playwright-core';
 import { browserTest, useBrowser, type WatchedPage } from '../src/browser.ts';
@@ -12,6 +13,7 @@ let site: Site;
 beforeEach(async () => void (site = await startSite()));
 afterEach(() => site.close());
 
+const ERRORS = new URL('../../../crates/domcast-client/dist/errors.js', import.meta.url);
 const CSP = { 'content-security-policy': "default-src 'self'; require-trusted-types-for 'script'; trusted-types domcast" };
 
 // The checksum of one `p` with a text: units 1, 1, "p", 3, 2.
@@ -273,6 +275,32 @@ browserTest('a form is sent once until it is answered, and reset if it says so',
   peer.send(['refused', 2, 'no']);
   await until(page, "document.querySelector('[dc-waiting]') === null");
   assert.deepEqual((await heard(page)).at(-1)?.[0], 'refused');
+});
+
+browserTest('what is wrong with a form is shown at its fields, and the form can be sent again', async () => {
+  const form = `<form dc-submit="save"><input name="t" value="mine"><select name="s"><option>1</select><input name="setCustomValidity"><button name="go" value="1">go</button></form><form dc-submit="other"><input name="t"></form>`;
+  site.pages.set('/errors.js', { body: readFileSync(ERRORS, 'utf8'), type: 'text/javascript' });
+  const { page, peer, problems } = await openMounted(`<script src="/errors.js" defer></script><div dc-view="a" dc-at="e:4">${form}</div>`);
+  const wrong = async (): Promise<string[]> =>
+    (await page.evaluate("[...document.querySelectorAll('[name]')].map((field) => field.validationMessage)")) as string[];
+  const before = await html(page);
+  await page.locator('[name=go]').click();
+  await peer.frame('event');
+  peer.send(['refused', 1, 'no', '1.1', { t: ['too short', 'too plain'], s: { message: 'taken' }, __all__: ['not now'] }]);
+  await until(page, "document.querySelector('[dc-waiting]') === null");
+  assert.deepEqual(await wrong(), ['too short too plain not now', 'taken', '', '', '']);
+  assert.equal(await html(page), before);
+  assert.equal(await page.evaluate('document.activeElement.name'), 't');
+  assert.deepEqual(((await heard(page)).at(-1)?.[1] as { errors: unknown }).errors, { t: ['too short', 'too plain'], s: { message: 'taken' }, __all__: ['not now'] });
+  // As it is, it is sent again.
+  await page.locator('[name=go]').click();
+  await peer.frame('event');
+  assert.deepEqual(await wrong(), ['', '', '', '', '']);
+  peer.send(['refused', 2, 'no', '1.2', 'closed today']);
+  await until(page, "document.querySelector('[name=t]').validationMessage === 'closed today'");
+  await page.locator('[name=t]').first().pressSequentially('x');
+  assert.deepEqual(await wrong(), ['', '', '', '', '']);
+  assert.deepEqual(problems, []);
 });
 
 browserTest('a debounced input is sent when the user pauses, leaves, or submits', async () => {

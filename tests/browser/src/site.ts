@@ -72,6 +72,8 @@ export async function startSite(): Promise<Site> {
   const pages = new Map<string, Answer>([
     ['/', { body: '<!doctype html><title>domcast</title><body>' }],
     ['/_domcast/client.js', { body: readFileSync(new URL('domcast.js', DIST), 'utf8'), type: 'text/javascript' }],
+    // Chromium asks for it when it likes; that it is missing would be an error in the console of whatever page is open then.
+    ['/favicon.ico', { body: '', type: 'image/x-icon' }],
     ['/domcast.mjs', { body: readFileSync(new URL('domcast.mjs', DIST), 'utf8'), type: 'text/javascript' }],
   ]);
   const http = createServer((request, response) => {

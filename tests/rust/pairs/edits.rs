@@ -1,6 +1,6 @@
 //! Random changes to markup: what authors do between two versions, and what they do not.
 
-use crate::markup::{Kind, Maker, Piece, complete_references};
+use crate::markup::{Kind, Maker, Piece};
 
 /// The way from the top to a piece: an index for every level.
 type Way = Vec<usize>;
@@ -127,7 +127,7 @@ fn change_text(text: &mut String, maker: &mut Maker<'_>) {
         _ => text.insert_str(at, maker.word()),
     }
     // What would end a comment or start a tag was kept out of it; an edit may put it together.
-    *text = text.replace("<!", "").replace("--", "").replace("->", "").replace("<?", "").replace('<', "&lt;");
+    *text = text.replace("<!", "").replace("--", "").replace("->", "").replace('<', "&lt;");
 }
 
 fn change_attribute(piece: &mut Piece, maker: &mut Maker<'_>) {
@@ -141,13 +141,9 @@ fn change_attribute(piece: &mut Piece, maker: &mut Maker<'_>) {
             if *name == other || maker.random.one_in(2) {
                 *value = new_value;
             } else {
-                // Not into a reference: see `complete_references`.
-                let is_plain = !value.contains('&');
-                let boundaries: Vec<usize> =
-                    value.char_indices().map(|(at, _)| at).filter(|&at| at == 0 || is_plain).collect();
-                let at = boundaries.get(maker.random.below(boundaries.len() + 1)).copied().unwrap_or(value.len());
+                let boundaries: Vec<usize> = value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
+                let at = *maker.random.pick(&boundaries);
                 value.insert_str(at, maker.word());
-                *value = complete_references(value);
             }
         }
         2 if n_attributes > 0 => drop(tag.attributes.remove(maker.random.below(n_attributes))),

@@ -22,6 +22,8 @@ use toml::Spanned;
 pub(super) const FILE: &str = "domcast.toml";
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const MIN_TICK: Duration = Duration::from_millis(10);
+/// How long it holds who a page is for, unless the file or the application says otherwise.
+const IDENTIFY_FOR: Duration = Duration::from_secs(600);
 
 /// What `domcast.toml` says.
 pub(super) struct Config {
@@ -42,6 +44,8 @@ pub(super) struct Config {
     pub(super) upstream: Option<Upstream>,
     /// The path of the upstream that says who a page is for, and its line.
     pub(super) identify: Option<(String, usize)>,
+    /// How long its answer holds if that does not say.
+    pub(super) identify_for: Duration,
     /// The path of the upstream that is told of subscriptions, and its line.
     pub(super) signals: Option<(String, usize)>,
     pub(super) content_security_policy: HeaderValue,
@@ -56,6 +60,10 @@ pub(super) struct View {
     /// What a page must get to see the view, if anything; `{key}` in it is the key.
     pub(super) topic: Option<String>,
     pub(super) source: Source,
+    /// The path of the upstream that has the first state, and its line; `{key}` in it is the key.
+    pub(super) load: Option<(String, usize)>,
+    /// The paths of the upstream that handlers go to, by name, and their lines; `{key}` in them is the key.
+    pub(super) forwards: BTreeMap<String, (String, usize)>,
     line: usize,
     pub(super) edits: Vec<Edit>,
 }
@@ -140,6 +148,7 @@ struct RawConfig {
     redis_key: Option<String>,
     upstream: Option<Spanned<String>>,
     identify: Option<Spanned<String>>,
+    identify_for: Option<Spanned<String>>,
     signals: Option<Spanned<String>>,
     content_security_policy: Option<Spanned<String>>,
     #[serde(default)]
@@ -177,6 +186,7 @@ struct RawView {
     #[serde(default)]
     keyed: bool,
     topic: Option<String>,
+    load: Option<Spanned<String>>,
     tick: Option<RawTick>,
     #[serde(default)]
     handlers: BTreeMap<String, RawHandler>,
@@ -197,6 +207,7 @@ struct RawHandler {
     #[serde(default)]
     push_only: bool,
     reply: Option<Spanned<String>>,
+    forward: Option<Spanned<String>>,
 }
 
 struct Reader<'a> {
@@ -247,13 +258,18 @@ impl Reader<'_> {
                 .ok_or_else(|| self.wrong(url, &format!("`upstream` is `{found}`, {}", upstream::EXPECTED)))
         });
         let upstream = upstream.transpose()?;
-        for (key, path) in [("identify", &raw.identify), ("signals", &raw.signals)] {
-            let is_path = |path: &str| path.starts_with('/') && path.parse::<Uri>().is_ok();
-            if let Some(path) = path.as_ref().filter(|path| !is_path(path.get_ref())) {
-                let found = path.get_ref();
-                return Err(self.wrong(path, &format!("`{key}` is `{found}`, expected a path such as `/{key}`")));
+        let identify = raw.identify.as_ref().map(|path| self.path_of_upstream("identify", path, None)).transpose()?;
+        let signals = raw.signals.as_ref().map(|path| self.path_of_upstream("signals", path, None)).transpose()?;
+        let identify_for = match &raw.identify_for {
+            Some(time) if identify.is_none() => {
+                return Err(self.wrong(time, "`identify_for` is for the answers to `identify`, and there is none"));
             }
-        }
+            Some(time) => match self.duration(time)? {
+                Duration::ZERO => return Err(self.wrong(time, "`identify_for` is no time at all")),
+                time => time,
+            },
+            None => IDENTIFY_FOR,
+        };
         let (limits, template_limits) = self.limits(&raw.limits)?;
         let views = raw.views.into_iter().map(|view| self.view(view)).collect::<Result<_>>()?;
         Ok(Config {
@@ -266,8 +282,9 @@ impl Reader<'_> {
             redis: raw.redis.map(|url| (url.get_ref().clone(), self.line(&url))),
             redis_key: raw.redis_key,
             upstream,
-            identify: raw.identify.map(|path| (path.get_ref().clone(), self.line(&path))),
-            signals: raw.signals.map(|path| (path.get_ref().clone(), self.line(&path))),
+            identify,
+            identify_for,
+            signals,
             content_security_policy,
             limits,
             template_limits,
@@ -310,20 +327,51 @@ impl Reader<'_> {
         Ok((limits, template_limits))
     }
 
-    fn view(&self, raw: RawView) -> Result<View> {
+    /// Returns a path of the application with its line. In a view it has `{key}` if, and only if, the view has keys.
+    fn path_of_upstream(&self, name: &str, path: &Spanned<String>, keyed: Option<bool>) -> Result<(String, usize)> {
+        let found = path.get_ref();
+        let is_path = found.starts_with('/') && found.replace("{key}", "1").parse::<Uri>().is_ok();
+        let has_key = found.contains("{key}");
+        let expected = match keyed {
+            None => format!("a path such as `/{name}`"),
+            Some(false) => format!("a path such as `/{name}`, without `{{key}}`"),
+            Some(true) => format!("a path such as `/{name}/{{key}}`"),
+        };
+        // Without its key an event can be handled; a document cannot be loaded.
+        match is_path && (has_key == (keyed == Some(true)) || name == "forward" && keyed == Some(true)) {
+            true => Ok((found.clone(), self.line(path))),
+            false => Err(self.wrong(path, &format!("`{name}` is `{found}`, expected {expected}"))),
+        }
+    }
+
+    fn view(&self, mut raw: RawView) -> Result<View> {
         let (name, line) = (raw.name.get_ref().clone(), self.line(&raw.name));
+        let load = raw.load.as_ref().map(|path| self.path_of_upstream("load", path, Some(raw.keyed))).transpose()?;
+        let mut forwards = BTreeMap::new();
+        for (handler, raw_handler) in &raw.handlers {
+            let RawHandler { set, push_only, reply, forward: Some(path) } = raw_handler else { continue };
+            if !set.is_empty() || *push_only || reply.is_some() {
+                let message =
+                    format!("handler `{handler}` has `forward`, so the application handles it: expected nothing else");
+                return Err(self.wrong(path, &message));
+            }
+            forwards.insert(handler.clone(), self.path_of_upstream("forward", path, Some(raw.keyed))?);
+        }
+        raw.handlers.retain(|_, handler| handler.forward.is_none());
         let Some(template) = raw.template else {
             let is_declared = raw.keyed || raw.state.is_some() || raw.tick.is_some() || !raw.handlers.is_empty();
-            if is_declared {
-                let message =
-                    format!("view `{name}` has no `template`: `state`, `keyed`, `tick` and `handlers` need one");
+            if is_declared || load.is_some() {
+                let message = format!(
+                    "view `{name}` has no `template`: `state`, `keyed`, `load`, `tick` and `handlers` that do not `forward` need one"
+                );
                 return Err(self.wrong(&raw.name, &message));
             }
             let html = match &raw.html {
                 Some(html) => input::text(&self.dir.join(html.get_ref())).with_context(|| self.at(html))?,
                 None => String::new(),
             };
-            return Ok(View { name, topic: raw.topic, source: Source::Posted(html), line, edits: Vec::new() });
+            let source = Source::Posted(html);
+            return Ok(View { name, topic: raw.topic, source, load, forwards, line, edits: Vec::new() });
         };
         if let Some(html) = raw.html {
             return Err(self.wrong(&html, &format!("view `{name}` has `html` and `template`, expected one of them")));
@@ -342,7 +390,7 @@ impl Reader<'_> {
             let set = self.edits("handle_tick", true, set, &mut edits);
             declared = declared.tick(interval, set);
         }
-        for (handler, RawHandler { set, push_only, reply }) in raw.handlers {
+        for (handler, RawHandler { set, push_only, reply, .. }) in raw.handlers {
             let set = self.edits(&handler, false, set, &mut edits);
             if let Some(reply) = &reply {
                 let (line, expression) = (self.line(reply), reply.get_ref().clone());
@@ -355,7 +403,7 @@ impl Reader<'_> {
             true => Source::Keyed(declared),
             false => Source::Declared(declared),
         };
-        Ok(View { name, topic: raw.topic, source, line, edits })
+        Ok(View { name, topic: raw.topic, source, load, forwards, line, edits })
     }
 
     fn edits(

@@ -71,7 +71,8 @@ async fn page(State(pages): State<Pages>, request: Request) -> Response {
         (Some(template), _) => pages.render(&template, path),
         (None, Some(upstream)) => match upstream.answer(request).await {
             Ok(response) => response,
-            Err(error) => pages.bad_gateway(upstream, &error),
+            // The log has why.
+            Err(_) => pages.bad_gateway(upstream),
         },
         (None, None) if !is_read => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         (None, None) if path == "/" => pages.index(),
@@ -128,8 +129,7 @@ impl Pages {
         self.built_in(StatusCode::OK, "index.html", scope)
     }
 
-    fn bad_gateway(&self, upstream: &Upstream, error: &str) -> Response {
-        tracing::error!("{} does not answer: {error}", upstream.url());
+    fn bad_gateway(&self, upstream: &Upstream) -> Response {
         let scope = match self.domcast.hub().options().development {
             true => context! { message => format!("{} does not answer", upstream.url()) },
             false => context! {},

@@ -7,11 +7,10 @@
 //!
 //! The address of the application is that of its pages too, so anybody could send it such a request: ours brings the token of pushes.
 
-use super::upstream::Upstream;
-use axum::body::Body;
+use super::upstream::{Application, Told};
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
 use domcast_axum::{Client, Domcast};
 use serde::Serialize;
 use std::sync::Arc;
@@ -41,10 +40,9 @@ struct Signal<'a> {
 }
 
 /// Where signals go.
-pub(super) struct Application {
-    pub(super) upstream: Upstream,
-    pub(super) path: String,
-    pub(super) token: Option<HeaderValue>,
+struct Signals {
+    application: Application,
+    path: String,
 }
 
 /// What waits to be sent.
@@ -57,16 +55,16 @@ enum Message {
 }
 
 /// Tells the application of the start, and of all subscriptions from now on.
-pub(super) fn send(domcast: &Domcast, application: Application) -> Waiting {
+pub(super) fn send(domcast: &Domcast, application: Application, path: String) -> Waiting {
     let (sender, waiting) = mpsc::channel(MAX_WAITING);
-    let application = Arc::new(application);
+    let signals = Arc::new(Signals { application, path });
     let hook = |signal: &'static str| {
-        let (sender, application) = (sender.clone(), Arc::clone(&application));
+        let (sender, signals) = (sender.clone(), Arc::clone(&signals));
         move |page: &Parts, client: &Client, view: &str, key: Option<&str>| {
             let told = Signal { signal, view, key, user: client.user.as_deref(), session: client.session.as_deref() };
             let body = serde_json::to_string(&told).expect("it is a map of strings");
-            if sender.try_send(Message::Signal(Box::new(application.request(&page.headers, body)))).is_err() {
-                let path = &application.path;
+            if sender.try_send(Message::Signal(Box::new(signals.request(&page.headers, body)))).is_err() {
+                let path = &signals.path;
                 tracing::error!(
                     view,
                     key,
@@ -77,7 +75,7 @@ pub(super) fn send(domcast: &Domcast, application: Application) -> Waiting {
     };
     domcast.on_subscribe(hook("subscribe"));
     domcast.on_unsubscribe(hook("unsubscribe"));
-    tokio::spawn(async move { application.tell(waiting).await });
+    tokio::spawn(async move { signals.tell(waiting).await });
     Waiting(sender)
 }
 
@@ -95,34 +93,30 @@ impl Waiting {
     }
 }
 
-impl Application {
+impl Signals {
     fn request(&self, browser: &HeaderMap, body: String) -> Request {
-        let mut request = Upstream::ask(Method::POST, &self.path, browser, Body::from(body));
-        let headers = request.headers_mut();
-        headers.remove(header::AUTHORIZATION);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.token.clone().map(|token| (header::AUTHORIZATION, token)));
-        request
+        self.application.request(&self.path, browser, Some(body))
     }
 
     async fn tell(&self, mut waiting: mpsc::Receiver<Message>) {
-        let mut told = None;
-        while let Err(reason) = self.post(self.request(&HeaderMap::new(), r#"{"signal":"start"}"#.into())).await {
-            if told.as_ref() != Some(&reason) {
-                tracing::error!(
-                    "`{}` of the application did not take the signal of the start yet: {reason}",
-                    self.path
-                );
-                told = Some(reason);
+        let (told, path) = (Told::default(), &self.path);
+        loop {
+            let posted = self.post(self.request(&HeaderMap::new(), r#"{"signal":"start"}"#.into())).await;
+            told.tell(&posted, |reason| {
+                tracing::error!("`{path}` of the application did not take the signal of the start yet: {reason}");
+            });
+            if posted.is_ok() {
+                break;
             }
             sleep(START_AGAIN).await;
         }
         while let Some(message) = waiting.recv().await {
             match message {
                 Message::Signal(request) => {
-                    if let Err(reason) = self.post(*request).await {
-                        tracing::error!("`{}` of the application did not take a signal: {reason}", self.path);
-                    }
+                    let posted = self.post(*request).await;
+                    told.tell(&posted, |reason| {
+                        tracing::error!("`{path}` of the application does not take signals, which are lost: {reason}");
+                    });
                 }
                 Message::Last(sender) => _ = sender.send(()),
             }
@@ -130,7 +124,7 @@ impl Application {
     }
 
     async fn post(&self, request: Request) -> Result<(), String> {
-        match timeout(ANSWER, self.upstream.answer(request)).await {
+        match timeout(ANSWER, self.application.upstream.answer(request)).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(format!("it answered {}", response.status())),
             Ok(Err(reason)) => Err(reason),

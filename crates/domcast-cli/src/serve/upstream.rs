@@ -4,13 +4,16 @@
 //! Requests and answers pass as they are, bodies in pieces, WebSockets too. The application is told of its client by
 //! `X-Forwarded-For` and `X-Forwarded-Host`, and sees the `Host` that the browser sent.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum_reverse_proxy::{HostBehaviour, ProxyError, ProxyPolicy, ReverseProxy};
 use hyper_util::client::legacy::connect::HttpConnector;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long an application may think before its answer begins.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -25,10 +28,83 @@ const TOLD: [header::HeaderName; 5] =
 /// What an address is not that [`Upstream::new`] refuses.
 pub(super) const EXPECTED: &str = "expected an address such as `http://127.0.0.1:8001`, without TLS";
 
+/// What does not stay as it is where a key stands in a path.
+const NOT_IN_KEYS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
 /// Another server, at its address.
 #[derive(Clone)]
 pub(super) struct Upstream {
     proxy: ReverseProxy<HttpConnector>,
+    told: Told,
+}
+
+/// The application as domcast itself asks it.
+#[derive(Clone)]
+pub(super) struct Application {
+    pub(super) upstream: Upstream,
+    /// What proves to it that a request is ours: the token of pushes, if there is one.
+    pub(super) token: Option<HeaderValue>,
+}
+
+impl Application {
+    /// Asks about a request of a browser, or about none, and returns the answer, of at most so many bytes and not after so long.
+    pub(super) async fn ask(
+        &self,
+        path: &str,
+        browser: &HeaderMap,
+        event: Option<String>,
+        limit_bytes: usize,
+        time: Duration,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let request = self.request(path, browser, event);
+        let answer = async {
+            let (head, body) = self.upstream.answer(request).await?.into_parts();
+            let body = to_bytes(body, limit_bytes).await;
+            Ok((
+                head.status,
+                body.map_err(|error| format!("its answer ends early or is larger than {limit_bytes} bytes: {error}"))?,
+            ))
+        };
+        timeout(time, answer).await.unwrap_or_else(|_| Err(format!("it thought for {} s", time.as_secs())))
+    }
+
+    /// A request that brings the token: a `POST` of JSON, or else a `GET`.
+    pub(super) fn request(&self, path: &str, browser: &HeaderMap, json: Option<String>) -> Request {
+        let (method, is_post) = if json.is_some() { (Method::POST, true) } else { (Method::GET, false) };
+        let mut request = Upstream::ask(method, path, browser, json.map_or_else(Body::empty, Body::from));
+        let headers = request.headers_mut();
+        headers.remove(header::AUTHORIZATION);
+        headers.extend(self.token.clone().map(|token| (header::AUTHORIZATION, token)));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if is_post {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        request
+    }
+}
+
+/// What the log was told last: that an application is in trouble is said once, and not by everybody who meets it.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Option<String>>>);
+
+impl Told {
+    /// Says what is wrong unless that was said last; what succeeds ends it.
+    pub(super) fn tell<T>(&self, outcome: &Result<T, String>, say: impl FnOnce(&str)) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = outcome.as_ref().err();
+        if let Some(reason) = reason.filter(|reason| told.as_ref() != Some(reason)) {
+            say(reason);
+        }
+        *told = reason.cloned();
+    }
+}
+
+/// Puts a key where a path names it. `None` for one that would be another path.
+pub(super) fn path_of_key(path: &str, key: Option<&str>) -> Option<String> {
+    let key = key.unwrap_or_default();
+    // However they are written, servers on the way may take them for a step up.
+    let is_step = matches!(key, "." | "..") && path.contains("{key}");
+    (!is_step).then(|| path.replace("{key}", &utf8_percent_encode(key, NOT_IN_KEYS).to_string()))
 }
 
 /// Marks the answers of the application: our policies are not about its pages.
@@ -45,7 +121,7 @@ impl Upstream {
         uri.authority().filter(|authority| is_plain && !authority.host().is_empty() && !url.contains('@'))?;
         let policy =
             ProxyPolicy::new().with_host_behaviour(HostBehaviour::Preserve).with_upstream_timeout(ANSWER).with_via(VIA);
-        Some(Upstream { proxy: ReverseProxy::new("/", url).with_policy(policy) })
+        Some(Upstream { proxy: ReverseProxy::new("/", url).with_policy(policy), told: Told::default() })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -69,13 +145,17 @@ impl Upstream {
         request
     }
 
-    /// Returns the answer of the application, or why there is none.
+    /// Returns the answer of the application, or why there is none, which the log tells once until it answers again.
     pub(super) async fn answer(&self, request: Request) -> Result<Response, String> {
         let Ok(mut response): Result<Response<Body>, _> = self.proxy.proxy_request(request).await;
-        if let Some(error) = response.extensions().get::<ProxyError>() {
-            return Err(error.message().to_owned());
-        }
-        response.extensions_mut().insert(FromUpstream);
-        Ok(response)
+        let answer = match response.extensions().get::<ProxyError>() {
+            Some(error) => Err(error.message().to_owned()),
+            None => {
+                response.extensions_mut().insert(FromUpstream);
+                Ok(response)
+            }
+        };
+        self.told.tell(&answer, |reason| tracing::error!("{} does not answer: {reason}", self.url()));
+        answer
     }
 }

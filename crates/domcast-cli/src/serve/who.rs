@@ -1,16 +1,21 @@
 //! Who a page is for: asked of the upstream once for each connection, with the cookies that the browser sent to it.
 //!
-//! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"]}`, each key as it likes. A user unknown to the application is answered
+//! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"], "expires": 600}`, each key as it likes. A user unknown to the application is answered
 //! with 204, 401, 403 or 404, and is nobody. Where the application fails the connection is refused, and the page comes back: it
 //! must not be taken for somebody else's. Nothing is asked for pages of other origins. A view with a `topic` is there for those only who get that topic.
+//!
+//! An answer that names anything holds for `expires` seconds, or as long as `identify_for` of the configuration says. It is asked for again before that,
+//! with the same cookies; who is not confirmed in time comes back and is asked about anew. Nobody loses anything, and is nobody for as long as the connection.
+//! Topics may be taken at any time: an answer that was on its way meanwhile does not count.
 //!
 //! Where nobody names the session, a cookie does that holds a random number and nothing else, given with the first connection of a browser: so that its
 //! tabs count as one visitor.
 
 use super::config::{Config, View};
-use super::upstream::Upstream;
+use super::upstream::{Told, Upstream};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +24,8 @@ use domcast_push::Client;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What opens a connection; all other requests are of one that is open.
 const OPENING: [&str; 3] = ["/_domcast/ws", "/_domcast/sse", "/_domcast/poll"];
@@ -32,10 +39,21 @@ pub(super) struct Who {
     pub(super) domcast: Domcast,
     /// The application that knows, and the path where it says so.
     pub(super) application: Option<(Upstream, String)>,
+    /// For how long its answer holds if that does not say.
+    pub(super) valid_for: Duration,
     /// Everybody.
     pub(super) anybody: Client,
     pub(super) rules: Arc<Rules>,
+    /// How many pages are asked about again at a time.
+    pub(super) room: Arc<Semaphore>,
+    pub(super) told: Told,
 }
+
+/// How many pages are asked about again at a time: those that come are not to wait for these.
+pub(super) const MAX_AGAIN: usize = 8;
+
+/// How often it is asked again since a topic was taken meanwhile.
+const MAX_ASKED: usize = 4;
 
 /// Which views are for those only who get a topic.
 pub(super) struct Rules {
@@ -63,6 +81,8 @@ struct Answer {
     session: Option<String>,
     #[serde(default)]
     topics: BTreeSet<String>,
+    /// In seconds.
+    expires: Option<f64>,
 }
 
 /// Finds out before a connection opens, and leaves the [`Client`] in the request.
@@ -78,15 +98,8 @@ pub(super) async fn ask(State(who): State<Who>, mut request: Request, next: Next
     if !is_opening || !who.domcast.may_connect(request.headers(), request.uri()) {
         return next.run(request).await;
     }
-    let mut client = match &who.application {
-        Some((application, path)) => match who.client(application, path, request.headers()).await {
-            Ok(client) => client,
-            Err(reason) => {
-                tracing::error!("`{path}` of the application did not say who a page is for: {reason}");
-                return StatusCode::SERVICE_UNAVAILABLE.into_response();
-            }
-        },
-        None => who.anybody.clone(),
+    let Ok(mut client) = who.client(request.headers()).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let mut cookie = None;
     if client.session.is_none() {
@@ -123,9 +136,39 @@ fn new_session() -> String {
 }
 
 impl Who {
-    async fn client(&self, application: &Upstream, path: &str, headers: &HeaderMap) -> Result<Client, String> {
+    /// Returns who a page is for that connects.
+    async fn client(&self, headers: &HeaderMap) -> Result<Client, String> {
+        let Some((upstream, path)) = &self.application else { return Ok(self.anybody.clone()) };
+        let hub = self.domcast.hub();
+        let mut asked = Err("topics are taken faster than it answers".into());
+        for _ in 0..MAX_ASKED {
+            let n_taken = hub.n_taken();
+            asked = self.asked(upstream, path, headers).await;
+            if asked.is_err() || hub.n_taken() == n_taken {
+                break;
+            }
+            asked = Err("topics are taken faster than it answers".into());
+        }
+        self.told.tell(&asked, |reason| {
+            tracing::error!("`{path}` of the application did not say who a page is for: {reason}");
+        });
+        asked
+    }
+
+    /// Returns who a page is for that has connected, if somebody can tell now.
+    pub(super) async fn client_again(self, request: Parts) -> Option<Client> {
+        let _room = self.room.acquire().await.ok()?;
+        let mut client = self.client(&request.headers).await.ok()?;
+        if client.session.is_none() {
+            // As it was at first: the one of its cookie, or the one that it was given.
+            client.session = request.extensions.get::<Client>().and_then(|client| client.session.clone());
+        }
+        Some(client)
+    }
+
+    async fn asked(&self, upstream: &Upstream, path: &str, headers: &HeaderMap) -> Result<Client, String> {
         let request = Upstream::ask(Method::GET, path, headers, Body::empty());
-        let response = application.answer(request).await?;
+        let response = upstream.answer(request).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
@@ -134,8 +177,13 @@ impl Who {
             status => return Err(format!("it answered {status}")),
         }
         let body = to_bytes(response.into_body(), MAX_ANSWER_BYTES).await.map_err(|error| error.to_string())?;
-        let Answer { user, session, mut topics } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let Answer { user, session, mut topics, expires } = answer;
+        let time = expires.map_or(Ok(self.valid_for), Duration::try_from_secs_f64);
+        let time = time.ok().filter(|time| !time.is_zero());
+        let time = time.ok_or("`expires` is no number of seconds, expected one above 0")?;
+        let is_nobody = user.is_none() && session.is_none() && topics.is_empty();
         topics.extend(self.anybody.topics.iter().cloned());
-        Ok(Client { user, session, topics })
+        Ok(Client { user, session, topics, valid_for: (!is_nobody).then_some(time) })
     }
 }

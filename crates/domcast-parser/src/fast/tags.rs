@@ -5,7 +5,7 @@ use super::seen::{Letters, Seen};
 use super::{Builder, Stop, is_space};
 use crate::ParseError;
 use crate::names::{self, Tag};
-use domcast_diff::{Builder as TreeBuilder, List, Namespace, Symbol, Text};
+use domcast_diff::{Builder as TreeBuilder, Folding, List, Namespace, Symbol, Text};
 use memchr::memchr;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -281,7 +281,7 @@ impl<'a> Builder<'a> {
     /// Reads up to and with the `>`; also tells whether the tag closes itself.
     fn read_attributes(&mut self, is_svg: bool) -> Result<(List, bool), Stop> {
         self.read.clear();
-        let mut seen: Option<HashSet<AttributeName>> = None;
+        let mut seen: Option<HashSet<AttributeName, Folding>> = None;
         let mut n_read = 0;
         loop {
             let Some(byte) = self.peek(0) else { return Err(Stop::Irregular) };

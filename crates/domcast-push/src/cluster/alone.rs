@@ -123,6 +123,8 @@ impl<L: Ledger> Member<L> {
         token: Option<String>,
         commit: &Commit,
     ) -> Option<Return> {
+        let _held = token.as_ref().map(|token| self.hold(replica, token));
+        let _place = self.place().await;
         // Loaded after the beat: once the lease is another's, what was tried cannot be written any more.
         let kept = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await?;
         let deposed = Return::Deposed { n_own: kept.as_ref().map_or(0, |kept| kept.n_own) };

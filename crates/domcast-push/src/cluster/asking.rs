@@ -197,6 +197,7 @@ impl<L: Ledger> Member<L> {
             match (arrival, outcome) {
                 (None, outcome) => _ = sender.send(outcome),
                 (Some(arrival), Err(error)) => (self.report)(News::Refused { cursor: arrival.cursor, error }),
+                (Some(_), Ok(answer)) if answer.follow_ups.is_empty() => {}
                 // Nobody waits here for what the handler pushed on.
                 (Some(_), Ok(answer)) => {
                     let hub = self.hub.clone();

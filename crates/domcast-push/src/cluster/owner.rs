@@ -5,8 +5,8 @@
 
 use super::reading::{Reading, Term};
 use super::{
-    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, KEPT_LEASES, LONGEST_PAUSE, MAX_BEATS, MAX_LOG, MIN_LOG_BYTES,
-    Member, News, Stage,
+    AskedBeat, Batch, FIRST_PAUSE, FORGOTTEN, GATHERING, KEPT_LEASES, LONGEST_PAUSE, MAX_BEATING, MAX_BEATS, MAX_LOG,
+    MAX_TRIES, MIN_LOG_BYTES, Member, News, Stage,
 };
 use crate::channel::Cursor;
 use crate::ledger::{Beat, Commit, Committed, Kept, Ledger, Read, Standing};
@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{RwLockReadGuard, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// A view while this server owns it.
@@ -32,8 +32,8 @@ pub(super) struct Owned {
     /// The source as it was last committed.
     pub(super) source: Option<String>,
     pub(super) is_install: bool,
-    /// Whether the ledger was away at the last beat.
-    pub(super) is_away: bool,
+    /// Until the first turn.
+    pub(super) entrance: Option<OwnedSemaphorePermit>,
     pub(super) log_n: u64,
     pub(super) log_bytes: usize,
     pub(super) snapshot_bytes: usize,
@@ -245,7 +245,7 @@ impl<L: Ledger> Member<L> {
     where
         L: 'static,
     {
-        let mut batch = Vec::new();
+        let (mut batch, places) = (Vec::new(), Arc::new(Semaphore::new(MAX_BEATING)));
         while asked.recv_many(&mut batch, MAX_BEATS).await > 0 {
             sleep(GATHERING).await;
             while batch.len() < MAX_BEATS
@@ -253,11 +253,13 @@ impl<L: Ledger> Member<L> {
             {
                 batch.push(beat);
             }
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             let (beats, answers): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|(name, beat, answer)| ((name, beat), answer)).unzip();
             let sender = Arc::clone(&self);
             (self.spawn)(Box::pin(async move {
-                let standings = sender.try_once(sender.ledger.beats(&beats)).await.unwrap_or_default();
+                let standings = sender.probe(sender.ledger.beats(&beats)).await.unwrap_or_default();
+                drop(place);
                 // Those without an answer are told by its absence.
                 standings.into_iter().zip(answers).for_each(|(standing, answer)| _ = answer.send(standing));
             }));
@@ -269,6 +271,8 @@ impl<L: Ledger> Member<L> {
         let Some(start) = replica.start().or_else(|| Some(self.start.get()?.of(&replica.name))) else {
             return TakeOver::Away;
         };
+        let _held = self.hold(replica, &token);
+        let entrance = Arc::clone(&self.entrance).acquire_owned().await.expect("the semaphore is never closed");
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else {
             return TakeOver::Away;
         };
@@ -281,7 +285,7 @@ impl<L: Ledger> Member<L> {
             told: None,
             source: None,
             is_install: true,
-            is_away: false,
+            entrance: Some(entrance),
             log_n: 0,
             log_bytes: 0,
             snapshot_bytes: 0,
@@ -398,7 +402,6 @@ impl<L: Ledger> Member<L> {
                 });
                 let is_read = read.is_some();
                 let standing = self.beat(replica, Some(&owned.token), false, read).await;
-                owned.is_away = standing.is_none();
                 match &standing {
                     Some(_) if is_read => owned.told = Some((owned.cursor.clone(), Instant::now())),
                     Some(_) => {}
@@ -432,6 +435,8 @@ impl<L: Ledger> Member<L> {
         let (snapshot, lifetime) = (is_install.then(|| replica.snapshot()), self.lifetime(replica));
         let (at, is_last) = (replica.at(), true);
         let mut commit = Commit { n, id, at, entry, source, cursor, snapshot, is_install, is_last, lifetime };
+        let _held = self.hold(replica, &owned.token);
+        let _place = self.place().await;
         if self.commit(replica, owned, &mut commit).await == Some(true) {
             replica.settle(n);
         }
@@ -447,10 +452,8 @@ impl<L: Ledger> Member<L> {
     /// Runs a turn, commits it, shows it and answers. Returns whether this server is still the owner.
     async fn run_turn(&self, replica: &Replica, owned: &mut Owned, batch: Batch) -> bool {
         let arrivals = || batch.askers.iter().filter_map(|(_, arrival)| arrival.as_ref());
-        self.busy().insert(Arc::clone(&replica.name), (replica.clone(), owned.token.clone()));
-        let turn = replica.turn(&batch.inputs).await;
-        self.busy().remove(&replica.name);
-        let mut turn = match turn {
+        let office = (self.hold(replica, &owned.token), owned.entrance.take(), self.place().await);
+        let mut turn = match replica.turn(&batch.inputs).await {
             Ok(turn) => turn,
             Err(error) => {
                 // Nobody could go on with this source, so it is given up, and nobody tries again.
@@ -501,11 +504,14 @@ impl<L: Ledger> Member<L> {
                 self.hand_over(replica, batch);
                 false
             }
-            None => self.go_alone(replica, owned, batch, turn).await,
+            None => {
+                drop(office);
+                self.go_alone(replica, owned, batch, turn).await
+            }
         }
     }
 
-    /// Keeps the leases of views whose turns take long: their keepers cannot.
+    /// Keeps the leases of views whose turns take long, or that stand in line: their keepers cannot.
     pub(super) async fn renew_leases(&self) {
         loop {
             sleep(self.options.lease / 3).await;
@@ -521,42 +527,41 @@ impl<L: Ledger> Member<L> {
 
     /// Writes a commit. `Some(false)`: another owns the view; `None`: the ledger is away for too long.
     pub(super) async fn commit(&self, replica: &Replica, owned: &mut Owned, commit: &mut Commit) -> Option<bool> {
-        // Whoever was waited for already is not waited for again.
-        let patience = if owned.is_away { FIRST_PAUSE } else { self.options.alone_after };
         let (mut began, mut pause) = (Instant::now(), FIRST_PAUSE);
-        loop {
-            let deadline = began + patience;
+        for _ in 0..MAX_TRIES {
             let written = self.ledger.commit(&replica.name, &replica.owner, &owned.token, commit);
-            match tokio::time::timeout_at(deadline, written).await {
-                Ok(Ok(Committed::Done)) => {
+            // Whoever was waited for already is not waited for again.
+            match self.until_silent(self.patience(), written).await {
+                Some(Ok(Committed::Done)) => {
+                    self.set_away(false);
                     owned.committed(commit);
                     return Some(true);
                 }
-                Ok(Ok(Committed::Deposed)) => {
-                    if !self.reclaim(replica, owned, Some(commit)).await {
-                        return Some(false);
-                    }
+                Some(Ok(Committed::Deposed)) if !self.reclaim(replica, owned, Some(commit)).await => {
+                    return Some(false);
                 }
-                Ok(Ok(Committed::Astray)) => commit.is_install = true,
-                Ok(Err(error)) => {
+                Some(Ok(Committed::Astray)) => commit.is_install = true,
+                Some(Err(error)) => {
                     (self.report)(News::Down { error });
                     sleep(pause).await;
                     pause = (2 * pause).min(LONGEST_PAUSE);
                 }
-                Err(_) => {}
+                Some(Ok(Committed::Deposed)) | None => {}
             }
             if owned.is_install || commit.is_install {
                 commit.is_install = true;
                 commit.snapshot.get_or_insert_with(|| replica.snapshot());
             }
-            if Instant::now() >= deadline {
-                // If it took far longer than that, it was this server that slept, and the ledger was not asked.
-                if began.elapsed() < 2 * self.options.alone_after {
-                    return None;
-                }
+            let silence = self.silent_since(began).elapsed();
+            // If that was far longer, it was this server that slept, and the ledger was not asked.
+            if silence >= 2 * self.options.alone_after {
                 began = Instant::now();
+            } else if silence >= self.patience() {
+                break;
             }
         }
+        self.set_away(true);
+        None
     }
 
     /// Takes the lease again after it ended, if nobody else wrote meanwhile. A commit under way may have been written.
@@ -574,6 +579,9 @@ impl<L: Ledger> Member<L> {
                 true
             }
         };
+        if let Some((_, held)) = self.busy().get_mut(&replica.name) {
+            held.clone_from(&token);
+        }
         owned.token = token;
         is_ours
     }
@@ -582,7 +590,7 @@ impl<L: Ledger> Member<L> {
 impl Owned {
     pub(super) fn committed(&mut self, commit: &Commit) {
         (self.n, self.cursor, self.is_install) = (commit.n, commit.cursor.clone(), false);
-        (self.source, self.is_away) = (Some(commit.source.clone()), false);
+        self.source = Some(commit.source.clone());
         match &commit.snapshot {
             Some(snapshot) => (self.log_n, self.log_bytes, self.snapshot_bytes) = (0, 0, snapshot.len()),
             None => {

@@ -241,21 +241,22 @@ impl<L: Ledger> Member<L> {
             // Who forwarded it sees to it, if it lives.
             Some(key) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {
                 if !self.note_forwarded(&name, &message.cursor) {
-                    self.make(view, key, message.cursor);
+                    self.make(view, Some(key), message.cursor);
                 }
             }
             // Nobody may have it, not even who forwarded it long ago.
-            Some(key) => self.make(view, key, message.cursor),
+            Some(key) => self.make(view, Some(key), message.cursor),
+            None if self.hub.is_lazy(view) => self.make(view, None, message.cursor),
             None => self.apply_here(message, room).await,
         }
     }
 
     /// Makes the document that a push is for. Whoever owns it then reads the push again.
-    fn make(&self, view: &str, key: &str, cursor: Cursor) {
+    fn make(&self, view: &str, key: Option<&str>, cursor: Cursor) {
         if let Err(error) = self.hub.make_shared(view, key) {
             return (self.report)(News::Refused { cursor, error });
         }
-        let replica = self.replicas().get(&Replica::name(view, Some(key))).cloned();
+        let replica = self.replicas().get(&Replica::name(view, key)).cloned();
         if let Some(replica) = replica.filter(|_| self.stage() == Stage::Here) {
             replica.set_owing(Some(Owing::Commit));
         }
@@ -302,7 +303,7 @@ impl<L: Ledger> Member<L> {
                 };
                 let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(last, &kept.cursor));
                 if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
-                    self.make(view, key, last.clone());
+                    self.make(view, Some(key), last.clone());
                 }
                 self.noted().remove(name);
             }
@@ -346,7 +347,7 @@ impl<L: Ledger> Member<L> {
         let is_taken = term.replica.slot.arrive(Input::Change(Arc::new(change), sender), arrival, key.is_some());
         // It was given up just now, and nobody may have it.
         if !is_taken && let Some(key) = key {
-            self.make(&view, &key, cursor);
+            self.make(&view, Some(&key), cursor);
         }
     }
 
@@ -431,14 +432,31 @@ impl<L: Ledger> Member<L> {
 
     /// Loads what is kept of a view. Returns whether that led on.
     pub(super) async fn reload(&self, replica: &Replica) -> bool {
+        let _place = self.place().await;
         let Some(kept) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return false };
         let Some(kept) = kept else { return replica.n() == 0 };
-        self.take_kept(replica, &kept)
+        let n_before = replica.n();
+        let leads_on = self.take_kept(replica, &kept);
+        if leads_on {
+            self.answer_from_log(replica, n_before, &kept).await;
+        }
+        leads_on
+    }
+
+    /// Hands on the answers in steps that a snapshot made up for, as far as they are in the log still.
+    async fn answer_from_log(&self, replica: &Replica, n_before: u64, kept: &Kept) {
+        const MAX_READ: u64 = 64;
+        let after = n_before.max(kept.snapshot_n.saturating_sub(MAX_READ));
+        let entries = self.try_once(self.ledger.entries(&[(Arc::clone(&replica.name), after)])).await;
+        for entry in entries.into_iter().flatten().filter(|entry| entry.n <= kept.n) {
+            self.answer(replica, replica::replies(&entry.text));
+        }
     }
 
     /// Loads the next life of a document, whose commits are numbered anew, if what this server has is an earlier one: it stood at `n_before`
     /// already when the ledger was asked.
     pub(super) async fn reload_next_life(&self, replica: &Replica, n_before: u64) {
+        let _place = self.place().await;
         let Some(Some(kept)) = self.try_once(self.ledger.load(&replica.name, &replica.owner)).await else { return };
         if !replica.is_owner() && kept.n < n_before && replica.is_other_life(&kept) {
             replica.settle(0);

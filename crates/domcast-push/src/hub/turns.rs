@@ -34,7 +34,7 @@ impl Hub {
     ///
     /// Pushes to one view are applied in the order of the calls. Those that wait together are rendered together; state
     /// pushes among them merge, handlers run once each. The answer comes after the rendering that shows the push (see
-    /// [`Options::render_interval`]). Dropping the future before its turn began withdraws the push, and what its handler pushed on.
+    /// [`Options::render_interval`](crate::Options::render_interval)). Dropping the future before its turn began withdraws the push; what its handler pushed on is applied.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Hub {
         let view = Arc::clone(slot.shown().document.view());
         let cluster = self.cluster();
         let is_taken = check_cluster(cluster.as_deref(), [slot]);
-        let started = is_taken.map(|()| Started::new(&view, true, vec![slot.enqueue(input)]));
+        let started = is_taken.map(|()| Started::new(&view, true, vec![slot.enqueue(input, self)]));
         let hub = self.clone();
         async move { hub.settle(started?).await }
     }
@@ -124,7 +124,7 @@ impl Hub {
             Ok(started)
         } else if let Some(slots) = self.all_of(&push, origin.as_ref()) {
             cluster.check_room(&push)?;
-            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(Slot::ticket).unzip();
+            let (tickets, answers): (Vec<_>, Vec<_>) = slots.iter().map(|slot| slot.ticket(self)).unzip();
             let mut started = Started::new(push.name(), false, tickets);
             started.elsewhere = Some(cluster.forward(&push, sender, slots.into_iter().zip(answers).collect()));
             Ok(started)
@@ -149,7 +149,7 @@ impl Hub {
     /// Whether every server applies a push for itself: it is a message, or for private documents, which belong to one server each.
     fn is_everywhere(&self, push: &Push) -> bool {
         match &push.content {
-            Content::Message { .. } => true,
+            Content::Message { .. } | Content::Revoke { .. } => true,
             Content::Change { view, .. } => self.is_private(view),
         }
     }
@@ -164,6 +164,11 @@ impl Hub {
             Content::Message { topic, data } => {
                 let mut started = Started::new(&topic, false, Vec::new());
                 started.receipt.subscribers = self.inner.tabs.tell(&topic, &audience, &frame::message(&topic, &data));
+                return Ok(started);
+            }
+            Content::Revoke { topic } => {
+                let mut started = Started::new(&topic, false, Vec::new());
+                started.receipt.subscribers = self.unsubscribe(&audience, &topic);
                 return Ok(started);
             }
         };
@@ -189,11 +194,11 @@ impl Hub {
             match &origin {
                 Some(origin) if Arc::ptr_eq(origin.slot, &slot) => {
                     if !origin.is_for_others {
-                        tickets.push(slot.insert(origin.n_next + n_next, input));
+                        tickets.push(slot.insert(origin.n_next + n_next, input, self));
                         n_next += 1;
                     }
                 }
-                _ => tickets.push(slot.enqueue(input)),
+                _ => tickets.push(slot.enqueue(input, self)),
             }
         }
         let mut started = Started::new(&name, !has_keys || key.is_some(), tickets);
@@ -328,6 +333,15 @@ impl Hub {
         }
     }
 
+    /// Runs a turn for what nobody awaits any more, unless somebody runs one now: whoever does has a ticket, and looks again when it is dropped.
+    pub(crate) fn run_left(&self, slot: &Arc<Slot>) {
+        // A shared view has an owner, who takes what waits.
+        while slot.link.get().is_none() && slot.has_left() {
+            let Ok(mut live) = slot.live.try_lock() else { return };
+            self.run_turn(slot, &mut live);
+        }
+    }
+
     /// Begins a push of a handler.
     pub(crate) fn push_on(
         &self,
@@ -337,13 +351,17 @@ impl Hub {
         n_next: &mut usize,
         answer: &mut Answer,
     ) {
-        let HandlerPush { push, is_for_others } = push;
+        let HandlerPush { mut push, is_for_others } = push;
         if matches!(input, Input::Change(_, Sender::Handler)) {
             let reason = format!("a handler that a handler's push calls cannot push on to `{}`", push.name());
             answer.receipt.refused.push(reason);
             return;
         }
         let origin = Origin { slot, is_for_others, n_next: *n_next };
+        if is_for_others && !self.is_everywhere(&push) {
+            // What everybody sees cannot differ for the tab that calls: only the handler's own document is left out.
+            push.audience.except = None;
+        }
         match self.begin(push, &Sender::Handler, Some(origin)) {
             Ok(started) => {
                 *n_next += started.n_next;
@@ -460,7 +478,6 @@ impl Started {
     }
 }
 
-/// Puts what an update made into the mailboxes of all subscribers.
 /// Refuses documents that were shared in a cluster which is over: nobody would take what is put into their queues.
 fn check_cluster<'slots>(
     cluster: Option<&dyn Cluster>,
@@ -470,6 +487,7 @@ fn check_cluster<'slots>(
     orphan.map_or(Ok(()), |slot| Err(PushError::Unavailable { view: slot.view.to_string() }))
 }
 
+/// Puts what an update made into the mailboxes of all subscribers.
 fn hand_out(update: &Update, document: &Document, subscribers: &[Subscriber], statistics: &ViewStatistics) {
     match update {
         Update::Same => {}

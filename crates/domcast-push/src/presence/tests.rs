@@ -63,6 +63,39 @@ fn who_hears_of_changes_knows_who_is_there() {
 }
 
 #[test]
+fn who_leaves_a_server_that_has_more_visitors_than_it_tells_of_is_gone_elsewhere() {
+    let (here, elsewhere) = (Presence::telling_of(10), Presence::telling_of(10));
+    let place = Place::view("n");
+    let hear = || {
+        let (_, whole, change) = here.news(false);
+        whole.into_iter().for_each(|whole| elsewhere.set_elsewhere("here", sent(&whole)));
+        change.into_iter().for_each(|change| elsewhere.change_elsewhere("here", sent(&change)));
+    };
+    let n_elsewhere = || elsewhere.at(&place).users.len() + elsewhere.at(&place).n_anonymous;
+    let tabs: Vec<Tab> = (0..30).map(|n| tab(n, n)).collect();
+    for (n, tab) in tabs.iter().enumerate() {
+        here.enter(tab, place.clone());
+        hear();
+        assert_eq!(n_elsewhere(), 10.min(n + 1));
+    }
+    // Those of whom was told leave now and then before others do, and some come back.
+    for (n, tab) in tabs.iter().enumerate() {
+        here.leave(tab, place.clone());
+        hear();
+        assert_eq!(n_elsewhere(), 10.min(29 - n), "{n}");
+        if n == 19 {
+            here.enter(&tabs[0], place.clone());
+            hear();
+            here.leave(&tabs[0], place.clone());
+            hear();
+        }
+        if n >= 19 {
+            assert_eq!(elsewhere.at(&place), here.at(&place), "all that there are");
+        }
+    }
+}
+
+#[test]
 fn more_than_may_be_told_are_not_taken() {
     let presence = Presence::default();
     let visitors = |first: usize, n: usize| -> Roll {

@@ -5,8 +5,8 @@ use domcast_push::template::Templates;
 use domcast_push::{Call, Client, DeclaredHandler, DeclaredView, Edits, Empty, Handlers, Hub, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Everybody's text (`shared`), or everybody's copy of it (`private`).
 #[derive(Clone, Serialize, Deserialize)]
@@ -56,6 +56,23 @@ impl View for Editor {
             call.broadcast(Push::message("edits", text));
             Ok(())
         });
+        handlers.on_call("draft", |view: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            view.text = text;
+            call.needs_no_render();
+            Ok(())
+        });
+        handlers.on_call("tell_all", |_: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::message("edits", text));
+            Ok(())
+        });
+        handlers.on_call("pass_on", |_: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::state("other", [("text", text)]));
+            Ok(())
+        });
+        handlers.on_call("own", |view: &mut Self, Edit { text }: Edit, call: &mut Call| {
+            call.push(Push::state(view.view.clone(), [("text", text)]));
+            Ok(())
+        });
         handlers.on_call("echo", |view: &mut Self, _: Empty, call: &mut Call| {
             call.push(Push::handler(view.view.clone(), "echo", json!({})));
             Ok(())
@@ -65,8 +82,9 @@ impl View for Editor {
             call.push(Push::message("edits", "never sent"));
             Err("on purpose".into())
         });
-        handlers.on_call("wrong", |_: &mut Self, _: Empty, call: &mut Call| {
+        handlers.on_call("wrong", |view: &mut Self, _: Empty, call: &mut Call| {
             call.push(Push::state("nothing", [("a", 1)]));
+            call.push(Push::state(view.view.clone(), [("nothing", 1)]));
             Ok(())
         });
     }
@@ -112,6 +130,15 @@ fn a_handler_that_needs_no_rendering_renders_nothing_and_keeps_its_state() {
 }
 
 #[test]
+fn what_needed_no_rendering_shows_with_the_next_one() {
+    let (hub, n_renders) = hub();
+    hub.push_blocking(Push::handler("shared", "draft", json!({"text": "tea"}))).unwrap();
+    assert_eq!((&*content(&hub, "shared"), n_renders.load(Ordering::Relaxed)), ("-", 0));
+    hub.push_blocking(Push::state("shared", [("skip_broadcast", true)])).unwrap();
+    assert_eq!(content(&hub, "shared"), "tea");
+}
+
+#[test]
 fn a_reply_goes_to_the_sender_alone_in_its_ack() {
     let (hub, _) = hub();
     let [mut ann, mut bob] = ["ann", "bob"].map(|user| page(&hub, "shared", user));
@@ -135,15 +162,16 @@ fn a_declared_handler_replies_with_an_expression_over_the_new_state() {
 }
 
 #[test]
-fn a_declared_handler_knows_the_user_of_the_browser_that_calls() {
+fn a_declared_handler_knows_the_user_and_the_session_of_the_browser_that_calls() {
     let (hub, _) = hub();
-    let says = Edits::new().set("n", "[caller.user, payload.name]");
+    let says = Edits::new().set("n", "[caller.user, caller.session, payload.name]");
     hub.register_declared("chat", DeclaredView::new("n.html").state("n", json!([])).handler("say", says)).unwrap();
-    let page = page(&hub, "chat", "ann");
-    event(&page, 1, "say", json!({"name": "bob", "caller": {"user": "bob"}}));
-    assert!(hub.html("chat").unwrap().contains("['ann', 'bob']"), "{}", hub.html("chat").unwrap());
+    let client = Client { user: Some("ann".into()), session: Some("s1".into()), ..Client::default() };
+    let page = Page::open(&hub, "chat", None, client);
+    event(&page, 1, "say", json!({"name": "bob", "caller": {"user": "bob", "session": "s2"}}));
+    assert_eq!(content(&hub, "chat").replace("&#39;", "'"), "['ann', 's1', 'bob']");
     hub.push_blocking(Push::handler("chat", "say", json!({"name": "cron"}))).unwrap();
-    assert!(hub.html("chat").unwrap().contains("[None, 'cron']"), "{}", hub.html("chat").unwrap());
+    assert_eq!(content(&hub, "chat").replace("&#39;", "'"), "[None, None, 'cron']");
 }
 
 #[test]
@@ -159,6 +187,33 @@ fn a_broadcast_reaches_all_but_the_sender() {
 }
 
 #[test]
+fn a_broadcast_to_what_everybody_sees_leaves_out_the_document_of_the_handler() {
+    let (hub, _) = hub();
+    let editor = || Editor { view: "keyed".into(), text: "-".into(), skip_broadcast: false, n_seen: 0 };
+    hub.register_keyed("keyed", move |_| Ok(editor())).unwrap();
+    let open = |view: &str, key| Page::open(&hub, view, key, Client { user: Some("ann".into()), ..Client::default() });
+    for (mut pages, expected) in [
+        ([open("keyed", Some("1")), open("keyed", Some("2"))], ["mine: tea", "tea"]),
+        ([open("shared", None), open("shared", None)], ["mine: tea", "mine: tea"]),
+    ] {
+        let handled = now(pages[0].event(1, "tell", json!({"text": "tea"})).unwrap()).unwrap();
+        assert!(handled.is_none(), "{handled:?}");
+        pages.iter_mut().for_each(|page| _ = page.read(usize::MAX));
+        assert_eq!(pages.map(|page| page.tree.to_html()), expected);
+    }
+}
+
+#[test]
+fn a_push_of_a_handler_reaches_the_sender_too() {
+    let (hub, _) = hub();
+    let mut pages = ["ann", "bob"].map(|user| page(&hub, "shared", user));
+    event(&pages[0], 1, "tell_all", json!({"text": "tea"}));
+    let got = pages.each_mut().map(|page| page.read(usize::MAX));
+    let message = json!(["message", "edits", "tea"]);
+    assert_eq!(got, [vec![message.clone(), json!(["ack", 1])], vec![message]]);
+}
+
+#[test]
 fn a_handler_that_fails_has_told_and_answered_nobody() {
     let (hub, _) = hub();
     let mut page = page(&hub, "shared", "ann");
@@ -170,7 +225,17 @@ fn a_handler_that_fails_has_told_and_answered_nobody() {
 fn what_a_handler_pushes_in_vain_is_told_to_its_sender() {
     let (hub, _) = hub();
     let receipt = hub.push_blocking(Push::handler("shared", "wrong", json!({}))).unwrap();
-    assert_eq!(receipt.refused, ["there is no view `nothing` (views: `private`, `shared`)"]);
+    let refused = [
+        "there is no view `nothing` (views: `private`, `shared`)",
+        "view `shared` has no state key `nothing` (declared: `view`, `text`, `skip_broadcast`)",
+    ];
+    assert_eq!(receipt.refused, refused);
+    // A browser is told nothing of the server's views, so that a log should have it.
+    let mut page = page(&hub, "shared", "ann");
+    let handled = now(page.event(1, "wrong", json!({})).unwrap()).unwrap().unwrap();
+    assert!(handled.error.is_none());
+    assert_eq!((&*handled.id, &*handled.pushes), ("0.1", &refused.map(String::from)[..]));
+    assert_eq!(page.read(usize::MAX), [json!(["ack", 1])]);
 }
 
 #[test]
@@ -178,6 +243,50 @@ fn handlers_do_not_push_on_and_on() {
     let (hub, n_renders) = hub();
     hub.push_blocking(Push::handler("shared", "echo", json!({}))).unwrap();
     assert_eq!(n_renders.load(Ordering::Relaxed), 2);
+}
+
+/// Time is tokio's, paused, and nobody waits: what was rendered once is not open for the next turn.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_pushed_is_applied_though_its_sender_goes_away() {
+    let hub = Hub::new(Templates::from_sources([("editor.html", "{{ text }}")]));
+    for name in ["shared", "other"] {
+        hub.register(name, Editor { view: name.into(), text: "-".into(), skip_broadcast: false, n_seen: 0 }).unwrap();
+    }
+    now(hub.push(Push::state("other", [("text", "1")]))).unwrap().unwrap();
+    let mut left = Box::pin(hub.push(Push::handler("shared", "pass_on", json!({"text": "2"}))));
+    assert!(now(left.as_mut()).is_none(), "it waits for what it pushed on");
+    drop(left);
+    assert_eq!(content(&hub, "other"), "2");
+
+    // The turn was run by another, and the answer not yet read.
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let left = hub.submit(Push::handler("shared", "pass_on", json!({"text": "3"}))).unwrap();
+    now(hub.push(Push::state("shared", [("text", "-")]))).unwrap().unwrap();
+    drop(left);
+    assert_eq!(content(&hub, "other"), "3");
+
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let mut left = Box::pin(hub.push(Push::handler("shared", "own", json!({"text": "4"}))));
+    assert!(now(left.as_mut()).is_none());
+    drop(left);
+    assert_eq!(content(&hub, "shared"), "4");
+}
+
+#[test]
+fn what_a_handler_pushes_to_its_own_document_comes_before_whatever_else_waits() {
+    let (hub, _) = hub();
+    let (other, waits) = (hub.clone(), Arc::<Mutex<Vec<_>>>::default());
+    let waiting = Arc::clone(&waits);
+    // Comes while the handler's turn is under way.
+    hub.run_turns(move |_, turn| {
+        if waiting.lock().unwrap().is_empty() {
+            waiting.lock().unwrap().push(other.submit(Push::state("shared", [("text", "another")])).unwrap());
+        }
+        turn();
+    });
+    hub.push_blocking(Push::handler("shared", "own", json!({"text": "own"}))).unwrap();
+    now(waits.lock().unwrap().remove(0)).unwrap().unwrap();
+    assert_eq!(content(&hub, "shared"), "another");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use domcast_push::{Client, Handling, Hub, Options, Session};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// One view of a page, on one connection or none.
@@ -13,7 +14,7 @@ pub(crate) struct Page {
     pub(crate) view: String,
     pub(crate) tree: Tree,
     pub(crate) position: Option<String>,
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Arc<Session>>,
     document: Option<u64>,
     pub(crate) key: Option<String>,
     client: Client,
@@ -87,7 +88,7 @@ impl Page {
     /// Loses the connection, and with it some of the frames that were written already.
     pub(crate) fn lose(&mut self, n_frames: usize) {
         for _ in 0..n_frames {
-            _ = self.session.as_ref().and_then(waiting);
+            _ = self.session.as_deref().and_then(waiting);
         }
         self.disconnect();
     }
@@ -123,7 +124,7 @@ impl Page {
     pub(crate) fn read(&mut self, limit: usize) -> Vec<Value> {
         let mut others = Vec::new();
         for _ in 0..limit {
-            let Some(frame) = self.session.as_ref().and_then(waiting) else { break };
+            let Some(frame) = self.session.as_deref().and_then(waiting) else { break };
             self.n_read += 1;
             match frame[0].as_str().unwrap() {
                 "mounted" => self.document = frame[2].as_u64(),

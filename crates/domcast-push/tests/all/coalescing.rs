@@ -127,6 +127,16 @@ async fn without_an_interval_every_push_is_rendered_at_once() {
     assert_eq!(n_renders.load(Ordering::Relaxed), 100);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_interval_is_that_of_the_options() {
+    let (hub, _) = counted(Options { render_interval: Some(Duration::from_millis(200)), ..Options::default() });
+    let start = Instant::now();
+    for n in 1..=3 {
+        hub.push(Push::state("a", [("n", n)])).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::from_millis(400));
+}
+
 #[test]
 fn blocking_pushes_share_renderings_too() {
     let (hub, n_renders) = hub();

@@ -2,7 +2,7 @@
 
 use crate::client::{content, now, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, ErrorClass, Hub, Push, View};
+use domcast_push::{DeclaredView, Edits, Empty, ErrorClass, Handlers, Hub, Push, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ fn a_push_of_another_form_is_refused_with_what_was_found() {
             error,
             format!(
                 "a push has `view` and one of `state`, `merge`, `patch`, `html`, `handler` with `payload`; \
-                 or `topic` and `data`; found {found}"
+                 or `topic` and `data`; or `revoke`; found {found}"
             )
         );
     }
@@ -238,4 +238,33 @@ fn a_handler_that_nests_its_state_deeper_and_deeper_is_refused_in_the_end() {
     assert_eq!(content(&hub, "deep"), "125", "the state is as it was");
     hub.push_blocking(Push::handler("deep", "count", json!({}))).unwrap();
     assert_eq!(content(&hub, "deep"), "126");
+}
+
+/// A view in Rust whose state may be of any depth.
+#[derive(Clone, Serialize, Deserialize)]
+struct Deep {
+    inner: Value,
+    n: u32,
+}
+
+impl View for Deep {
+    const TEMPLATE: &'static str = "deep.html";
+
+    fn handlers(handlers: &mut Handlers<Self>) {
+        handlers.on("nest", |view: &mut Self, _: Empty| {
+            (view.inner, view.n) = (json!([view.inner]), view.n + 1);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_handler_in_rust_that_nests_its_state_is_refused_before_the_stack_ends() {
+    let hub = Hub::with_options(Templates::from_sources([("deep.html", "{{ n }}")]), unlimited());
+    hub.register("deep", Deep { inner: Value::Null, n: 0 }).unwrap();
+    let outcomes = (0..1000).map(|_| hub.push_blocking(Push::handler("deep", "nest", json!({}))));
+    let errors: Vec<_> = outcomes.filter_map(Result::err).collect();
+    assert_eq!(errors[0].to_string(), "the state of view `deep` cannot be used: it would be deeper than 127 levels");
+    assert_eq!((errors.len(), &*content(&hub, "deep")), (1000 - 126, "126"));
+    hub.push_blocking(Push::state("deep", [("inner", 1)])).unwrap();
 }

@@ -38,7 +38,8 @@ fn hub(documents: DocumentLimits) -> Hub {
     ]);
     let hub = Hub::with_options(templates, Options { documents, ..unlimited() });
     hub.register_keyed("order", |key| match key {
-        "gone" => Err(PushError::BadState { view: "order".into(), reason: "no such order".into() }),
+        "gone" => Err(PushError::WrongKey { view: "order".into(), reason: "has no order of this key".into() }),
+        "panic" => panic!("on purpose"),
         key => Ok(Order { number: key.into(), paid: false }),
     })
     .unwrap();
@@ -69,6 +70,34 @@ fn a_push_to_a_key_changes_its_document_alone() {
         page.tree.to_html()
     });
     assert_eq!(shown, ["42 paid", "7", "42 paid"]);
+}
+
+#[test]
+fn a_fresh_key_is_there_for_all_who_ask_for_it_at_once() {
+    let n_keys = 10_000;
+    let hub = hub(DocumentLimits { n_documents: n_keys, ..DocumentLimits::default() });
+    // The second thread comes to each key while the first makes its document, sooner or later.
+    let begun = AtomicUsize::new(0);
+    let ask = |n: usize| hub.html_keyed("order", &n.to_string()).map(drop);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            (1..=n_keys).try_for_each(|n| {
+                begun.store(n, Ordering::SeqCst);
+                ask(n)
+            })
+        });
+        let mut last = 0;
+        while last < n_keys && !first.is_finished() {
+            let n = begun.load(Ordering::SeqCst);
+            if n == last {
+                continue;
+            }
+            (0..n % 256).for_each(|_| std::hint::spin_loop());
+            last = n;
+            ask(n).unwrap();
+        }
+        first.join().unwrap().unwrap();
+    });
 }
 
 #[test]
@@ -118,10 +147,7 @@ fn keys_that_cannot_be_are_refused() {
         text(Push::state("order", [("paid", true)]).key("")),
         "view `order` takes keys of 1 to 256 bytes without control characters"
     );
-    assert_eq!(
-        text(Push::state("order", [("paid", true)]).key("gone")),
-        "the state of view `order` is no struct with named fields: no such order"
-    );
+    assert_eq!(text(Push::state("order", [("paid", true)]).key("gone")), "view `order` has no order of this key");
     assert_eq!(hub.html("order").unwrap_err().to_string(), "view `order` has a document per key, and no key is named");
     let session = hub.connect();
     session.receive(r#"["hello", 1, [["order", null], ["order", null, "gone"], ["panel", null, "1"]]]"#).unwrap();
@@ -130,10 +156,21 @@ fn keys_that_cannot_be_are_refused() {
     }
 }
 
+#[test]
+fn a_factory_that_panics_is_an_error_for_who_names_the_key() {
+    let hub = hub(DocumentLimits::default());
+    let error = hub.push_blocking(Push::state("order", [("paid", true)]).key("panic")).unwrap_err();
+    assert_eq!(error.to_string(), "handler `mount` of view `order` failed: it panicked: on purpose");
+    let session = hub.connect();
+    session.receive(r#"["hello", 1, [["order", null, "panic"], ["panel", null]]]"#).unwrap();
+    assert_eq!(waiting(&session), Some(json!(["unknown", "order"])));
+    assert_eq!(waiting(&session).unwrap()[0], "mounted");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_document_that_nobody_uses_is_dropped_with_its_state_after_a_while() {
     let idle = Duration::from_secs(60);
-    let hub = hub(DocumentLimits { idle, ..DocumentLimits::default() });
+    let hub = hub(DocumentLimits::default());
     let ticks = hub.clone();
     tokio::spawn(async move { ticks.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
     let mut page = open(&hub, "order", "42");
@@ -149,6 +186,31 @@ async fn a_document_that_nobody_uses_is_dropped_with_its_state_after_a_while() {
     page.connect(&hub);
     page.read(usize::MAX);
     assert_eq!((page.tree.to_html().as_str(), page.n_snapshots), ("42", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_a_push_to_the_key_and_a_view_that_is_taken_away_keep_a_document_for_a_while() {
+    let hub = hub(DocumentLimits::default());
+    let ticks = hub.clone();
+    tokio::spawn(async move { ticks.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
+    let keys = || hub.views().into_iter().filter_map(|info| info.key).map(|key| key.to_string()).collect::<Vec<_>>();
+    let pay = |key: &str| hub.push(Push::state("order", [("paid", true)]).key(key));
+    sleep(Duration::from_secs(100)).await;
+    // Nobody ever connects to these.
+    hub.html_keyed("order", "page").unwrap();
+    pay("push").await.unwrap();
+    let revoked = open(&hub, "order", "revoked");
+    revoked.session.as_ref().unwrap().revoke("order", Some("revoked"));
+    sleep(Duration::from_secs(59)).await;
+    assert_eq!(keys(), ["page", "push", "revoked"]);
+    pay("push").await.unwrap();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(keys(), ["push"]);
+    // A push to all documents uses none.
+    sleep(Duration::from_secs(10)).await;
+    hub.push(Push::state("order", [("paid", false)])).await.unwrap();
+    sleep(Duration::from_secs(49)).await;
+    assert_eq!(keys(), [] as [String; 0]);
 }
 
 #[test]
@@ -228,11 +290,14 @@ fn sessions_in_equal_state_share_rendering_diff_and_encoding() {
     let hub = Hub::with_options(templates, unlimited());
     hub.register_private("cart", |_| Ok(Cart { owner: None, n_items: 0 })).unwrap();
     let open = |n: usize| Page::open(&hub, "cart", None, user(if n == 0 { "ann" } else { "others" }));
+    let statistics = || hub.views()[0].statistics.clone();
     let mut pages: Vec<Page> = (0..1000).map(open).collect();
     assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
     for n in 1..=3 {
         assert_eq!(hub.push_blocking(Push::state("cart", [("n_items", n)])).unwrap().subscribers, 1000);
         assert_eq!(n_renders.swap(0, Ordering::Relaxed), 1);
+        let counted = statistics();
+        assert_eq!([counted.renders.get(), counted.diffs.get(), counted.updates.get()], [1 + n, n, n]);
     }
     // One goes its own way, and comes back to the others' state: its tree is its own then, and it is right.
     for n in [7, 4] {
@@ -279,7 +344,8 @@ fn a_private_document_survives_a_lost_connection() {
 fn nobody_else_gets_a_private_document_by_its_key() {
     let hub = hub(DocumentLimits::default());
     let ann = Page::open(&hub, "cart", None, user("ann"));
-    for thief in [Client::default(), user("eve")] {
+    let elsewhere = Client { session: Some("another browser".into()), ..user("ann") };
+    for thief in [Client::default(), user("eve"), elsewhere] {
         let session = hub.connect_as(thief);
         session.receive(&json!(["hello", 1, [["cart", ann.position, ann.key]]]).to_string()).unwrap();
         assert_eq!(waiting(&session), Some(json!(["unknown", "cart"])));

@@ -214,7 +214,7 @@ impl Gate for Told {
 fn a_gate_is_told_once_of_each_document_that_is_mounted_and_let_go() {
     let hub = hub();
     let told = Arc::new(Told { hub: hub.clone(), session: OnceLock::new(), notes: Mutex::default() });
-    let session = Arc::new(hub.connect_through(ann(), told.clone()));
+    let session = hub.connect_through(ann(), told.clone());
     told.session.set(Arc::downgrade(&session)).unwrap();
     session
         .receive(r#"["hello",1,[["note",null],["order",null,"42"],["note",null],["cart",null],["none",null]]]"#)

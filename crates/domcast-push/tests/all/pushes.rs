@@ -1,8 +1,8 @@
 //! What pushes do, and what their senders are told.
 
-use crate::client::{content, now, unlimited};
+use crate::client::{Page, content, now, unlimited};
 use domcast_push::template::Templates;
-use domcast_push::{DeclaredView, Edits, Empty, Handlers, Hub, Push, PushError, View};
+use domcast_push::{Client, DeclaredView, Edits, Empty, Handlers, Hub, Push, PushError, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -87,6 +87,30 @@ fn state_pushes_replace_declared_keys() {
 #[test]
 fn a_push_that_changes_nothing_visible_makes_no_version() {
     check(&[Push::state("orders", [("total", 1)])], &["ok 0"], "<b>1</b><i>first</i>");
+    let hub = Hub::with_options(Templates::from_sources([("sign.html", "{{ n > 0 }}")]), unlimited());
+    hub.register_declared("sign", DeclaredView::new("sign.html").state("n", 1)).unwrap();
+    hub.register_posted("panel", "<p>cold").unwrap();
+    let mut pages = ["sign", "panel"].map(|view| Page::open(&hub, view, None, Client::default()));
+    for push in [Push::state("sign", [("n", 2)]), Push::html("panel", "<p>cold</p>")] {
+        assert_eq!(hub.push_blocking(push).unwrap().version(), Some(0));
+    }
+    for page in &mut pages {
+        assert_eq!((page.read(usize::MAX), page.n_read), (vec![], 1), "the greeting");
+    }
+}
+
+#[test]
+fn the_receipt_says_which_version_shows_the_push_and_to_how_many() {
+    let (hub, _) = hub();
+    let mut pages = [(); 2].map(|()| Page::open(&hub, "orders", None, Client::default()));
+    let receipt = hub.push_blocking(Push::state("orders", [("total", 5)])).unwrap();
+    pages.iter_mut().for_each(|page| _ = page.read(usize::MAX));
+    let position = pages[0].position.clone().unwrap();
+    let (epoch, version) = position.split_once(':').unwrap();
+    assert_eq!(
+        serde_json::to_value(receipt).unwrap(),
+        json!({"epoch": epoch, "version": version.parse::<u64>().unwrap(), "subscribers": 2})
+    );
 }
 
 #[test]
@@ -170,6 +194,25 @@ fn a_push_that_cannot_be_rendered_takes_no_other_down() {
         ],
         "<b>1</b><i>first</i><i>tea</i><i>milk</i>",
     );
+}
+
+#[test]
+fn a_push_that_cannot_be_rendered_costs_a_thousand_others_few_renderings() {
+    let (hub, _) = hub();
+    let views = hub.views();
+    let n_renders = || views.iter().find(|info| &*info.name == "orders").unwrap().statistics.renders.get();
+    let pushes: Vec<_> = (0..1000)
+        .map(|n| match n {
+            700 => Push::state("orders", [("total", 13)]),
+            _ => Push::handler("orders", "append", "tea"),
+        })
+        .map(|push| hub.submit(push).unwrap())
+        .collect();
+    let before = n_renders();
+    let n_refused = pushes.into_iter().filter_map(|push| now(push).unwrap().err()).count();
+    assert_eq!((n_refused, content(&hub, "orders").matches("tea").count()), (1, 999));
+    // The whole, and two halves at each of the ten levels to the one.
+    assert!(n_renders() - before <= 21, "{}", n_renders() - before);
 }
 
 #[test]
@@ -295,7 +338,7 @@ fn wrong_declarations_are_refused_when_they_are_registered() {
     }
     assert_eq!(
         hub.register("a", Tuple(1)).unwrap_err().to_string(),
-        "the state of view `a` is no struct with named fields: it is written as a number"
+        "the state of view `a` cannot be used: it is written as a number, not as a struct with named fields"
     );
 }
 

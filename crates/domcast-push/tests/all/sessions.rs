@@ -2,8 +2,9 @@
 
 use crate::client::{Page, content, now, unlimited, waiting};
 use domcast_push::template::Templates;
-use domcast_push::{Client, DeclaredView, Edits, HistoryLimits, Hub, MailboxLimits, Options, Push};
+use domcast_push::{Client, DeclaredView, Edits, Gate, HistoryLimits, Hub, MailboxLimits, Options, Push};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn hub(options: Options) -> Hub {
@@ -57,6 +58,25 @@ fn a_page_older_than_the_history_gets_one_snapshot() {
         page.read(usize::MAX);
         assert_eq!((page.n_patches, page.n_snapshots), expected);
         assert_eq!(page.tree.to_html(), "<p>3</p><i>i</i>");
+    }
+}
+
+#[test]
+fn a_page_that_missed_more_bytes_than_the_history_holds_gets_one_snapshot() {
+    let history = HistoryLimits { n_bytes: 2500, ..HistoryLimits::default() };
+    let hub = hub(Options { history, ..unlimited() });
+    let show = |n: usize| push(&hub, &format!("<b>{}</b><p>{}</p>", "b".repeat(3000), n.to_string().repeat(1000)));
+    show(0);
+    let mut pages = [1, 2].map(|n| {
+        let page = Page::load(&hub, "panel");
+        show(n);
+        page
+    });
+    show(3);
+    for (page, expected) in pages.iter_mut().zip([(0, 1), (1, 0)]) {
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!((page.n_patches, page.n_snapshots), expected);
     }
 }
 
@@ -240,6 +260,33 @@ fn a_page_that_lost_its_way_asks_for_a_snapshot() {
     assert_eq!(page.tree.to_html(), "<p>1</p>");
 }
 
+/// Pushes to the panel when it is asked for another view: between the mounts of one `hello`.
+struct Pushing(Hub);
+
+impl Gate for Pushing {
+    fn may_mount(&self, view: &str, _: Option<&str>, _: Option<&str>) -> bool {
+        if view == "other" {
+            push(&self.0, "<p>1</p>");
+        }
+        true
+    }
+}
+
+#[test]
+fn what_comes_between_two_mounts_of_one_view_reaches_both() {
+    let hub = hub(unlimited());
+    let position = Page::load(&hub, "panel").position;
+    let other = Page::load(&hub, "other").position;
+    let session = hub.connect_through(Client::default(), Arc::new(Pushing(hub.clone())));
+    session
+        .receive(&json!(["hello", 1, [["panel", position], ["other", other], ["panel", position]]]).to_string())
+        .unwrap();
+    let frames: Vec<Value> = std::iter::from_fn(|| waiting(&session)).collect();
+    // An element takes nothing before it is told that it is mounted.
+    assert_eq!(frames.iter().map(|frame| &frame[0]).collect::<Vec<_>>(), ["mounted", "mounted", "mounted", "p"]);
+    assert_eq!(frames[3], json!(["p", 0, 1, [["t", 2, "1"]]]));
+}
+
 #[test]
 fn subscribers_share_the_bytes_of_a_frame() {
     let hub = hub(unlimited());
@@ -319,6 +366,25 @@ fn outside_development_faults_go_to_the_sender_only() {
     page.connect(&hub);
     assert!(hub.push_blocking(Push::state("a", [("n", 1)])).is_err());
     assert_eq!(page.read(usize::MAX), [] as [Value; 0]);
+}
+
+#[test]
+fn an_event_whose_connection_goes_away_runs_once_or_not_at_all() {
+    let hub = hub(unlimited());
+    let counter = DeclaredView::new("n.html").state("n", 0).handler("add", Edits::new().set("n", "n + 1"));
+    hub.register_declared("counter", counter).unwrap();
+    for (is_begun, expected) in [(true, "1"), (false, "1"), (true, "2")] {
+        let mut page = Page::open(&hub, "counter", None, Client::default());
+        let work = page.event(1, "add", json!({})).unwrap();
+        page.disconnect();
+        match is_begun {
+            true => _ = now(work).unwrap(),
+            false => drop(work),
+        }
+        page.connect(&hub);
+        page.read(usize::MAX);
+        assert_eq!(page.tree.to_html(), expected);
+    }
 }
 
 #[test]

@@ -485,7 +485,7 @@ impl Visit {
                 _ => panic!("{frame}"),
             }
         }
-        let is_held = self.page.session.as_ref().is_some_and(domcast_push::Session::is_held);
+        let is_held = self.page.session.as_ref().is_some_and(|session| session.is_held());
         assert!(self.acknowledges || !is_held, "only who acknowledges is waited for");
         self.page.n_read - n_read < limit as u64 && !is_held
     }

@@ -21,7 +21,12 @@ fn three_tabs(view: &str) -> (Hub, [Page; 3]) {
     hub.register("shared", Note { text: "-".into() }).unwrap();
     hub.register_private("private", |_| Ok(Note { text: "-".into() })).unwrap();
     let page = |(user, session, topic): (&str, &str, &str)| {
-        let client = Client { user: Some(user.into()), session: Some(session.into()), topics: [topic.into()].into() };
+        let client = Client {
+            user: Some(user.into()),
+            session: Some(session.into()),
+            topics: [topic.into()].into(),
+            ..Client::default()
+        };
         Page::open(&hub, view, None, client)
     };
     let pages = [("ann", "a1", "news"), ("ann", "a2", "other"), ("bob", "b1", "news")].map(page);
@@ -66,7 +71,7 @@ fn a_push_to_a_session_is_for_the_tabs_of_one_browser() {
 
 #[test]
 fn a_push_to_a_tab_is_for_it_alone() {
-    check(|push, pages| push.tab(tab(&pages[2])), [false, false, true], [false, false, true]);
+    check(|push, pages| push.tab(tab(&pages[1])), [false, true, false], [false, true, false]);
 }
 
 #[test]
@@ -133,9 +138,25 @@ fn messages_that_nobody_reads_take_a_bounded_room_and_the_receipt_says_who_took_
         let expected = if n < n_limit { 2 } else { 1 };
         assert_eq!(hub.push_blocking(Push::message("news", n)).unwrap().subscribers, expected);
     }
-    // Ann's connection lives, and goes on with what comes next.
-    assert!(pages[0].read(usize::MAX).len() <= n_limit);
+    // Ann's connection lives, with her view, and goes on with what comes next.
+    hub.push_blocking(Push::state("shared", [("text", "new")])).unwrap();
+    assert_eq!(pages[0].read(usize::MAX).len(), n_limit);
+    assert_eq!(pages[0].tree.to_html(), "new");
     assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 2);
+}
+
+#[test]
+fn large_messages_that_nobody_reads_take_no_more_room() {
+    let (hub, [mut ann, _, mut bob]) = three_tabs("shared");
+    let n_bytes = hub.options().mailbox.n_bytes;
+    let mut tell = |n_bytes: usize| {
+        bob.read(usize::MAX);
+        hub.push_blocking(Push::message("news", "x".repeat(n_bytes))).unwrap().subscribers
+    };
+    assert_eq!([(); 5].map(|()| tell(n_bytes / 4 - 100)), [2, 2, 2, 2, 1]);
+    ann.read(usize::MAX);
+    assert_eq!([(); 2].map(|()| tell(2 * n_bytes)), [2, 1], "a single one is always taken");
+    assert_eq!(ann.read(usize::MAX).len(), 1);
 }
 
 #[test]
@@ -143,4 +164,14 @@ fn a_tab_that_left_gets_nothing() {
     let (hub, mut pages) = three_tabs("shared");
     pages[0].disconnect();
     assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 1);
+    pages[0].connect(&hub);
+    assert_eq!(pages[0].read(usize::MAX), [] as [Value; 0], "it missed that");
+}
+
+#[test]
+fn a_page_cannot_give_itself_a_topic() {
+    let (hub, pages) = three_tabs("shared");
+    let error = pages[1].session.as_ref().unwrap().receive(r#"["subscribe", "news"]"#).err();
+    assert_eq!(error.unwrap().close_code(), 4400);
+    assert_eq!(hub.push_blocking(Push::message("news", 1)).unwrap().subscribers, 2);
 }

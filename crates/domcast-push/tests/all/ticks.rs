@@ -57,6 +57,20 @@ async fn nothing_ticks_while_nobody_looks_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ticks_that_a_late_wake_up_missed_are_not_made_up_for() {
+    let hub = hub();
+    run(&hub, spawn);
+    let _page = Page::open(&hub, "second", None, Client::default());
+    sleep(Duration::from_millis(500)).await;
+    // Nothing runs meanwhile, as on a machine that sleeps.
+    tokio::time::advance(Duration::from_secs(5)).await;
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!(content(&hub, "second"), "1");
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(content(&hub, "second"), "2", "in time with those that were missed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tick_never_overlaps_itself_and_delays_no_other_view() {
     let hub = hub();
     let held: Arc<Mutex<Vec<Tick>>> = Arc::default();

@@ -94,7 +94,7 @@ impl Edits {
     }
 
     /// All fragments that are gone, those inside of others included. They can be read until the next update, which may give
-    /// their ids to others.
+    /// their ids to others, or until they are [dropped](Instance::drop_freed).
     pub fn freed(&self) -> &[FragmentId] {
         &self.freed
     }
@@ -277,10 +277,7 @@ impl Instance {
         told: Option<Told<'_>>,
         same: Option<Vec<(BodyId, u32)>>,
     ) -> Result<(Edits, Vec<(BodyId, u32)>), TemplateError> {
-        for id in self.freed.drain(..) {
-            self.fragments[id as usize] = Fragment::default();
-            self.free.push(id);
-        }
+        self.drop_freed();
         self.added.clear();
         let program = self.program.clone();
         let Spare { undo, locals, loops } = std::mem::take(&mut self.spare);
@@ -331,6 +328,14 @@ impl Instance {
         }
         self.freed.clone_from(&freed);
         Ok((Edits { edits, added, freed }, same.unwrap_or_default()))
+    }
+
+    /// Drops the fragments that are [gone](Edits::freed), which the next update would do. They can be read no more.
+    pub fn drop_freed(&mut self) {
+        for id in self.freed.drain(..) {
+            self.fragments[id as usize] = Fragment::default();
+            self.free.push(id);
+        }
     }
 
     /// What an update brings prints at most so many bytes, new fragments not counted.
@@ -401,9 +406,8 @@ impl Instance {
     pub(super) fn visit(&mut self, id: FragmentId, pass: &mut Pass<'_>) -> Result<(), Failed> {
         let compiled = pass.scope.compiled;
         let body = self.fragments[id as usize].body;
-        let Body { parts, evaluated, n_locals, .. } = &compiled.bodies[body as usize];
-        for &idx in evaluated {
-            let (idx, part) = (idx as usize, &parts[idx as usize]);
+        let Body { parts, n_locals, .. } = &compiled.bodies[body as usize];
+        for (idx, part) in parts.iter().enumerate() {
             let is_touched = pass.touches(&part.reads);
             let slot = &self.fragments[id as usize].slots[idx];
             match (&part.kind, slot) {

@@ -61,7 +61,7 @@ impl<'a> Search<'a> {
             PartKind::If(of) => {
                 of.tests.iter().all(|test| self.in_expr(test)) && of.bodies.iter().all(|body| self.in_body(*body))
             }
-            PartKind::Text(_) | PartKind::For(_) | PartKind::Opaque(_) => false,
+            PartKind::For(_) | PartKind::Opaque(_) => false,
         })
     }
 

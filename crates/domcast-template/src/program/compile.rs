@@ -168,22 +168,22 @@ fn whole<'a>(name: &str, reason: String) -> Compiled<'a> {
     let reads = Reads { is_volatile: true, ..Reads::default() };
     let kind = PartKind::Opaque(Opaque { code: None });
     let part = Part { kind, template: name.into(), line: 1, reads, note: reason.into() };
-    let body = Body::new(vec![part], None, reads, 0, &[]);
+    let body = Body::new(Parts::one(part), None, reads, 0, &[]);
     Compiled { bodies: vec![body], codes: Vec::new(), paths: Vec::new(), n_fields: 0, fuel: 0 }
 }
 
 impl<'x, 'a> Compiler<'x, 'a> {
     /// The parts of a template: those of the one that it extends at last, with its own blocks.
-    fn template(&mut self, name: &str, depth: usize) -> Result<Vec<Part>, Whole> {
+    fn template(&mut self, name: &str, depth: usize) -> Result<Parts, Whole> {
         if self.compiled.bodies.is_empty() {
-            self.compiled.bodies.push(Body::new(Vec::new(), None, Reads::default(), 0, &[]));
+            self.compiled.bodies.push(Body::new(Parts::new(), None, Reads::default(), 0, &[]));
         }
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         self.inline_template(name, depth, &mut parts)?;
         Ok(parts)
     }
 
-    fn inline_template(&mut self, name: &str, depth: usize, parts: &mut Vec<Part>) -> Result<(), Whole> {
+    fn inline_template(&mut self, name: &str, depth: usize, parts: &mut Parts) -> Result<(), Whole> {
         let trees = self.trees;
         let mut chain: Vec<(File<'a>, &'x [Stmt<'a>], Option<usize>)> = Vec::new();
         let mut next = Some(name.to_owned());
@@ -240,7 +240,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
     }
 
     /// Adds the parts of statements to a body.
-    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Vec<Part>) -> Result<(), Whole> {
+    fn inline(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, parts: &mut Parts) -> Result<(), Whole> {
         if place.depth > MAX_DEPTH {
             return Err(Whole(format!("bodies and templates are nested more than {MAX_DEPTH} deep")));
         }
@@ -252,7 +252,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
                 return self.opaque(&stmts[idx..], place, &reason, parts);
             }
             match stmt {
-                Stmt::EmitRaw(raw) => push_text(raw.raw, place.file, stmt, parts),
+                Stmt::EmitRaw(raw) => parts.push_text(raw.raw, place.file.name, line_of(stmt)),
                 Stmt::EmitExpr(emit) => match super_level(&emit.expr, place) {
                     Some(Err(whole)) => return Err(whole),
                     Some(Ok(level)) => {
@@ -387,7 +387,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         name: &'a str,
         level: usize,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let overriders = place.blocks.get(name).map(Vec::as_slice).unwrap_or_default();
         let Some((file, body, is_required)) = overriders.get(level).copied() else {
@@ -418,7 +418,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         expr: &'x engine::Expr<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let escapes = match self.escape {
             AutoEscape::Html => true,
@@ -429,7 +429,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         let compiled = self.expr(expr, place, &mut reads)?;
         if let Expr::Const(State::Text(text)) = &compiled {
             let text = if escapes { minijinja::HtmlEscape(text).to_string() } else { text.to_string() };
-            push_text(&text, place.file, stmt, parts);
+            parts.push_text(&text, place.file.name, line_of(stmt));
             return Ok(());
         }
         let kind = PartKind::Hole(Hole { expr: compiled, escapes });
@@ -442,7 +442,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         if_cond: &'x IfCond<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let (mut tests, mut bodies) = (Vec::new(), Vec::new());
@@ -466,23 +466,23 @@ impl<'x, 'a> Compiler<'x, 'a> {
     /// A body of its own, for the branches of an `if` and the `else` of a `for`, which bind nothing.
     fn body(&mut self, stmts: &'x [Stmt<'a>], place: Place<'_, 'x, 'a>, reads: &mut Reads) -> Result<BodyId, Whole> {
         let (n_names, n_locals) = (self.names.len(), self.n_locals);
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         self.inline(stmts, Place { shares_names: false, ..place.inner() }, &mut parts)?;
         self.names.truncate(n_names);
         self.n_locals = n_locals;
         Ok(self.push_body(parts, n_locals, reads))
     }
 
-    fn push_body(&mut self, parts: Vec<Part>, n_locals: usize, reads: &mut Reads) -> BodyId {
+    fn push_body(&mut self, parts: Parts, n_locals: usize, reads: &mut Reads) -> BodyId {
         let body = self.finish_body(parts, n_locals);
         reads.add(&body.reads);
         self.compiled.bodies.push(body);
         (self.compiled.bodies.len() - 1) as BodyId
     }
 
-    fn finish_body(&mut self, parts: Vec<Part>, n_locals: usize) -> Body {
+    fn finish_body(&mut self, parts: Parts, n_locals: usize) -> Body {
         let mut reads = Reads::default();
-        for part in &parts {
+        for part in parts.iter() {
             reads.add(&part.reads);
         }
         reads.locals.truncate(n_locals);
@@ -495,7 +495,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         for_loop: &'x ForLoop<'a>,
         stmt: &'x Stmt<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let fuel_before = self.compiled.fuel;
@@ -519,7 +519,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         self.names.insert(at, ("loop", Meaning::Loop(self.n_loops)));
         self.n_loops += 1;
         self.loop_reads.push((loop_local, false, false));
-        let mut body_parts = Vec::new();
+        let mut body_parts = Parts::new();
         self.inline(&for_loop.body, Place { shares_names: false, ..place.inner() }, &mut body_parts)?;
         let (_, reads_position, reads_length) = self.loop_reads.pop().expect("it was pushed above");
         self.n_loops -= 1;
@@ -569,7 +569,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         target: &'x engine::Expr<'a>,
         expr: &'x engine::Expr<'a>,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let mut reads = Reads::default();
         let expr = self.expr(expr, place, &mut reads)?;
@@ -582,7 +582,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         expr: Expr,
         reads: Reads,
         place: Place<'_, 'x, 'a>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let compiled = self.target(target)?;
         self.bind_names(target, self.n_locals);
@@ -662,7 +662,7 @@ impl<'x, 'a> Compiler<'x, 'a> {
         stmts: &'x [Stmt<'a>],
         place: Place<'_, 'x, 'a>,
         reason: &str,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
     ) -> Result<(), Whole> {
         let (code, reads) = self.code(stmts, None, place)?;
         let line = stmts.first().map_or(1, line_of);
@@ -696,14 +696,6 @@ fn super_level(expr: &engine::Expr<'_>, place: Place<'_, '_, '_>) -> Option<Resu
         }),
         CallType::Block(_) => Some(Err(Whole("a block is called by name".into()))),
         _ => None,
-    }
-}
-
-fn push_text(text: &str, file: File<'_>, stmt: &Stmt<'_>, parts: &mut Vec<Part>) {
-    if let Some(Part { kind: PartKind::Text(before), .. }) = parts.last_mut() {
-        *before = format!("{before}{text}").into();
-    } else if !text.is_empty() {
-        parts.push(part(PartKind::Text(text.into()), Reads::default(), "", file, line_of(stmt)));
     }
 }
 

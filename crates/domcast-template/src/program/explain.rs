@@ -9,7 +9,7 @@ pub(super) fn explain(program: &Program) -> String {
     write_body(program, &bodies[0], 0, &mut text);
     let parts = || bodies.iter().flat_map(|body| &body.parts);
     let n_opaque = parts().filter(|part| matches!(part.kind, PartKind::Opaque(_))).count();
-    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_) | PartKind::Text(_))).count();
+    let n_fine = parts().filter(|part| !matches!(part.kind, PartKind::Opaque(_))).count();
     let n_volatile = parts().filter(|part| part.reads.is_volatile && part.is_leaf()).count();
     _ = writeln!(text, "{n_fine} fine-grained, {n_opaque} opaque, {n_volatile} run at every update");
     text
@@ -28,8 +28,8 @@ pub(super) fn describe(program: &Program, body: &Body, idx: u32) -> String {
         PartKind::Hole(_) if body.key == Some(idx) => "key ",
         PartKind::Hole(_) => "hole ",
         PartKind::Opaque(_) => "opaque, because ",
-        // Their source begins with `if`, `for`, `set` or `with`; text has none.
-        PartKind::If(_) | PartKind::For(_) | PartKind::Let(_) | PartKind::Text(_) => "",
+        // Their source begins with `if`, `for`, `set` or `with`.
+        PartKind::If(_) | PartKind::For(_) | PartKind::Let(_) => "",
     };
     let note = part.note.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{}:{} {what}{note}{}", part.template, part.line, reads(program, &part.reads))
@@ -37,9 +37,6 @@ pub(super) fn describe(program: &Program, body: &Body, idx: u32) -> String {
 
 fn write_body(program: &Program, body: &Body, depth: usize, text: &mut String) {
     for (idx, part) in body.parts.iter().enumerate() {
-        if matches!(part.kind, PartKind::Text(_)) {
-            continue;
-        }
         _ = writeln!(text, "{}{}", "  ".repeat(depth), describe(program, body, idx as u32));
         match &part.kind {
             PartKind::If(branch) => {

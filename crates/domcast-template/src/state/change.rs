@@ -281,6 +281,23 @@ impl State {
         Ok(Changes::At(vec![path]))
     }
 
+    /// Puts items at the end of the list at `path`: less than to [`insert`](Self::insert) them one by one, where they are many.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: there is no list. The state is as it was.
+    pub fn extend<I>(&mut self, path: impl Into<Path>, items: I) -> Result<Changes, StateError>
+    where
+        I: IntoIterator<Item: Into<State>>,
+    {
+        let path = path.into();
+        match self.at_mut(&path.0) {
+            Some(State::List(list)) => Arc::make_mut(list).extend(items.into_iter().map(Into::into)),
+            _ => return Err(StateError::no_such(path)),
+        }
+        Ok(Changes::At(vec![path]))
+    }
+
     /// Removes the part at a path.
     ///
     /// # Errors

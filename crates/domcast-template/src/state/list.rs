@@ -82,14 +82,36 @@ impl List {
         assert!(idx <= self.len(), "position {idx} of a list of {}", self.len());
         self.remembered = Remembered::default();
         if let Some(right) = self.root.insert(idx, item) {
-            let left = std::mem::take(&mut self.root);
-            self.root = Node::Branch(Branch::of([left, right].map(Arc::new)));
+            self.grow(right);
         }
+    }
+
+    /// Puts a node of the root's height beside it.
+    fn grow(&mut self, right: Node) {
+        let left = std::mem::take(&mut self.root);
+        self.root = Node::Branch(Branch::of([left, right].map(Arc::new)));
     }
 
     /// Puts an item at the end.
     pub fn push(&mut self, item: State) {
         self.insert(self.len(), item);
+    }
+
+    /// Puts items at the end, whole leaves at once.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = State>) {
+        self.remembered = Remembered::default();
+        let mut items = items.into_iter();
+        let n_free = MAX.saturating_sub(self.root.last_leaf().len());
+        items.by_ref().take(n_free).for_each(|item| self.push(item));
+        loop {
+            let leaf: Vec<State> = items.by_ref().take(MAX).collect();
+            if leaf.is_empty() {
+                return;
+            }
+            if let Some(right) = self.root.push_leaf(leaf) {
+                self.grow(right);
+            }
+        }
     }
 
     /// Takes the item at a position out.
@@ -210,6 +232,34 @@ impl Node {
                 right
             }
         }
+    }
+
+    fn last_leaf(&self) -> &[State] {
+        let mut node = self;
+        loop {
+            match node {
+                Node::Leaf(items) => return items,
+                Node::Branch(branch) => match branch.nodes.last() {
+                    Some((_, last)) => node = last,
+                    None => return &[],
+                },
+            }
+        }
+    }
+
+    /// Puts a leaf behind the last one. Returns a node of this one's height that it is in, if there is no room.
+    fn push_leaf(&mut self, leaf: Vec<State>) -> Option<Node> {
+        let Node::Branch(branch) = self else { return Some(Node::Leaf(leaf)) };
+        let last = branch.nodes.len() - 1;
+        if let Some(right) = Arc::make_mut(&mut branch.nodes[last].1).push_leaf(leaf) {
+            let right = Arc::new(right);
+            if branch.nodes.len() == MAX {
+                return Some(Node::Branch(Branch::of([right])));
+            }
+            branch.nodes.push((0, right));
+        }
+        branch.find_ends(last);
+        None
     }
 
     fn remove(&mut self, mut idx: usize) -> State {
@@ -437,7 +487,7 @@ mod tests {
             let mut list: List = vec.iter().map(|item| State::Int(*item)).collect();
             let (kept_vec, kept_list) = (vec.clone(), list.clone());
             for step in 0..3000 {
-                match below(4) {
+                match below(if step % 100 == 0 { 5 } else { 4 }) {
                     0 if !vec.is_empty() => {
                         let idx = below(vec.len());
                         assert_eq!(int(&list.remove(idx)), vec.remove(idx));
@@ -450,6 +500,11 @@ mod tests {
                     2 => {
                         vec.push(step);
                         list.push(State::Int(step));
+                    }
+                    4 => {
+                        let n_items = below(600) as i64;
+                        vec.extend(0..n_items);
+                        list.extend((0..n_items).map(State::Int));
                     }
                     _ => {
                         let idx = below(vec.len() + 1);

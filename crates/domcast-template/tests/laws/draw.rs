@@ -403,9 +403,16 @@ impl<'a> Draw<'a> {
                 state.remove(Path::from("rows").then(row)).expect("the row is there")
             }
             6 if json["rows"].is_array() => {
-                let (at, row) = (self.below(n_rows + 1), self.row());
-                json["rows"].as_array_mut().expect("it is a list").insert(at, row.clone());
-                state.insert("rows", at, State::new(&row).expect("JSON is a state")).expect("the place is there")
+                let at = self.below(n_rows + 1);
+                let new = |row: &Value| State::new(row).expect("JSON is a state");
+                if at < n_rows {
+                    let row = self.row();
+                    json["rows"].as_array_mut().expect("it is a list").insert(at, row.clone());
+                    return state.insert("rows", at, new(&row)).expect("the place is there");
+                }
+                let rows: Vec<Value> = (0..self.below(4)).map(|_| self.row()).collect();
+                json["rows"].as_array_mut().expect("it is a list").extend(rows.iter().cloned());
+                state.extend("rows", rows.iter().map(new)).expect("the list is there")
             }
             7 if n_rows > 1 => {
                 // Rows change places; their parts stay the same.

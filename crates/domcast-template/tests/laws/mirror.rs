@@ -1,6 +1,6 @@
 //! A copy of an instance that sees nothing but its edits: what a joiner keeps.
 
-use domcast_template::{Edit, Edits, FragmentId, Instance, PartKind, Program, Slot};
+use domcast_template::{Edit, Edits, FragmentId, Instance, Program, Slot};
 use std::collections::HashMap;
 
 pub(crate) struct Mirror {
@@ -25,12 +25,8 @@ impl Mirror {
     fn copy(&mut self, id: FragmentId, instance: &Instance) {
         let fragment = instance.fragment(id);
         let mut copied = Vec::new();
-        for (part, slot) in self.program.clone().body(fragment.body).parts.iter().zip(&fragment.slots) {
+        for slot in &fragment.slots {
             copied.push(match slot {
-                Slot::Text => match &part.kind {
-                    PartKind::Text(text) => Copied::Text(text.to_string()),
-                    _ => panic!("only text holds nothing"),
-                },
                 Slot::Hole(_) | Slot::Html(_) => Copied::Text(text_of(slot)),
                 Slot::Branch(branch) => Copied::Inside(Vec::new(), branch.map(|(_, id)| id)),
                 Slot::Items(items) => Copied::Inside(items.fragments().to_vec(), items.otherwise()),
@@ -99,12 +95,17 @@ impl Mirror {
     }
 
     fn write(&self, id: FragmentId, html: &mut String) {
-        for copied in &self.fragments[&id].1 {
+        let (body, copied) = &self.fragments[&id];
+        let texts = &self.program.body(*body).texts;
+        assert_eq!(texts.len(), copied.len() + 1, "there is text around each part");
+        for (text, copied) in texts.iter().zip(copied) {
+            html.push_str(&text.text);
             match copied {
                 Copied::Text(text) => html.push_str(text),
                 Copied::Inside(items, one) => items.iter().chain(one).for_each(|id| self.write(*id, html)),
             }
         }
+        html.push_str(&texts[copied.len()].text);
     }
 
     fn part(&mut self, fragment: FragmentId, part: u32) -> &mut Copied {

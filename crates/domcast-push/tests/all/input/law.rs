@@ -9,6 +9,7 @@ use domcast_push::template::Templates;
 use domcast_push::{Client, DeclaredView, Edits, Hub, Options, Push, PushError, Session, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 const MAX_STEPS: usize = 60;
 /// Names that mean something, and some that do not.
@@ -61,7 +62,7 @@ impl View for Cart {
 struct World {
     hub: Hub,
     /// Who sends anything: her sessions are opened anew when they are closed.
-    eve: Option<Session>,
+    eve: Option<Arc<Session>>,
     n_events: u64,
     /// Who only looks on.
     bob: [Page; 3],
@@ -171,7 +172,7 @@ impl World {
         match eve.receive(&frame) {
             Ok(None) => Ok(false),
             Ok(Some(event)) => {
-                let refused = now(event).expect("nothing keeps it waiting");
+                let refused = now(event).expect("nothing keeps it waiting").and_then(|refused| refused.error);
                 let answer = std::iter::from_fn(|| waiting(eve)).last().expect("an event is answered");
                 let kind = if refused.is_some() { "refused" } else { "ack" };
                 assert_eq!(answer[0], kind, "{frame}: {answer}");

@@ -1,14 +1,16 @@
 //! The key of a loop's items.
 
-use crate::program::{Part, PartKind};
+use crate::program::{PartKind, Parts};
 
 /// The hole that is the key of the first element of a body, if it is plain to see.
-pub(super) fn key_of(parts: &[Part]) -> Option<u32> {
+pub(super) fn key_of(parts: &Parts) -> Option<u32> {
     let mut keys: [Option<u32>; 3] = [None; 3];
     let mut tag: Option<String> = None;
-    for (idx, part) in parts.iter().enumerate() {
-        match (&part.kind, &mut tag) {
-            (PartKind::Text(text), None) => {
+    for (idx, (text, part)) in parts.with_texts().enumerate() {
+        let text = &*text.text;
+        match &mut tag {
+            _ if text.is_empty() => {}
+            None => {
                 let open = text.find('<')?;
                 let is_element = text[open + 1..].starts_with(|first: char| first.is_ascii_alphabetic());
                 let inside = &text[open + 1..];
@@ -17,11 +19,11 @@ pub(super) fn key_of(parts: &[Part]) -> Option<u32> {
                 }
                 tag = Some(inside.to_owned());
             }
-            (PartKind::Text(text), Some(inside)) => match text.find('>') {
-                Some(_) => break,
-                None => inside.push_str(text),
-            },
-            (PartKind::Hole(_), Some(inside)) => {
+            Some(_) if text.contains('>') => break,
+            Some(inside) => inside.push_str(text),
+        }
+        match (part.map(|part| &part.kind), &mut tag) {
+            (Some(PartKind::Hole(_)), Some(inside)) => {
                 // ` id="` or ` id="row-`: the text before the hole ends in an open attribute.
                 if let Some((before, value)) = inside.rsplit_once('=') {
                     let name = before.rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
@@ -34,7 +36,7 @@ pub(super) fn key_of(parts: &[Part]) -> Option<u32> {
                 }
                 inside.push_str("hole");
             }
-            (PartKind::Let(_), _) => {}
+            (Some(PartKind::Let(_)), _) => {}
             _ => break,
         }
     }
