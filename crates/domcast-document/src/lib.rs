@@ -60,6 +60,8 @@ use std::fmt;
 #[derive(Clone, Debug, Default)]
 pub struct Update {
     /// What leads every copy of the tree to the present one; empty if they are equal.
+    ///
+    /// Those that bring most of a template's tree share it: the next update copies it if they are still held.
     pub patches: Patches,
     /// How it was found.
     pub trace: Trace,
