@@ -23,8 +23,11 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// For how long it is not asked for a document again whose answer did not come, or not whole.
 const REST: Duration = Duration::from_secs(1);
 
-/// How many may wait over all views: each holds a thread.
+/// How many may wait, over all views: each holds a thread.
 const MAX_WAITING: usize = 256;
+
+/// How much the application is asked at a time, over all views.
+const MAX_ASKED: usize = 64;
 
 /// Asks for the first states of one view.
 pub(super) struct Loader {
@@ -33,15 +36,14 @@ pub(super) struct Loader {
     path: String,
     limit_bytes: usize,
     runtime: Handle,
-    /// For who waits. Each view has room of its own: who asks for what there is not keeps nobody from the others.
+    /// Room for who waits, and for what is asked. Each view has its own: nobody is kept from one by who looks at others.
     waiting: Semaphore,
-    /// For what the application is asked at a time.
-    room: Semaphore,
+    asking: Semaphore,
     asked: Mutex<HashMap<Option<String>, Weak<Asked>>>,
     told: Told,
 }
 
-/// What the application answered for a document, once it did.
+/// What the application answers for a document. Who waits for it holds it, and so does who lets it rest.
 type Asked = OnceCell<Result<(StatusCode, Bytes), String>>;
 
 impl Loader {
@@ -51,15 +53,14 @@ impl Loader {
     ///
     /// Outside a tokio runtime.
     pub(super) fn new(view: &str, path: &str, application: &Application, limit_bytes: usize, n_views: usize) -> Loader {
-        let n_waiting = (MAX_WAITING / n_views).max(2);
         Loader {
             view: view.into(),
             application: application.clone(),
             path: path.into(),
             limit_bytes,
             runtime: Handle::current(),
-            waiting: Semaphore::new(n_waiting),
-            room: Semaphore::new(n_waiting / 2),
+            waiting: Semaphore::new((MAX_WAITING / n_views).max(1)),
+            asking: Semaphore::new((MAX_ASKED / n_views).max(1)),
             asked: Mutex::default(),
             told: Told::default(),
         }
@@ -86,21 +87,21 @@ impl Loader {
         state.map_err(in_vain)?.ok_or_else(no_such_key)
     }
 
-    /// Returns the answer that others wait for already, or a new one to be.
+    /// Returns the answer that others wait for, or one to be.
     fn asked(&self, key: Option<&str>) -> Arc<Asked> {
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, asked| asked.strong_count() > 0);
         let key = key.map(str::to_owned);
-        // An answer that could be read is for those only who waited for it.
-        let is_new = |asked: &Arc<Asked>| !matches!(asked.get(), Some(Ok(_)));
-        let asked = all.get(&key).and_then(Weak::upgrade).filter(is_new).unwrap_or_default();
+        // What it answered is for those who waited for it. That it did not is for whoever comes while it rests.
+        let is_for_others = |asked: &Arc<Asked>| !matches!(asked.get(), Some(Ok(_)));
+        let asked = all.get(&key).and_then(Weak::upgrade).filter(is_for_others).unwrap_or_default();
         all.insert(key, Arc::downgrade(&asked));
         asked
     }
 
     async fn ask(&self, path: &str, asked: &Arc<Asked>) -> Result<(StatusCode, Bytes), String> {
         let nobody = HeaderMap::new();
-        let _room = timeout(ANSWER, self.room.acquire()).await.map_err(|_| OTHERS_WAIT)?;
+        let _asking = timeout(ANSWER, self.asking.acquire()).await.map_err(|_| OTHERS_WAIT)?;
         let answer = self.application.ask(path, &nobody, None, self.limit_bytes, ANSWER).await;
         if answer.is_err() {
             let asked = Arc::clone(asked);

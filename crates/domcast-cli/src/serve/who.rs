@@ -145,17 +145,16 @@ impl Who {
     async fn client(&self, headers: &HeaderMap) -> Result<Client, String> {
         let Some((upstream, path)) = &self.application else { return Ok(self.anybody.clone()) };
         let hub = self.domcast.hub();
-        let is_older = |client: &Client| client.n_taken != Some(hub.n_taken());
-        let mut asked = self.asked(upstream, path, headers).await;
-        for _ in 1..MAX_ASKED {
-            if !asked.as_ref().is_ok_and(is_older) {
-                break;
+        let mut n_asked = 0;
+        let asked = loop {
+            n_asked += 1;
+            match self.asked(upstream, path, headers).await {
+                Ok(client) if client.n_taken == Some(hub.n_taken()) => break Ok(client),
+                Ok(_) if n_asked == MAX_ASKED => break Err("topics are taken faster than it answers".into()),
+                Ok(_) => {}
+                Err(reason) => break Err(reason),
             }
-            asked = self.asked(upstream, path, headers).await;
-        }
-        if asked.as_ref().is_ok_and(is_older) {
-            asked = Err("topics are taken faster than it answers".into());
-        }
+        };
         self.told.tell(&asked, |reason| {
             tracing::error!("`{path}` of the application did not say who a page is for: {reason}");
         });
