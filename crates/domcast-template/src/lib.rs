@@ -50,7 +50,8 @@
 //! - **A rendering is bounded** ([`Limits`]): its output, and by `fuel` how long it takes and what it makes on the way, whatever a template
 //!   and a state add up to. What exceeds a limit is refused ([`TemplateError::exceeds_limit`]), and nothing of it is kept. Templates are trusted
 //!   code all the same: what a filter or `~` makes of a list that was put into itself again and again (`{% set l = [l, l] %}`) is
-//!   counted only once it is made, and of functions of your own what they return ([`minijinja::State::consume_fuel`] counts more).
+//!   counted only once it is made, of functions of your own what they return ([`minijinja::State::consume_fuel`] counts more), and how deep
+//!   a loop may put values into each other (`{% set ns.l = [ns.l] %}`) is not bounded: the engine goes through them by recursion.
 
 mod state; // what templates are rendered from, with identity
 mod program; // a template compiled into regions

@@ -127,6 +127,33 @@ fn a_template_that_a_macro_includes_finds_what_any_macro_beside_it_takes_along()
 }
 
 #[test]
+fn what_a_macro_took_along_stays_though_an_include_binds_it_anew() {
+    let states = [json!({"a": "r", "t": "s"}), json!({"a": 0, "t": 1}), json!({"a": 0, "t": 2})];
+    const OUTER: &str = "{% macro outer() %}<u>{{ caller() }}</u>{% endmacro %}";
+    const READS: &str = "{% macro reads() %}{{ t }}{% endmacro %}{{ reads() }}{{ t }}";
+    let include = "{% include 'part.html' %}";
+    for (part, page) in [
+        ("{% macro m() %}b{{ a }}{% endmacro %}", {
+            let first = ["{% macro m() %}a{{ a }}{% endmacro %}", OUTER].concat();
+            [&*first, include, "{% call outer() %}{{ m() }}{% endcall %}{{ m() }}"].concat()
+        }),
+        ("{% set t = 'p' %}", ["{% macro other() %}{% endmacro %}{% set t = a %}", include, READS].concat()),
+        ("{% set t = 'p' %}", ["{% macro other() %}{{ t }}{% endmacro %}", include, READS].concat()),
+        ("{% set t = a %}", [OUTER, "{% call outer() %}{{ t }}{% endcall %}", include, READS].concat()),
+        ("{% include 'set.html' %}", ["{% macro other() %}{{ t }}{% endmacro %}", include, READS].concat()),
+    ] {
+        let sources = [("a.html", &*page), ("part.html", part), ("set.html", "{% set t = 'q' %}")];
+        let (program, _) = run(&Templates::from_sources(sources), &states);
+        assert!(program.explain().contains("an include binds"), "{page}: {}", program.explain());
+    }
+    // Without a macro nothing is taken along, and what an include binds counts from there on.
+    let sources =
+        [("a.html", "{% set t = a %}{% include 'part.html' %}{{ t }}"), ("part.html", "{% set t = t ~ 'p' %}")];
+    let (program, _) = run(&Templates::from_sources(sources), &states);
+    assert!(program.explain().contains("3 fine-grained, 0 opaque"), "{}", program.explain());
+}
+
+#[test]
 fn what_a_macro_took_along_is_there_for_the_next_item() {
     let states =
         [json!({"a": "r", "rows": [1, 2, 3]}), json!({"a": 0, "rows": [1, 2]}), json!({"a": "s", "rows": [1, 2, 3]})];

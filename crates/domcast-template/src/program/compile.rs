@@ -120,6 +120,8 @@ struct Compiler<'x, 'a> {
     /// Whether each loop around reads `loop`'s position and length.
     loop_reads: Vec<(usize, bool, bool)>,
     declarations: Vec<Declaration<'x, 'a>>,
+    /// The names that macros and calls with a block may have taken along so far.
+    taken: Vec<&'a str>,
     escape: AutoEscape,
     /// Includes and blocks that were resolved.
     n_inlined: std::cell::Cell<usize>,
@@ -146,6 +148,7 @@ pub(super) fn compile(sources: &Sources) -> Compiled<'_> {
         n_loops: 0,
         loop_reads: Vec::new(),
         declarations: Vec::new(),
+        taken: Vec::new(),
         escape: engine::escape_of(environment, &sources.name),
         n_inlined: std::cell::Cell::new(0),
     };
@@ -303,7 +306,9 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     if self.trees.contains_key(name.as_str()) {
                         let escape = engine::escape_of(self.environment, &name);
                         let outer = std::mem::replace(&mut self.escape, escape);
+                        let (n_names, n_taken) = (self.names.len(), self.taken.len());
                         self.inline_template(&name, place.depth + INLINED_DEPTH, parts)?;
+                        self.check_include(n_names, n_taken)?;
                         self.escape = outer;
                     } else if !include.ignore_missing {
                         self.opaque(std::slice::from_ref(stmt), place, "an included template is missing", parts)?;
@@ -320,8 +325,23 @@ impl<'x, 'a> Compiler<'x, 'a> {
                     return Err(Whole("a statement stands where none is expected".into()));
                 }
             }
+            self.taken.extend(syntax::taken(stmt));
         }
         Ok(())
+    }
+
+    /// Checks the names that an include has bound. Those before it share what their macros take along, and it has a share of its own: so for macros and calls
+    /// after it a name may still be what it was before, while for all else it is what the include made of it.
+    fn check_include(&self, n_names: usize, n_taken: usize) -> Result<(), Whole> {
+        let (before, bound) = self.names.split_at(n_names);
+        let taken = &self.taken[..n_taken];
+        let is_kept = |name: &str| taken.contains(&name) || before.iter().any(|(other, _)| *other == name);
+        match bound.iter().find(|(name, _)| !taken.is_empty() && is_kept(name)) {
+            Some((name, _)) => {
+                Err(Whole(format!("an include binds `{name}` anew, which a macro may have taken along")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Why a statement may bind names for the statements after it in a way that is not followed.

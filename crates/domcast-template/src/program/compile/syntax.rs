@@ -212,6 +212,16 @@ fn add_bound<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
     bodies_in_frame(stmt).into_iter().flatten().for_each(|stmt| add_bound(stmt, names));
 }
 
+/// The names that macros in a statement may take along, their own included.
+pub(super) fn taken<'a>(stmt: &Stmt<'a>) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::new();
+    add_taken(stmt, &mut names);
+    if let Stmt::Macro(of) = stmt {
+        names.insert(of.name);
+    }
+    names
+}
+
 /// Adds the names that macros in a statement may take along.
 fn add_taken<'a>(stmt: &Stmt<'a>, names: &mut BTreeSet<&'a str>) {
     match stmt {
