@@ -51,11 +51,11 @@ impl Domcast {
         _ = self.hooks().unsubscribe.set(Box::new(hook));
     }
 
-    /// Lets somebody else handle events of pages, such as an application in another language: `hook` is called with the request that opened the connection,
-    /// who [`identify`](Self::identify) says it is, and the event. `None` leaves it to the view's own handler. The future begins once the events of
-    /// this page before it were handled, its events after it wait, and it is driven to its end though the page may leave: bound its time. What
-    /// it changes is shown to everybody, what it replies goes to the page that called, and so does its error. Set it before the router serves; the
-    /// first call counts.
+    /// Lets somebody else handle events of pages, such as an application in another language: `hook` is called with the request
+    /// that opened the connection, who [`identify`](Self::identify) says it is, and the event. `None` leaves it to the view's own
+    /// handler. The future begins once the events of this page before it were handled, its events after it wait, and it is driven
+    /// to its end though the page may leave: bound its time. What it changes is shown to everybody, what it replies goes to the
+    /// page that called, and so does its error. Set it before the router serves; the first call counts.
     pub fn on_event(&self, hook: impl Fn(&Parts, &Client, &Event<'_>) -> Option<Forwarding> + Send + Sync + 'static) {
         _ = self.hooks().event.set(Box::new(hook));
     }

@@ -1,8 +1,8 @@
 //! Who a page is for, asked again as long as it is known for a time only.
 //!
-//! Between a quarter and half of that time after each answer whoever identified the page is asked again, with the request that opened its connection; where it
-//! gives none, again and again until the time is over. Then the connection ends with a code that has its page come back, which is identified
-//! as any that connects.
+//! Between a quarter and half of that time after each answer whoever identified the page is asked again, with the request
+//! that opened its connection; where it gives none, again and again until the time is over. Then the connection ends with a
+//! code that has its page come back, which is identified as any that connects.
 
 use crate::connection::random_part;
 use crate::domcast::Domcast;
@@ -20,10 +20,10 @@ type Answer = Pin<Box<dyn Future<Output = Option<Client>> + Send>>;
 const TRIES: u32 = 16;
 
 impl Domcast {
-    /// Says how to find out again who is at the other end of a connection whose client is [valid for a time](Client::valid_for): from the request that opened
-    /// it. `None` means that nobody can tell now, and it is tried again until that time is over; then the connection ends, and its page comes back. Another
-    /// user or session ends it at once, other topics are taken and given. Without this the hook of [`identify`](Self::identify) is asked again. The
-    /// first call counts.
+    /// Says how to find out again who is at the other end of a connection whose client is [valid for a time](Client::valid_for):
+    /// from the request that opened it. `None` means that nobody can tell now, and it is tried again until that time is over;
+    /// then the connection ends, and its page comes back. Another user or session ends it at once, other topics are taken and
+    /// given. Without this the hook of [`identify`](Self::identify) is asked again. The first call counts.
     pub fn identify_again<F>(&self, client: impl Fn(&Parts) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Option<Client>> + Send + 'static,

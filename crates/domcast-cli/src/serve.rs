@@ -239,11 +239,11 @@ fn check_application(config: &Config, application: Option<&Application>) -> Resu
 }
 
 fn register(hub: &Hub, config: &Config, application: Option<&Application>) -> Result<()> {
-    let room = load::room();
+    let n_loaded = config.views.iter().filter(|view| view.load.is_some()).count();
     for view in &config.views {
         let load = view.load.as_ref().zip(application);
         let loader = load.map(|((path, _), application)| {
-            Loader::new(&view.name, path, application, config.limits.push_bytes, &room)
+            Loader::new(&view.name, path, application, config.limits.push_bytes, n_loaded)
         });
         let registered = match (&view.source, loader) {
             (Source::Declared(declared), Some(loader)) => {

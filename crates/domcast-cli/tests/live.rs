@@ -62,20 +62,7 @@ impl Server {
     /// Sends a request; returns the status and the body.
     #[track_caller]
     fn request(&self, head: &str, headers: &[&str], body: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(self.address).unwrap();
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let request = format!(
-            "{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            self.address,
-            body.len()
-        );
-        // The server may answer and close before it has read all.
-        _ = socket.write_all(request.as_bytes());
-        let mut answer = Vec::new();
-        _ = socket.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        request(self.address, head, headers, body)
     }
 
     /// Posts a push as JSON.
@@ -107,6 +94,23 @@ impl Server {
         }
         panic!("the log ended without `{part}`: {before:#?}");
     }
+}
+
+#[track_caller]
+fn request(server: SocketAddr, head: &str, headers: &[&str], body: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(server).unwrap();
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let request = format!(
+        "{head} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    // The server may answer and close before it has read all.
+    _ = socket.write_all(request.as_bytes());
+    let mut answer = Vec::new();
+    _ = socket.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 impl Drop for Server {

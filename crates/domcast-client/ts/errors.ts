@@ -30,13 +30,27 @@ const elements = dom.getter<HTMLFormElement, 'elements'>(HTMLFormElement, 'eleme
 /** What has an error of ours: of one form at a time. */
 const shown: [Control, Kind][] = [];
 
+/** In which order the forms were sent: that of their answers. */
+const sent = new WeakMap<object, number>();
+let nSent = 0;
+
 for (const kind of ['input', 'change', 'click'] as const) dom.listen(kind, hideErrors);
+// A form without a button is sent by this key alone, if its fields have no errors.
+dom.listen('keydown', ({ key }) => key === 'Enter' && hideErrors());
+dom.listen(
+  'submit',
+  ({ target }) => {
+    // One that waits already is not sent.
+    if (!dom.hasAttribute(target as Element, 'dc-waiting')) sent.set(target!, ++nSent);
+  },
+  true,
+);
 dom.listen('dc:refused' as 'click', (event) => {
   const { handler, errors } = (event as Event as CustomEvent).detail;
   if (errors === undefined) return;
-  // The form is the one that waits for its answer: each does so once.
-  const waiting = [...dom.querySelectorAll(event.target as Element, 'form[dc-waiting]')];
-  const form = waiting.find((form) => dom.getAttribute(form, 'dc-submit') === handler);
+  // The form is the one that waits for its answer, of equal ones the one that waits longest: each does so once.
+  const waiting = [...dom.querySelectorAll(event.target as Element, 'form[dc-waiting]')].filter((form) => dom.getAttribute(form, 'dc-submit') === handler);
+  const [form] = waiting.sort((a, b) => (sent.get(a) ?? 0) - (sent.get(b) ?? 0));
   if (form) showErrors(form as HTMLFormElement, errors);
 });
 

@@ -5,6 +5,7 @@ use crate::presence::{Place, Presence};
 use crate::session::Session;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct Client {
     pub topics: BTreeSet<String>,
     /// For how long all this holds: then the session ends unless it was [confirmed](Session::confirm) before. `None` is for as long as the session.
     pub valid_for: Option<Duration>,
+    /// How often topics [had been taken](crate::Hub::n_taken) when somebody else was asked for all this, if somebody was. A session that learns it
+    /// after one was taken since ends: its page comes back, and is asked about anew.
+    pub n_taken: Option<usize>,
 }
 
 /// A client on its connection.
@@ -67,23 +71,55 @@ impl Audience {
 pub(crate) struct Tabs {
     pub(crate) presence: Presence,
     tabs: Mutex<HashMap<Arc<str>, Connected>>,
+    /// How often topics were taken; changed under the lock of `tabs`.
+    n_taken: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Connected {
     tab: Tab,
     topics: BTreeSet<String>,
+    /// Those that were given to the connection, whatever is known of its client.
+    by_hand: BTreeSet<String>,
     mailbox: Arc<Mailbox>,
     session: Weak<Session>,
 }
 
+impl Connected {
+    /// Returns whether that is new.
+    fn subscribe(&mut self, topic: &str) -> bool {
+        self.by_hand.insert(topic.into());
+        self.topics.insert(topic.into())
+    }
+
+    fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.by_hand.remove(topic);
+        self.topics.remove(topic)
+    }
+}
+
 impl Tabs {
-    pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>, session: Weak<Session>) {
+    /// Returns whether what is known of the client is not older than the last topic that was taken: it may be that one.
+    #[must_use]
+    pub(crate) fn connect(&self, tab: &Tab, mailbox: &Arc<Mailbox>, session: Weak<Session>) -> bool {
         let topics = tab.client.topics.clone();
-        let connected = Connected { tab: tab.clone(), topics, mailbox: Arc::clone(mailbox), session };
+        let (by_hand, mailbox) = (BTreeSet::new(), Arc::clone(mailbox));
+        let connected = Connected { tab: tab.clone(), topics, by_hand, mailbox, session };
         let mut tabs = self.lock();
+        if !self.is_new(&tab.client) {
+            return false;
+        }
         connected.topics.iter().for_each(|topic| self.presence.enter(tab, Place::topic(topic)));
         tabs.insert(Arc::clone(&tab.id), connected);
+        true
+    }
+
+    pub(crate) fn n_taken(&self) -> usize {
+        self.n_taken.load(Ordering::Acquire)
+    }
+
+    fn is_new(&self, client: &Client) -> bool {
+        client.n_taken.is_none_or(|n_taken| n_taken == self.n_taken())
     }
 
     pub(crate) fn disconnect(&self, tab: &str) {
@@ -96,7 +132,7 @@ impl Tabs {
     pub(crate) fn subscribe(&self, tab: &str, topic: &str) {
         let mut tabs = self.lock();
         if let Some(connected) = tabs.get_mut(tab)
-            && connected.topics.insert(topic.into())
+            && connected.subscribe(topic)
         {
             self.presence.enter(&connected.tab, Place::topic(topic));
         }
@@ -105,7 +141,7 @@ impl Tabs {
     pub(crate) fn unsubscribe(&self, tab: &str, topic: &str) {
         let mut tabs = self.lock();
         if let Some(connected) = tabs.get_mut(tab)
-            && connected.topics.remove(topic)
+            && connected.unsubscribe(topic)
         {
             self.presence.leave(&connected.tab, Place::topic(topic));
         }
@@ -117,24 +153,33 @@ impl Tabs {
         Client { topics: topics.unwrap_or_default(), ..(*tab.client).clone() }
     }
 
-    /// Lets a tab get the messages of these topics and no others; returns whether it lost one.
-    pub(crate) fn set_topics(&self, tab: &str, topics: &BTreeSet<String>) -> bool {
+    /// Lets a tab get the messages of the client's topics, of those that were given by hand, and of no others. Returns whether it lost one; `None` if
+    /// what is known of the client is [older](Self::connect).
+    pub(crate) fn set_topics(&self, tab: &str, client: &Client) -> Option<bool> {
         let mut tabs = self.lock();
-        let Some(Connected { tab, topics: old_topics, .. }) = tabs.get_mut(tab) else { return false };
+        if !self.is_new(client) {
+            return None;
+        }
+        let Some(Connected { tab, topics: old_topics, by_hand, .. }) = tabs.get_mut(tab) else { return Some(false) };
+        let topics = &client.topics | by_hand;
         topics.difference(old_topics).for_each(|topic| self.presence.enter(tab, Place::topic(topic)));
-        old_topics.difference(topics).for_each(|topic| self.presence.leave(tab, Place::topic(topic)));
-        let has_lost = !old_topics.is_subset(topics);
-        old_topics.clone_from(topics);
-        has_lost
+        old_topics.difference(&topics).for_each(|topic| self.presence.leave(tab, Place::topic(topic)));
+        let has_lost = !old_topics.is_subset(&topics);
+        *old_topics = topics;
+        Some(has_lost)
     }
 
     /// Lets all tabs of an audience get the messages of a topic, or keeps them from these; returns those for which that is new.
     pub(crate) fn set_topic(&self, audience: &Audience, topic: &str, is_subscribed: bool) -> Vec<Weak<Session>> {
         let mut changed = Vec::new();
-        for connected in self.lock().values_mut().filter(|connected| audience.holds(&connected.tab)) {
+        let mut tabs = self.lock();
+        if !is_subscribed {
+            self.n_taken.fetch_add(1, Ordering::AcqRel);
+        }
+        for connected in tabs.values_mut().filter(|connected| audience.holds(&connected.tab)) {
             let (is_changed, tell): (bool, fn(&Presence, &Tab, Place)) = match is_subscribed {
-                true => (connected.topics.insert(topic.into()), Presence::enter),
-                false => (connected.topics.remove(topic), Presence::leave),
+                true => (connected.subscribe(topic), Presence::enter),
+                false => (connected.unsubscribe(topic), Presence::leave),
             };
             if is_changed {
                 tell(&self.presence, &connected.tab, Place::topic(topic));

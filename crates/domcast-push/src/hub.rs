@@ -23,7 +23,7 @@ use domcast_template::Templates;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
@@ -50,7 +50,6 @@ struct Inner {
     epoch: Arc<str>,
     n_sessions: AtomicU64,
     n_documents: AtomicU32,
-    n_taken: AtomicUsize,
     ticks_changed: Notify,
     statistics: Statistics,
 }
@@ -130,7 +129,6 @@ impl Hub {
                 epoch: epoch(),
                 n_sessions: AtomicU64::new(0),
                 n_documents: AtomicU32::new(0),
-                n_taken: AtomicUsize::new(0),
                 ticks_changed: Notify::new(),
                 statistics: Statistics::default(),
             }),
@@ -457,16 +455,15 @@ impl Hub {
     ///
     /// What a tab gets when it connects, and connects again, its [`Client`] says: take the topic from there before.
     pub fn unsubscribe(&self, audience: &Audience, topic: &str) -> usize {
-        self.inner.n_taken.fetch_add(1, Ordering::AcqRel);
         let lost = self.inner.tabs.set_topic(audience, topic, false);
         lost.iter().filter_map(Weak::upgrade).for_each(|session| session.ask_again());
         lost.len()
     }
 
     /// Counts how often topics were taken ([`unsubscribe`](Self::unsubscribe), [`Push::revoke`](crate::Push::revoke)). Whoever finds out elsewhere what a
-    /// client gets asks again if this grew meanwhile: the answer may be older.
+    /// client gets asks again if this grew meanwhile, since the answer may be older, and says in [`Client::n_taken`] what it was before.
     pub fn n_taken(&self) -> usize {
-        self.inner.n_taken.load(Ordering::Acquire)
+        self.inner.tabs.n_taken()
     }
 
     /// Opens a session: one per connection. Nothing is known of its client.
@@ -499,7 +496,9 @@ impl Hub {
         let tab = Tab { id: format!("{}-{id}", self.inner.epoch).into(), client: Arc::new(client) };
         let mailbox = Arc::new(Mailbox::new(self.inner.options.mailbox));
         let session = Arc::new(Session::new(self.clone(), id, tab.clone(), Arc::clone(&mailbox), gate));
-        self.inner.tabs.connect(&tab, &mailbox, Arc::downgrade(&session));
+        if !self.inner.tabs.connect(&tab, &mailbox, Arc::downgrade(&session)) {
+            session.lapse();
+        }
         session
     }
 

@@ -204,19 +204,30 @@ impl Session {
         self.hub.tabs().unsubscribe(&self.tab.id, topic);
     }
 
-    /// Takes in what is known of the client now. The same user in the same session of a browser gets these topics and no others, loses the views that
-    /// [`authorize`](Hub::authorize) refuses without the others, and what is known holds anew from now on. Anybody else ends this session, for the page
-    /// to come back as that one: `false` then.
+    /// Takes in what is known of the client now. The same user in the same session of a browser gets these topics, keeps those that
+    /// [`subscribe`](Self::subscribe) and [`Hub::subscribe`] gave, and no others; it loses the views that [`authorize`](Hub::authorize) refuses without
+    /// the others, and what is known holds anew from now on. Anybody else ends this session, for the page to come back as that one, and so does what is
+    /// [older](Client::n_taken) than the last topic that was taken: `false` then.
     pub fn confirm(&self, client: &Client) -> bool {
         if (&client.user, &client.session) != (&self.tab.client.user, &self.tab.client.session) {
-            self.hold_for(Some(Duration::ZERO));
+            self.lapse();
             return false;
         }
         self.hold_for(client.valid_for);
-        if self.hub.tabs().set_topics(&self.tab.id, &client.topics) {
-            self.ask_again();
+        match self.hub.tabs().set_topics(&self.tab.id, client) {
+            Some(true) => self.ask_again(),
+            Some(false) => {}
+            None => {
+                self.lapse();
+                return false;
+            }
         }
         true
+    }
+
+    /// Ends it now, as if the time were over for which its client is known.
+    pub(crate) fn lapse(&self) {
+        self.hold_for(Some(Duration::ZERO));
     }
 
     /// Whether the session ended since what was known of its client does not hold any more. The page is to come back at once.

@@ -303,6 +303,29 @@ browserTest('what is wrong with a form is shown at its fields, and the form can 
   assert.deepEqual(problems, []);
 });
 
+browserTest('a form without a button can be sent again, and of equal forms the one that was refused is told', async () => {
+  const form = (id: string): string => `<form id="${id}" dc-submit="save"><input name="t"></form>`;
+  site.pages.set('/errors.js', { body: readFileSync(ERRORS, 'utf8'), type: 'text/javascript' });
+  const { page, peer } = await openMounted(`<script src="/errors.js" defer></script><div dc-view="a" dc-at="e:4">${form('one')}${form('two')}</div>`);
+  const wrong = async (): Promise<string[]> =>
+    (await page.evaluate("[...document.querySelectorAll('[name]')].map((field) => field.validationMessage)")) as string[];
+  for (const id of ['two', 'one']) {
+    await page.locator(`#${id} input`).press('Enter');
+    await peer.frame('event');
+  }
+  // Enter in one that waits sends nothing.
+  await page.locator('#two input').press('Enter');
+  peer.send(['refused', 1, 'no', '1.1', { t: 'taken' }]);
+  await until(page, "document.querySelectorAll('[dc-waiting]').length === 1");
+  assert.deepEqual(await wrong(), ['', 'taken']);
+  peer.send(['refused', 2, 'no', '1.2', { t: 'too short' }]);
+  await until(page, "document.querySelector('[dc-waiting]') === null");
+  assert.deepEqual(await wrong(), ['too short', '']);
+  await page.locator('#one input').press('Enter');
+  assert.equal((await peer.frame('event'))[1], 3);
+  assert.deepEqual(await wrong(), ['', '']);
+});
+
 browserTest('a debounced input is sent when the user pauses, leaves, or submits', async () => {
   const { page, peer } = await openMounted(FORM, (page) => page.clock.install({ time: 0 }));
   await page.clock.pauseAt(10_000);

@@ -1,10 +1,11 @@
 //! Handlers of the application: events of pages that it handles in place of the view.
 //!
-//! Each is a `POST` of JSON with the cookies that the browser sent and the token of pushes, by which the application knows that it comes from a page whose
-//! origin was checked: `{"view": "order", "key": "42", "handler": "save", "payload": {…}, "user": "ann", "session": "…", "tab": "…"}`. It answers with
-//! what changes, in the form of a push without its view (`{"state": …}`, `{"merge": …}`, `{"patch": …}`, `{"handler": …, "payload": …}` or `{"html": …}`), with a
-//! `reply` for the page that called, with both, or with nothing. 400 and 422 with `{"errors": …}` are for that page alone. An event is sent once, and never again: the
-//! application may have handled one that it did not answer.
+//! Each is a `POST` of JSON with the cookies that the browser sent and the token of pushes, by which the application knows
+//! that it comes from a page whose origin was checked: `{"view": "order", "key": "42", "handler": "save", "payload": {…},
+//! "user": "ann", "session": "…", "tab": "…"}`. It answers with what changes, in the form of a push without its view
+//! (`{"state": …}`, `{"merge": …}`, `{"patch": …}`, `{"handler": …, "payload": …}` or `{"html": …}`), with a `reply` for
+//! the page that called, with both, or with nothing. 400 and 422 with `{"errors": …}` are for that page alone. An event is
+//! sent once, and never again: the application may have handled one that it did not answer.
 
 use super::config::Config;
 use super::upstream::{Application, path_of_key};
@@ -19,10 +20,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
-/// How long the application may think about an event, and how long that may wait before: for those of its page before it, and for those of others.
+/// Within which an event is answered: it waits for those of its page before it, for those of others, and for the application.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// With less time left it is not sent any more: it would be given up while the application handles it.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// How many events it is sent at a time.
 const MAX_AT_A_TIME: usize = 64;
@@ -71,7 +75,7 @@ impl Forwards {
         let sent = serde_json::to_string(&sent).expect("it is a map of strings and JSON");
         let (application, limit_bytes, room) = (self.application.clone(), self.limit_bytes, Arc::clone(&self.room));
         let (view, handler, headers) = (view.to_owned(), handler.to_owned(), page.headers.clone());
-        let taken_at = Instant::now();
+        let until = Instant::now() + ANSWER;
         Some(Box::pin(async move {
             let Some(path) = path else {
                 let reason = "has a key that no path has".into();
@@ -79,11 +83,14 @@ impl Forwards {
             };
             let away =
                 |reason: String| PushError::Application { view: view.clone(), reason: format!("`{path}`: {reason}") };
-            if taken_at.elapsed() >= ANSWER {
+            let begins_until = until - LEAST;
+            if begins_until <= Instant::now() {
                 return Err(away("the events of this page before it took too long".into()));
             }
-            let _room = timeout(ANSWER, room.acquire()).await.map_err(|_| away("others wait for its answer".into()))?;
-            let answer = application.ask(&path, &headers, Some(sent), limit_bytes, ANSWER).await;
+            let room = timeout_at(begins_until, room.acquire()).await;
+            let _room = room.map_err(|_| away("others wait for its answer".into()))?;
+            let time = until.saturating_duration_since(Instant::now());
+            let answer = application.ask(&path, &headers, Some(sent), limit_bytes, time).await;
             let (status, body) = answer.map_err(away)?;
             let failed =
                 |reason: String| PushError::HandlerFailed { view: view.clone(), handler: handler.clone(), reason };

@@ -1,9 +1,10 @@
 //! What the application is told: that this server started, that a page subscribes to a view, and that it leaves it.
 //!
-//! Each is a `POST` of JSON with the cookies that the browser sent: `{"signal": "subscribe", "view": "order", "key": "42", "user": "ann",
-//! "session": "…", "tab": "…"}`, or `unsubscribe`. They come one after the other, in order; what the application answers changes nothing. One that it does not
-//! take, or that finds too many waiting, is lost, which the log tells. Before all comes `{"signal": "start"}`, again and again until the
-//! application takes it: the state of all views is as new, and whom it was told of are gone.
+//! Each is a `POST` of JSON with the cookies that the browser sent: `{"signal": "subscribe", "view": "order", "key": "42",
+//! "user": "ann", "session": "…", "tab": "…"}`, or `unsubscribe`. They come one after the other, in order; what the
+//! application answers changes nothing. One that it does not take, or that finds too many waiting, is lost, which the log
+//! tells. Before all comes `{"signal": "start"}`, again and again until the application takes it: the state of all views is
+//! as new, and whom it was told of are gone.
 //!
 //! The address of the application is that of its pages too, so anybody could send it such a request: ours brings the token of pushes.
 

@@ -56,16 +56,7 @@ impl Application {
         limit_bytes: usize,
         time: Duration,
     ) -> Result<(StatusCode, Bytes), String> {
-        let request = self.request(path, browser, event);
-        let answer = async {
-            let (head, body) = self.upstream.answer(request).await?.into_parts();
-            let body = to_bytes(body, limit_bytes).await;
-            Ok((
-                head.status,
-                body.map_err(|error| format!("its answer ends early or is larger than {limit_bytes} bytes: {error}"))?,
-            ))
-        };
-        timeout(time, answer).await.unwrap_or_else(|_| Err(format!("it thought for {} s", time.as_secs())))
+        self.upstream.whole_answer(self.request(path, browser, event), limit_bytes, time).await
     }
 
     /// A request that brings the token: a `POST` of JSON, or else a `GET`.
@@ -99,12 +90,13 @@ impl Told {
     }
 }
 
-/// Puts a key where a path names it. `None` for one that would be another path.
+/// Puts a key where a path names it. `None` for one that could be another path.
 pub(super) fn path_of_key(path: &str, key: Option<&str>) -> Option<String> {
     let key = key.unwrap_or_default();
-    // However they are written, servers on the way may take them for a step up.
-    let is_step = matches!(key, "." | "..") && path.contains("{key}");
-    (!is_step).then(|| path.replace("{key}", &utf8_percent_encode(key, NOT_IN_KEYS).to_string()))
+    // However they are written: applications get their path decoded, and servers on the way may tidy it, `..;` included.
+    let is_step = matches!(key.split(';').next(), Some("." | ".."));
+    let could_be_another = path.contains("{key}") && (is_step || key.contains(['/', '\\']));
+    (!could_be_another).then(|| path.replace("{key}", &utf8_percent_encode(key, NOT_IN_KEYS).to_string()))
 }
 
 /// Marks the answers of the application: our policies are not about its pages.
@@ -143,6 +135,21 @@ impl Upstream {
             }
         }
         request
+    }
+
+    /// Returns the status and the body of an answer of at most so many bytes, if it is here after so long.
+    pub(super) async fn whole_answer(
+        &self,
+        request: Request,
+        limit_bytes: usize,
+        time: Duration,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let answer = async {
+            let (head, body) = self.answer(request).await?.into_parts();
+            let in_vain = |error| format!("its answer ends early or is larger than {limit_bytes} bytes: {error}");
+            Ok((head.status, to_bytes(body, limit_bytes).await.map_err(in_vain)?))
+        };
+        timeout(time, answer).await.unwrap_or_else(|_| Err(format!("it thought for {:.1} s", time.as_secs_f32())))
     }
 
     /// Returns the answer of the application, or why there is none, which the log tells once until it answers again.

@@ -1,19 +1,21 @@
 //! Who a page is for: asked of the upstream once for each connection, with the cookies that the browser sent to it.
 //!
-//! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"], "expires": 600}`, each key as it likes. A user unknown to the application is answered
-//! with 204, 401, 403 or 404, and is nobody. Where the application fails the connection is refused, and the page comes back: it
-//! must not be taken for somebody else's. Nothing is asked for pages of other origins. A view with a `topic` is there for those only who get that topic.
+//! The answer is JSON, `{"user": "ann", "session": "…", "topics": ["orders"], "expires": 600}`, each key as it likes. A user
+//! unknown to the application is answered with 204, 401, 403 or 404, and is nobody. Where the application fails the connection
+//! is refused, and the page comes back: it must not be taken for somebody else's. Nothing is asked for pages of other origins.
+//! A view with a `topic` is there for those only who get that topic.
 //!
-//! An answer that names anything holds for `expires` seconds, or as long as `identify_for` of the configuration says. It is asked for again before that,
-//! with the same cookies; who is not confirmed in time comes back and is asked about anew. Nobody loses anything, and is nobody for as long as the connection.
-//! Topics may be taken at any time: an answer that was on its way meanwhile does not count.
+//! An answer that names anything holds for `expires` seconds, or as long as `identify_for` of the configuration says. It is
+//! asked for again before that, with the same cookies; who is not confirmed in time comes back and is asked about anew. Nobody
+//! loses anything, and is nobody for as long as the connection. Topics may be taken at any time: an answer that was on its way
+//! meanwhile does not count.
 //!
-//! Where nobody names the session, a cookie does that holds a random number and nothing else, given with the first connection of a browser: so that its
-//! tabs count as one visitor.
+//! Where nobody names the session, a cookie does that holds a random number and nothing else, given with the first connection
+//! of a browser: so that its tabs count as one visitor.
 
 use super::config::{Config, View};
 use super::upstream::{Told, Upstream};
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -29,6 +31,9 @@ use tokio::sync::Semaphore;
 
 /// What opens a connection; all other requests are of one that is open.
 const OPENING: [&str; 3] = ["/_domcast/ws", "/_domcast/sse", "/_domcast/poll"];
+
+/// How long the application may think about who a page is for.
+const ANSWER: Duration = Duration::from_secs(5);
 
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
@@ -140,15 +145,16 @@ impl Who {
     async fn client(&self, headers: &HeaderMap) -> Result<Client, String> {
         let Some((upstream, path)) = &self.application else { return Ok(self.anybody.clone()) };
         let hub = self.domcast.hub();
-        let mut asked = Err("topics are taken faster than it answers".into());
-        for _ in 0..MAX_ASKED {
-            let n_taken = hub.n_taken();
-            asked = self.asked(upstream, path, headers).await;
-            if asked.is_err() || hub.n_taken() == n_taken {
-                break;
+        let mut n_asked = 0;
+        let asked = loop {
+            n_asked += 1;
+            match self.asked(upstream, path, headers).await {
+                Ok(client) if client.n_taken == Some(hub.n_taken()) => break Ok(client),
+                Ok(_) if n_asked == MAX_ASKED => break Err("topics are taken faster than it answers".into()),
+                Ok(_) => {}
+                Err(reason) => break Err(reason),
             }
-            asked = Err("topics are taken faster than it answers".into());
-        }
+        };
         self.told.tell(&asked, |reason| {
             tracing::error!("`{path}` of the application did not say who a page is for: {reason}");
         });
@@ -167,16 +173,16 @@ impl Who {
     }
 
     async fn asked(&self, upstream: &Upstream, path: &str, headers: &HeaderMap) -> Result<Client, String> {
+        let n_taken = Some(self.domcast.hub().n_taken());
         let request = Upstream::ask(Method::GET, path, headers, Body::empty());
-        let response = upstream.answer(request).await?;
-        match response.status() {
+        let (status, body) = upstream.whole_answer(request, MAX_ANSWER_BYTES, ANSWER).await?;
+        match status {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                return Ok(self.anybody.clone());
+                return Ok(Client { n_taken, ..self.anybody.clone() });
             }
             status => return Err(format!("it answered {status}")),
         }
-        let body = to_bytes(response.into_body(), MAX_ANSWER_BYTES).await.map_err(|error| error.to_string())?;
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let Answer { user, session, mut topics, expires } = answer;
         let time = expires.map_or(Ok(self.valid_for), Duration::try_from_secs_f64);
@@ -184,6 +190,6 @@ impl Who {
         let time = time.ok_or("`expires` is no number of seconds, expected one above 0")?;
         let is_nobody = user.is_none() && session.is_none() && topics.is_empty();
         topics.extend(self.anybody.topics.iter().cloned());
-        Ok(Client { user, session, topics, valid_for: (!is_nobody).then_some(time) })
+        Ok(Client { user, session, topics, valid_for: (!is_nobody).then_some(time), n_taken })
     }
 }

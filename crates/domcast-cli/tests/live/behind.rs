@@ -1,6 +1,6 @@
 //! `domcast serve` in front of an application: a real HTTP server that does as a test says.
 
-use super::{ANY_PORT, Server, block, folder, readme, refused};
+use super::{ANY_PORT, Server, block, folder, readme, refused, request};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -329,7 +329,11 @@ load = "/orders/{key}?as=json"
 "#;
 
 fn look(server: &Server, path: &str) -> (u16, String) {
-    server.request(&format!("GET /views/{path}"), &["Cookie: login=ann"], "")
+    look_at(server.address, path)
+}
+
+fn look_at(server: SocketAddr, path: &str) -> (u16, String) {
+    request(server, &format!("GET /views/{path}"), &["Cookie: login=ann"], "")
 }
 
 const TOKEN: [&str; 2] = ["Content-Type: application/json", "Authorization: Bearer secret"];
@@ -369,14 +373,98 @@ fn a_first_state_is_asked_of_the_application_when_a_document_is_made() {
     assert!(page.hear_of("snapshot").to_string().contains("43:7"));
     application.asked();
     // A key stays one part of the path.
-    for (key, path) in [("a%2Fb%3Fc", "a%2Fb%3Fc"), ("..%2F..", "%2E%2E%2F%2E%2E"), ("%C3%A4%20%25", "%C3%A4%20%25")] {
+    for (key, path) in [("a%26b%3Fc", "a%26b%3Fc"), ("a..b", "a%2E%2Eb"), ("%C3%A4%20%25", "%C3%A4%20%25")] {
         assert_eq!(look(&server, &format!("order/html?key={key}")).0, 200);
         assert_eq!(application.asked()[0].what, format!("GET /orders/{path}?as=json"));
     }
-    for key in ["..", "."] {
-        assert_eq!(look(&server, &format!("order/html?key={key}")).0, 422);
+}
+
+/// Servers on the way, and applications that get their path decoded, may take such a key for several parts of a path, or for a step up.
+const OTHER_PATHS: [&str; 8] = ["..", ".", "..;a", "../../admin", "a/..", "a/b", "a\\b", "..\\admin"];
+
+#[test]
+fn a_key_that_could_be_another_path_is_never_asked_of_the_application() {
+    let application = Application::start(|asked| match asked.what.as_str() {
+        "GET /who" => (200, r#"{"user": "ann"}"#.into()),
+        _ => (200, r#"{"n": 7}"#.into()),
+    });
+    let server = serve("load-key", &application, LOADED);
+    for key in OTHER_PATHS {
+        let (status, body) = look(&server, &format!("order/html?key={}", key.replace('/', "%2F")));
+        assert!(status == 422 && body.contains("has no document of this key"), "{key}: {status} {body}");
     }
     assert_eq!(application.asked().len(), 0);
+    let server = serve("forward-key", &application, FORWARDED);
+    let keys: Vec<_> = OTHER_PATHS.iter().map(|key| json!(["order", null, key])).collect();
+    let (mut page, documents) = open(&server, &keys.into());
+    application.asked();
+    for (n, document) in (1..).zip(&documents) {
+        let frames = save(&mut page, n, document, "tea");
+        assert!(frames.last().unwrap()[2].as_str().unwrap().contains("has a key that no path has"), "{frames:?}");
+    }
+    assert_eq!(application.asked().len(), 0);
+}
+
+#[test]
+fn a_document_that_the_application_does_not_give_keeps_no_other_from_being_loaded() {
+    let application = Application::start(|asked| match asked.what.as_str() {
+        "GET /orders/large?as=json" => (200, " ".repeat(2000)),
+        "GET /orders/hangs-up?as=json" => (0, String::new()),
+        _ => (200, r#"{"n": 7}"#.into()),
+    });
+    let server = serve("load-one", &application, LOADED);
+    for (n, key) in ["large", "hangs-up"].into_iter().enumerate() {
+        // It rests itself.
+        for n_asked in [1, 0] {
+            assert_eq!(look(&server, &format!("order/html?key={key}")).0, 503, "{key}");
+            assert_eq!(application.asked().len(), n_asked);
+        }
+        assert_eq!(look(&server, &format!("order/html?key={n}")).0, 200, "{key}");
+        application.asked();
+    }
+}
+
+#[test]
+fn however_many_wait_for_documents_of_a_view_those_of_another_are_loaded() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let application = Application::start(move |asked| {
+        if asked.what != "GET /orders.json" {
+            // Until the test lets go of the other end.
+            _ = released.lock().unwrap().recv_timeout(Duration::from_secs(4));
+            return (200, r#"{"n": 7}"#.into());
+        }
+        (200, r#"{"orders": ["tea"]}"#.into())
+    });
+    let server = serve("load-room", &application, LOADED);
+    let address = server.address;
+    std::thread::scope(|scope| {
+        let looking: Vec<_> =
+            (0..70).map(|n| scope.spawn(move || look_at(address, &format!("order/html?key={n}")).0)).collect();
+        wait_until("it is asked", || application.asked.lock().unwrap().len() >= 32);
+        assert_eq!(look(&server, "orders/html").0, 200);
+        drop(release);
+        // Those that there was no room for were asked about once there was.
+        assert!(looking.into_iter().all(|looking| looking.join().unwrap() == 200));
+    });
+}
+
+#[test]
+fn the_application_is_asked_once_for_what_many_look_at() {
+    let application = Application::start(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        (200, r#"{"orders": ["tea"]}"#.into())
+    });
+    let server = serve("load-once", &application, LOADED);
+    let address = server.address;
+    std::thread::scope(|scope| {
+        let looking: Vec<_> = (0..40).map(|_| scope.spawn(move || look_at(address, "orders/html"))).collect();
+        for looking in looking {
+            let (status, body) = looking.join().unwrap();
+            assert!(status == 200 && body.contains(">tea<"), "{status} {body}");
+        }
+    });
+    assert_eq!(application.asked().len(), 1);
 }
 
 #[test]
@@ -402,7 +490,9 @@ fn who_looks_is_told_that_the_application_has_no_state_and_it_is_asked_again() {
     application.answers(|_| (0, String::new()));
     error("`/orders.json`: ");
     // While it rests nobody waits for it, and a page is mounted once it is back.
-    error("it did not answer a moment ago");
+    application.asked();
+    error("`/orders.json`: ");
+    assert_eq!(application.asked().len(), 0);
     let mut page = Page::open(&server, "", &json!([["orders", null]]));
     application.answers(|_| (200, r#"{"orders": ["tea"]}"#.into()));
     assert_eq!(page.hear()[0], "mounted");
@@ -496,7 +586,7 @@ fn save(page: &mut Page, n: u32, document: &Value, what: &str) -> Vec<Value> {
 fn an_event_goes_to_the_application_with_the_cookies_and_what_it_answers_is_shown() {
     let application = Application::start(saves);
     let server = serve("forward", &application, FORWARDED);
-    let (mut page, documents) = open(&server, &json!([["orders", null], ["order", null, "a/b"], ["panel", null]]));
+    let (mut page, documents) = open(&server, &json!([["orders", null], ["order", null, "a&b"], ["panel", null]]));
     let (mut other, _) = open(&server, &json!([["orders", null]]));
     application.asked();
     let frames = save(&mut page, 1, &documents[0], "tea");
@@ -525,7 +615,7 @@ fn an_event_goes_to_the_application_with_the_cookies_and_what_it_answers_is_show
     save(&mut page, 4, &documents[1], "nothing");
     assert_eq!(save(&mut page, 5, &documents[2], "html")[0][0], "p");
     let asked: Vec<String> = application.asked().into_iter().map(|asked| asked.what).collect();
-    assert_eq!(asked, ["POST /orders/a%2Fb/save", "POST /panel"]);
+    assert_eq!(asked, ["POST /orders/a%26b/save", "POST /panel"]);
     // Only pages are forwarded.
     let push = r#"{"view": "orders", "handler": "save", "payload": {}}"#;
     assert_eq!(server.request("POST /push", &TOKEN, push).0, 422);
@@ -600,6 +690,36 @@ fn an_application_that_fails_an_event_is_told_to_its_sender_and_changes_nothing(
     application.answers(saves);
     assert_eq!(save(&mut page, 37, &documents[0], "tea").last().unwrap()[0], "ack");
     assert!(look(&server, "orders/html").1.contains(">tea<"));
+}
+
+#[test]
+fn an_event_is_answered_within_ten_seconds_whatever_it_waited_for() {
+    let application = Application::start(|asked| {
+        if asked.what != "GET /who" {
+            std::thread::sleep(Duration::from_secs(6));
+        }
+        (204, String::new())
+    });
+    let server = serve("forward-deadline", &application, FORWARDED);
+    let (mut page, documents) = open(&server, &json!([["orders", null]]));
+    let since = Instant::now();
+    for n in [1, 2] {
+        page.say(&json!(["event", n, documents[0], "save", {"what": "tea"}]));
+    }
+    assert_eq!(page.hear_of("ack"), json!(["ack", 1]));
+    let second = page.hear();
+    assert_eq!((&second[0], &second[1]), (&json!("refused"), &json!(2)));
+    assert!((6..12).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+}
+
+#[test]
+fn an_application_that_hangs_when_it_is_asked_who_a_page_is_for_is_given_up_soon() {
+    let application = Application::start(|_| {
+        std::thread::sleep(Duration::from_secs(12));
+        (401, String::new())
+    });
+    let server = serve("grants-hang", &application, GRANTS);
+    assert!(Page::connect(server.address, &[("cookie", "login=ann")]).is_none());
 }
 
 #[test]

@@ -192,3 +192,42 @@ fn a_topic_that_is_taken_while_its_view_is_made_takes_the_view() {
     let kinds: Vec<&Value> = frames.iter().map(|frame| &frame[0]).collect();
     assert_eq!((kinds, n_made.load(Ordering::Relaxed)), (vec![&json!("mounted"), &json!("revoked")], 1));
 }
+
+/// A topic may be taken between the answer of who knows a page and the opening of its session, or its confirmation.
+#[test]
+fn what_was_found_out_before_a_topic_was_taken_neither_opens_a_session_nor_confirms_one() {
+    let hub = hub();
+    let known = || Client { valid_for: None, n_taken: Some(hub.n_taken()), ..ann(&["order-1"]) };
+    let take = || hub.unsubscribe(&Audience { user: Some("bob".into()), ..Audience::default() }, "order-1");
+    let client = known();
+    take();
+    let late = hub.connect_as(client);
+    assert_eq!((late.has_lapsed(), now(late.next()), told(&hub)), (true, Some(None), 0));
+    let session = hub.connect_as(known());
+    let client = known();
+    assert!(session.confirm(&client));
+    take();
+    assert!(!session.confirm(&client));
+    assert_eq!((session.has_lapsed(), now(session.next()), told(&hub)), (true, Some(None), 0));
+    // Who knows it without asking anybody is not told when.
+    take();
+    assert!(!hub.connect_as(Client { n_taken: None, ..known() }).has_lapsed());
+}
+
+#[test]
+fn a_topic_that_was_given_by_hand_outlives_a_confirmation_until_it_is_taken() {
+    let hub = hub();
+    let session = hub.connect_as(ann(&["order-2"]));
+    session.subscribe("order-1");
+    assert!(session.confirm(&ann(&["news"])) && session.confirm(&ann(&[])));
+    assert_eq!((told(&hub), hub.presence(&Place::topic("order-1")).users.len()), (1, 1));
+    hub.unsubscribe(&Audience::default(), "order-1");
+    assert!(session.confirm(&ann(&[])));
+    assert_eq!((told(&hub), hub.presence(&Place::topic("order-1")).users.len()), (0, 0));
+    assert_eq!(hub.subscribe(&Audience::default(), "order-1"), 1);
+    assert!(session.confirm(&ann(&[])));
+    assert_eq!(told(&hub), 1);
+    session.unsubscribe("order-1");
+    assert!(session.confirm(&ann(&[])));
+    assert_eq!(told(&hub), 0);
+}
