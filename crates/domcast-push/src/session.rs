@@ -308,7 +308,8 @@ impl Session {
                             Some(Refused { id, error: Some(error), pushes: Vec::new() })
                         }
                     };
-                    if let Some(before) = order.and_then(|order| order.before) {
+                    // Whoever waits for this event waits for those before it too, which may be of other documents.
+                    if let Some(Order { before: Some(before), is_handled: _is_handled, _forwarded }) = order {
                         _ = before.await;
                     }
                     refused

@@ -180,6 +180,21 @@ fn the_events_of_a_page_keep_their_order_whoever_handles_them() {
 }
 
 #[test]
+fn an_event_that_is_forwarded_waits_for_those_before_it_of_whatever_document() {
+    let (_hub, application, session, _page) = open();
+    let of_order = json!(["event", 2, 1, "add", {"item": "quick"}]).to_string();
+    let mut slow = event(&session, 1, "add", "slow");
+    let quick = session.receive(&of_order).unwrap().unwrap();
+    let mut later = vec![quick, event(&session, 3, "save", "saved").unwrap()];
+    drive(&mut later);
+    assert_eq!(frames(&session).last(), Some(&json!(["ack", 2])));
+    assert_eq!(application.n_begun(), 0, "the first is not handled yet");
+    later.extend(slow.take());
+    drive(&mut later);
+    assert_eq!(application.n_begun(), 1);
+}
+
+#[test]
 fn an_event_that_is_repeated_is_forwarded_once() {
     let (_hub, application, session, _page) = open();
     let mut work = vec![event(&session, 1, "save", "tea").unwrap()];
