@@ -281,6 +281,10 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().is_closed
+    }
+
     /// Says when it closes by itself, if ever. One that is closed stays so.
     pub(crate) fn close_at(&self, at: Option<Instant>) {
         self.queue().closes_at = at;

@@ -1,6 +1,6 @@
 //! Events that somebody else handles, such as the application behind a server.
 
-use crate::client::{Page, now, unlimited, waiting};
+use crate::client::{Page, greet, now, unlimited, waiting};
 use domcast_push::template::Templates;
 use domcast_push::{
     Change, Client, DeclaredView, Edits, Event, Forwarding, Gate, Handled, Handling, Hub, Push, PushError, Session,
@@ -20,7 +20,7 @@ struct Application {
 type Begun = (Value, oneshot::Sender<Result<Handled, PushError>>);
 
 impl Gate for Application {
-    fn may_mount(&self, _: &str, _: Option<&str>, _: Option<&str>) -> bool {
+    fn may_mount(&self, _: &str, _: Option<&str>, _: &str) -> bool {
         true
     }
 
@@ -59,7 +59,7 @@ fn open() -> (Hub, Arc<Application>, Arc<Session>, Page) {
     hub.register_declared_keyed("order", view).unwrap();
     let application = Arc::new(Application::default());
     let session = hub.connect_through(Client::default(), application.clone());
-    session.receive(r#"["hello",1,[["list",null],["order",null,"42"]]]"#).unwrap();
+    _ = greet(&session, r#"["hello",1,[["list",null],["order",null,"42"]]]"#);
     while waiting(&session).is_some() {}
     let page = Page::open(&hub, "list", None, Client::default());
     (hub, application, session, page)
