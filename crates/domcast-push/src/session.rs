@@ -110,8 +110,8 @@ pub struct Session {
     tab: Tab,
     mailbox: Arc<Mailbox>,
     gate: Option<Arc<dyn Gate>>,
-    /// The views by document number; `None` before `hello`.
-    mounted: Mutex<Option<ByDocument<Mount>>>,
+    /// The views by document number; `None` before `hello`. Events that wait look into it too.
+    mounted: Arc<Mutex<Option<ByDocument<Mount>>>>,
     events: Mutex<Events>,
     /// What `hello` left to be mounted [late](Self::late).
     late: Mutex<Vec<Entry>>,
@@ -175,7 +175,7 @@ impl Session {
             tab,
             mailbox,
             gate,
-            mounted: Mutex::default(),
+            mounted: Arc::default(),
             events: Mutex::default(),
             late: Mutex::default(),
         };
@@ -289,7 +289,7 @@ impl Session {
             ClientFrame::Event { n, document, handler, payload } => {
                 let mount = self.document(document)?;
                 // Held until the event is in its queue: of two posts that hold the same events neither overtakes the other.
-                let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut events = lock(&self.events);
                 if events.newest.is_some_and(|newest| n <= newest) {
                     return Ok(None);
                 }
@@ -299,7 +299,7 @@ impl Session {
                     self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id, None));
                     return Ok(None);
                 };
-                let Begun { outcome, order } = self.begin(&mut events, slot, handler, payload);
+                let Begun { outcome, order } = self.begin(&mut events, document, slot, handler, payload);
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
                     let refused = match outcome.await {
@@ -329,7 +329,7 @@ impl Session {
     }
 
     /// Begins an event: puts it into its view's queue, or behind the events before it if somebody else handles it or one of these.
-    fn begin(&self, events: &mut Events, slot: Arc<Slot>, handler: String, payload: Value) -> Begun {
+    fn begin(&self, events: &mut Events, document: u32, slot: Arc<Slot>, handler: String, payload: Value) -> Begun {
         let key = self.hub.known_key(&slot);
         let event =
             Event { view: &slot.view, key: key.as_deref(), handler: &handler, payload: &payload, tab: &self.tab.id };
@@ -346,9 +346,14 @@ impl Session {
         let Order { before, is_handled, .. } = events.next();
         let forwarded = earlier.unwrap_or_default();
         events.forwarding = Arc::downgrade(&forwarded);
+        let mounted = Arc::clone(&self.mounted);
         let outcome = async move {
             if let Some(before) = before {
                 _ = before.await;
+            }
+            // That a page left undoes nothing that it asked for, that its view was taken away does.
+            if matches!(lock(&mounted).as_ref().and_then(|mounted| mounted.get(document)), Some(Mount::Revoked)) {
+                return Err(PushError::Revoked { view: slot.view.to_string() });
             }
             let Some(forwarding) = forwarding else {
                 return hub.start(&slot, Input::Change(Arc::new(change), sender)).await;
@@ -460,9 +465,9 @@ impl Session {
     pub fn leave(&self) {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
-        let mounted = std::mem::take(self.mounted().get_or_insert_default());
-        for mount in mounted.into_values() {
-            let Mount::Live(slot, is_told) = mount else { continue };
+        // Its own statement: nobody is told under the lock.
+        let live = take_live(self.mounted().get_or_insert_default());
+        for (slot, is_told) in live {
             self.unsubscribe_from(&slot);
             if is_told {
                 self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
@@ -579,7 +584,7 @@ impl Session {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.late)
     }
 
     /// Tells the gate of a document that was just mounted; if it was taken away in the meantime, of that too.
@@ -638,8 +643,25 @@ impl Session {
     }
 
     fn mounted(&self) -> MutexGuard<'_, Option<ByDocument<Mount>>> {
-        self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mounted)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes out what is mounted, but not what was revoked, and whether the gate was told.
+fn take_live(mounted: &mut ByDocument<Mount>) -> Vec<(Arc<Slot>, bool)> {
+    let mut live = Vec::new();
+    mounted.retain(|mount| match mount {
+        Mount::Live(slot, is_told) => {
+            live.push((Arc::clone(slot), *is_told));
+            false
+        }
+        Mount::Revoked => true,
+    });
+    live
 }
 
 /// Works off entries of `hello` in order, and returns those that are left: what must wait, and what is of the same view behind it. A page cannot tell the

@@ -195,6 +195,33 @@ fn an_event_that_is_forwarded_waits_for_those_before_it_of_whatever_document() {
 }
 
 #[test]
+fn an_event_that_waits_is_refused_once_its_view_is_revoked() {
+    for leaves in [false, true] {
+        let (hub, application, session, _page) = open();
+        let of_order = |n: u32, handler: &str| json!(["event", n, 1, handler, {"item": "x"}]).to_string();
+        let mut work = vec![event(&session, 1, "save", "tea").unwrap()];
+        work.push(session.receive(&of_order(2, "add")).unwrap().unwrap());
+        work.push(session.receive(&of_order(3, "save")).unwrap().unwrap());
+        drive(&mut work);
+        session.revoke("order", Some("42"));
+        if leaves {
+            session.leave();
+        }
+        application.answer(Ok(items(&["tea"])));
+        drive(&mut work);
+        assert_eq!((application.n_begun(), work.len()), (0, 0));
+        let refused =
+            |n: u32| json!(["refused", n, "the view may not be used any more", format!("{}.{n}", session.id())]);
+        if !leaves {
+            let frames = frames(&session);
+            assert_eq!(frames[frames.len() - 2..], [refused(2), refused(3)]);
+        }
+        assert!(hub.html("list").unwrap().contains(">tea<"), "what was under way is done");
+        assert!(hub.html_keyed("order", "42").unwrap().ends_with("></div>"));
+    }
+}
+
+#[test]
 fn an_event_that_is_repeated_is_forwarded_once() {
     let (_hub, application, session, _page) = open();
     let mut work = vec![event(&session, 1, "save", "tea").unwrap()];
