@@ -189,7 +189,7 @@ fn ask_again(guarded: &Mutex<Vec<Guarded>>, is_meant: impl Fn(&Grant) -> bool) {
         is_open
     });
     for (session, grants) in sessions {
-        // Out of the list meanwhile: a session that mounts holds its own lock and waits for the list's.
+        // The list is not locked while the hook is asked and views are taken: a session that mounts holds its own lock and waits for the list's.
         let meant: Vec<Grant> = grants.list().extract_if(.., |grant| is_meant(grant)).collect();
         for mut grant in meant {
             let Some((token, time)) = grants.authorization.grant(&grant.view, grant.key.as_deref(), &grant.user) else {
@@ -234,13 +234,22 @@ impl Grants {
 }
 
 impl Gate for Grants {
-    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool {
-        let Some(user) = token.and_then(|token| self.authorization.user(view, key, token)) else { return false };
-        // Under this lock the hook is not asked again, so a change of mind is not missed between its answer and the list.
+    fn user(&self, view: &str, key: Option<&str>, token: Option<&str>) -> Option<String> {
+        let user = self.authorization.user(view, key, token?)?;
+        // A token outlives a change of mind.
+        ((self.authorization.hook)(view, key, &user) != Access::Deny).then_some(user)
+    }
+
+    fn may_mount(&self, view: &str, key: Option<&str>, user: &str) -> bool {
+        // Nobody asks the hook again under this lock, and nobody revokes before the session has mounted what this allows: a change of mind is missed
+        // neither between the answer and the list nor between the list and the mounting.
         let mut list = self.list();
-        let Some((_, time)) = self.authorization.grant(view, key, &user) else { return false };
-        let (view, key) = (view.to_owned(), key.map(str::to_owned));
-        list.push(Grant { view, key, user, ask_at: now() + time / 2 });
+        let Some((_, time)) = self.authorization.grant(view, key, user) else { return false };
+        let grant =
+            Grant { view: view.into(), key: key.map(str::to_owned), user: user.into(), ask_at: now() + time / 2 };
+        // Several elements of a page may show one document.
+        list.retain(|listed| (&listed.view, &listed.key, &listed.user) != (&grant.view, &grant.key, &grant.user));
+        list.push(grant);
         true
     }
 }

@@ -142,6 +142,10 @@ impl Connection {
             };
             tokio::spawn(work.in_current_span());
         }
+        // It may go on for as long as the session, so nobody waits for it.
+        if let Some(work) = self.session.late() {
+            tokio::spawn(work.in_current_span());
+        }
         Ok(())
     }
 

@@ -84,8 +84,15 @@ impl Hooked {
 }
 
 impl Gate for Hooked {
-    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool {
-        self.gate.as_ref().is_none_or(|gate| gate.may_mount(view, key, token))
+    fn user(&self, view: &str, key: Option<&str>, token: Option<&str>) -> Option<String> {
+        match &self.gate {
+            Some(gate) => gate.user(view, key, token),
+            None => Some(String::new()),
+        }
+    }
+
+    fn may_mount(&self, view: &str, key: Option<&str>, user: &str) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.may_mount(view, key, user))
     }
 
     fn mounted(&self, view: &str, key: Option<&str>) {

@@ -40,8 +40,8 @@ impl<V> ByDocument<V> {
         self.0.iter_mut().map(|(document, value)| (*document, value))
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = V> {
-        self.0.into_iter().map(|(_, value)| value)
+    pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&V) -> bool) {
+        self.0.retain(|(_, value)| is_kept(value));
     }
 
     fn idx(&self, document: u32) -> Result<usize, usize> {

@@ -181,6 +181,11 @@ pub enum PushError {
         /// What is wrong, as the application says it: by field, as a rule. It is for whoever sent the event.
         errors: Value,
     },
+    /// The view was taken away from the page while its event waited for others.
+    Revoked {
+        /// The view.
+        view: String,
+    },
     /// A view of this name is registered already.
     NameTaken {
         /// The name.
@@ -257,6 +262,7 @@ impl PushError {
             PushError::UnknownHandler { .. } => "there is no such handler",
             PushError::BadPayload { .. } | PushError::Invalid { .. } => "the payload does not fit the handler",
             PushError::Application { .. } => "the application does not answer",
+            PushError::Revoked { .. } => "the view may not be used any more",
             PushError::Elsewhere { for_browser, .. } => for_browser,
             _ => "the event could not be handled",
         };
@@ -327,6 +333,7 @@ impl fmt::Display for PushError {
             PushError::Invalid { view, handler, errors } => {
                 write!(f, "handler `{handler}` of view `{view}` does not take this payload: {errors}")
             }
+            PushError::Revoked { view } => write!(f, "view `{view}` was taken away from who calls it"),
             PushError::NameTaken { view } => write!(f, "there is a view `{view}` already"),
             PushError::BadName { view } => {
                 write!(f, "`{}` cannot name a view (1 to 128 letters, digits, `-`, `_`, `.` and `:` can)", Shown(view))

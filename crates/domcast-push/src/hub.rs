@@ -547,6 +547,24 @@ impl Hub {
         }
     }
 
+    /// Returns the document that a client asks for, if it may see it; `None` if the document has to be made, which may take its time.
+    pub(crate) fn visible_now(
+        &self,
+        client: &Client,
+        view: &str,
+        key: Option<&str>,
+    ) -> Result<Option<Arc<Slot>>, PushError> {
+        if !self.may_see(client, view, key) {
+            return Err(no_such_key(view));
+        }
+        match (self.inner.views.get(view)?.1, key) {
+            (Documents::Lazy(lazy), None) => Ok(lazy.get()),
+            (Documents::Keyed(keyed), Some(key)) => keyed.get(view, key, client),
+            // It is there from the start, or asked for wrongly.
+            _ => self.slot(view, key, client).map(Some),
+        }
+    }
+
     pub(crate) fn may_see(&self, client: &Client, view: &str, key: Option<&str>) -> bool {
         self.inner.guard.get().is_none_or(|may_see| may_see(client, view, key))
     }

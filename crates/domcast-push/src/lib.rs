@@ -37,7 +37,7 @@
 //! | have a document of it per key, or for each page | [`register_keyed`](Hub::register_keyed), [`register_private`](Hub::register_private) |
 //! | put it into a page | [`Hub::html`], [`html_keyed`](Hub::html_keyed), [`html_for`](Hub::html_for) a client |
 //! | change it, or tell pages something | [`Hub::push`] a [`Push`]; outside of async code [`push_blocking`](Hub::push_blocking) |
-//! | carry it to pages | [`Hub::connect_as`] a [`Client`], [`Session::receive`], [`Session::next`] |
+//! | carry it to pages | [`Hub::connect_as`] a [`Client`], [`Session::receive`], [`Session::late`], [`Session::next`] |
 //! | let it tick | [`Hub::run_ticks`], which also drops what nobody uses |
 //! | say who may look, and see who does | [`Hub::authorize`], [`Hub::presence`] |
 //! | share it with other servers | [`join`] |

@@ -28,6 +28,8 @@ pub struct MailboxLimits {
     pub n_bytes: usize,
     /// Answers and messages of topics. A client that asks more than this without reading is given up.
     pub n_answers: usize,
+    /// Bytes of these together. A client that leaves more than this unread is given up too, unless it is a single one.
+    pub n_answer_bytes: usize,
     /// Frames that are handed out and not acknowledged, if the client acknowledges; more than 16.
     pub n_unread_frames: usize,
     /// Bytes of these frames together; more than 128 KiB. A single frame is always handed out.
@@ -40,6 +42,7 @@ impl Default for MailboxLimits {
             n_frames: 64,
             n_bytes: 256 << 10,
             n_answers: 1024,
+            n_answer_bytes: 4 << 20,
             n_unread_frames: 64,
             n_unread_bytes: 512 << 10,
         }
@@ -118,10 +121,11 @@ impl Mailbox {
             return;
         }
         queue.n_answers += 1;
-        if queue.n_answers > self.limits.n_answers {
+        queue.n_answer_bytes += frame.len();
+        let is_large = queue.n_answers > 1 && queue.n_answer_bytes > self.limits.n_answer_bytes;
+        if is_large || queue.n_answers > self.limits.n_answers {
             *queue = Queue { is_closed: true, ..Queue::default() };
         } else {
-            queue.n_answer_bytes += frame.len();
             queue.items.push_back(Item::Answer(frame));
         }
         self.filled.notify_one();
@@ -281,6 +285,10 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().is_closed
+    }
+
     /// Says when it closes by itself, if ever. One that is closed stays so.
     pub(crate) fn close_at(&self, at: Option<Instant>) {
         self.queue().closes_at = at;
@@ -393,7 +401,14 @@ mod tests {
     }
 
     fn small() -> Mailbox {
-        let limits = MailboxLimits { n_frames: 3, n_bytes: 100, n_answers: 4, n_unread_frames: 2, n_unread_bytes: 10 };
+        let limits = MailboxLimits {
+            n_frames: 3,
+            n_bytes: 100,
+            n_answers: 4,
+            n_answer_bytes: 40,
+            n_unread_frames: 2,
+            n_unread_bytes: 10,
+        };
         Mailbox::new(limits)
     }
 
@@ -455,6 +470,17 @@ mod tests {
     fn a_client_that_asks_and_never_reads_is_given_up() {
         let mailbox = small();
         (0..5).for_each(|_| mailbox.answer("pong".into()));
+        assert_eq!(mailbox.next(), Next::Closed);
+    }
+
+    #[test]
+    fn a_client_that_leaves_large_answers_unread_is_given_up() {
+        let mailbox = small();
+        let large = Bytes::from("x".repeat(1000));
+        mailbox.answer(large.clone());
+        assert_eq!(drain(&mailbox).concat().len(), 1000, "a single one may be of any size");
+        mailbox.answer("read".into());
+        mailbox.answer(large);
         assert_eq!(mailbox.next(), Next::Closed);
     }
 

@@ -1,7 +1,8 @@
 //! Sessions: one client on one connection, whatever carries its frames.
 //!
 //! An adapter hands every frame of the client to [`Session::receive`], writes every frame of [`Session::next`], and decides
-//! nothing. Dropping the session ends its subscriptions.
+//! nothing. What takes its time it spawns: the handling of an event, and the making of documents ([`Session::late`]), so that neither receiving
+//! nor writing waits for an application. Dropping the session ends its subscriptions.
 
 use crate::audience::{Client, Tab};
 use crate::by_document::ByDocument;
@@ -17,14 +18,13 @@ use crate::slot::{Slot, Subscriber};
 use crate::turn::Input;
 use bytes::Bytes;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// The most views that one session mounts.
 const MAX_VIEWS: usize = 128;
@@ -40,8 +40,15 @@ pub type Handling = Pin<Box<dyn Future<Output = Option<Refused>> + Send>>;
 
 /// Decides what one session may mount, and is told what it has mounted.
 pub trait Gate: Send + Sync {
-    /// Whether `view`, or its document of `key`, may be mounted by who shows this token. A private view has no key here.
-    fn may_mount(&self, view: &str, key: Option<&str>, token: Option<&str>) -> bool;
+    /// Returns whom this token names, if that one may look at `view`, or its document of `key`, now: what [`may_mount`](Self::may_mount) is asked about once
+    /// the document is there. `None` lets nobody, and no document is made. A private view has no key here.
+    fn user(&self, _view: &str, _key: Option<&str>, _token: Option<&str>) -> Option<String> {
+        Some(String::new())
+    }
+
+    /// Whether this user may mount the view, or its document of a key. If so, and the document was not dropped meanwhile, it is mounted before
+    /// [`Session::revoke`] and [`Session::renew`] can look for it: of this session, call neither here.
+    fn may_mount(&self, view: &str, key: Option<&str>, user: &str) -> bool;
 
     /// A document of `view` is mounted. No lock is held.
     fn mounted(&self, _view: &str, _key: Option<&str>) {}
@@ -103,11 +110,11 @@ pub struct Session {
     tab: Tab,
     mailbox: Arc<Mailbox>,
     gate: Option<Arc<dyn Gate>>,
-    /// The views by document number; `None` before `hello`.
-    mounted: Mutex<Option<ByDocument<Mount>>>,
+    /// The views by document number; `None` before `hello`. Events that wait look into it too.
+    mounted: Arc<Mutex<Option<ByDocument<Mount>>>>,
     events: Mutex<Events>,
-    /// Boxed, since few have any and there are many sessions.
-    late: Mutex<Option<Box<Late>>>,
+    /// What `hello` left to be mounted [late](Self::late).
+    late: Mutex<Vec<Entry>>,
 }
 
 /// The events that were taken in.
@@ -142,11 +149,13 @@ impl Events {
     }
 }
 
-/// Views that could not be mounted yet.
-struct Late {
-    greetings: Vec<Greeting>,
-    again_at: Instant,
-    n_tries: u32,
+/// What `hello` says of one element, and who the gate found it to be for.
+struct Entry {
+    view: String,
+    position: Option<Position>,
+    key: Option<String>,
+    /// `None` is denied.
+    user: Option<String>,
 }
 
 #[derive(Clone)]
@@ -166,7 +175,7 @@ impl Session {
             tab,
             mailbox,
             gate,
-            mounted: Mutex::default(),
+            mounted: Arc::default(),
             events: Mutex::default(),
             late: Mutex::default(),
         };
@@ -291,7 +300,7 @@ impl Session {
             ClientFrame::Event { n, document, handler, payload } => {
                 let mount = self.document(document)?;
                 // Held until the event is in its queue: of two posts that hold the same events neither overtakes the other.
-                let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut events = lock(&self.events);
                 if events.newest.is_some_and(|newest| n <= newest) {
                     return Ok(None);
                 }
@@ -301,7 +310,7 @@ impl Session {
                     self.mailbox.answer(frame::refused(n, "the view may not be used any more", &id, None));
                     return Ok(None);
                 };
-                let Begun { outcome, order } = self.begin(&mut events, slot, handler, payload);
+                let Begun { outcome, order } = self.begin(&mut events, document, slot, handler, payload);
                 let (mailbox, development) = (Arc::clone(&self.mailbox), self.hub.options().development);
                 return Ok(Some(Box::pin(async move {
                     let refused = match outcome.await {
@@ -319,7 +328,8 @@ impl Session {
                             Some(Refused { id, error: Some(error), pushes: Vec::new() })
                         }
                     };
-                    if let Some(before) = order.and_then(|order| order.before) {
+                    // Whoever waits for this event waits for those before it too, which may be of other documents.
+                    if let Some(Order { before: Some(before), is_handled: _is_handled, _forwarded }) = order {
                         _ = before.await;
                     }
                     refused
@@ -330,7 +340,7 @@ impl Session {
     }
 
     /// Begins an event: puts it into its view's queue, or behind the events before it if somebody else handles it or one of these.
-    fn begin(&self, events: &mut Events, slot: Arc<Slot>, handler: String, payload: Value) -> Begun {
+    fn begin(&self, events: &mut Events, document: u32, slot: Arc<Slot>, handler: String, payload: Value) -> Begun {
         let key = self.hub.known_key(&slot);
         let event =
             Event { view: &slot.view, key: key.as_deref(), handler: &handler, payload: &payload, tab: &self.tab.id };
@@ -347,9 +357,14 @@ impl Session {
         let Order { before, is_handled, .. } = events.next();
         let forwarded = earlier.unwrap_or_default();
         events.forwarding = Arc::downgrade(&forwarded);
+        let mounted = Arc::clone(&self.mounted);
         let outcome = async move {
             if let Some(before) = before {
                 _ = before.await;
+            }
+            // That a page left undoes nothing that it asked for, that its view was taken away does.
+            if matches!(lock(&mounted).as_ref().and_then(|mounted| mounted.get(document)), Some(Mount::Revoked)) {
+                return Err(PushError::Revoked { view: slot.view.to_string() });
             }
             let Some(forwarding) = forwarding else {
                 return hub.start(&slot, Input::Change(Arc::new(change), sender)).await;
@@ -373,17 +388,10 @@ impl Session {
             match self.mailbox.next() {
                 Next::Frame(frame) => return Some(frame),
                 Next::Closed => return None,
-                Next::Nothing if self.greet_late() => {}
-                Next::Nothing => {
-                    let wakes_at = [self.mailbox.closes_at(), self.late().as_ref().map(|late| late.again_at)]
-                        .into_iter()
-                        .flatten()
-                        .min();
-                    match wakes_at {
-                        Some(at) => _ = timeout_at(at, self.mailbox.filled()).await,
-                        None => self.mailbox.filled().await,
-                    }
-                }
+                Next::Nothing => match self.mailbox.closes_at() {
+                    Some(at) => _ = timeout_at(at, self.mailbox.filled()).await,
+                    None => self.mailbox.filled().await,
+                },
                 Next::Mark { document, from } => {
                     let Ok(Mount::Live(slot, _)) = self.document(document) else {
                         self.mailbox.forget(document);
@@ -468,9 +476,9 @@ impl Session {
     pub fn leave(&self) {
         self.mailbox.close();
         self.hub.tabs().disconnect(&self.tab.id);
-        let mounted = std::mem::take(self.mounted().get_or_insert_default());
-        for mount in mounted.into_values() {
-            let Mount::Live(slot, is_told) = mount else { continue };
+        // Its own statement: nobody is told under the lock.
+        let live = take_live(self.mounted().get_or_insert_default());
+        for (slot, is_told) in live {
             self.unsubscribe_from(&slot);
             if is_told {
                 self.tell_gate(&slot, |gate, view, key| gate.unmounted(view, key));
@@ -512,70 +520,82 @@ impl Session {
         if self.mounted().replace(ByDocument::default()).is_some() {
             return Err(FrameError::malformed("`hello` is said once"));
         }
-        self.greet(views, 0);
+        let entries = views.into_iter().map(|greeting| self.entry(greeting)).collect();
+        let client = self.hub.tabs().client(&self.tab);
+        let mut mounted = Vec::new();
+        let late = in_order(entries, |entry| {
+            let found = self.hub.visible_now(&client, &entry.view, entry.key.as_deref());
+            self.greet(entry, found, &mut mounted)
+        });
+        self.check(&client, &mounted);
+        *self.waiting() = late;
         Ok(())
     }
 
-    /// Mounts views, or says why not. What waits for an application that does not answer is tried again later.
-    fn greet(&self, views: Vec<Greeting>, n_tries: u32) {
-        let client = self.hub.tabs().client(&self.tab);
-        let (mut documents, mut late) = (BTreeSet::new(), Vec::new());
-        for greeting in views {
-            let Greeting { view, position, key, token } = &greeting;
-            let known_key = key.as_deref().filter(|_| !self.hub.is_private(view));
-            if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(view, known_key, token.as_deref())) {
-                self.mailbox.answer(frame::denied(view));
-                continue;
+    fn entry(&self, Greeting { view, position, key, token }: Greeting) -> Entry {
+        let known_key = key.as_deref().filter(|_| !self.hub.is_private(&view));
+        let user = match &self.gate {
+            Some(gate) => gate.user(&view, known_key, token.as_deref()),
+            None => Some(String::new()),
+        };
+        Entry { view, position, key, user }
+    }
+
+    /// Returns what mounts the views of this page whose documents have to be made, if there are any and it was not returned before: ask for it when a frame
+    /// was [received](Self::receive), and spawn it. It makes one document after the other, tries again from time to time where the
+    /// application does not answer, and ends soon after the session.
+    ///
+    /// Elements of one view are answered in the order of `hello`: one that has to wait keeps those after it waiting.
+    pub fn late(self: &Arc<Session>) -> Option<Work> {
+        let entries = std::mem::take(&mut *self.waiting());
+        (!entries.is_empty()).then(|| Box::pin(mount_late(Arc::downgrade(self), entries)) as Work)
+    }
+
+    /// Answers an entry with what was found for it; `false` if its document is still to be made.
+    fn greet(&self, entry: &Entry, found: Result<Option<Arc<Slot>>, PushError>, newly: &mut Vec<u32>) -> bool {
+        let Entry { view, position, key, user } = entry;
+        let Some(user) = user else {
+            self.mailbox.answer(frame::denied(view));
+            return true;
+        };
+        let slot = match found {
+            Ok(Some(slot)) => slot,
+            Ok(None) | Err(PushError::Application { .. }) => return false,
+            Err(_) => {
+                self.mailbox.answer(frame::unknown(view));
+                return true;
             }
-            loop {
-                // A document that has to be made may take its time, so no lock is held.
-                let slot = match self.hub.visible(&client, view, key.as_deref()) {
-                    Ok(slot) => slot,
-                    Err(PushError::Application { .. }) => {
-                        late.push(greeting);
-                        break;
-                    }
-                    Err(_) => {
-                        self.mailbox.answer(frame::unknown(view));
-                        break;
-                    }
-                };
-                // Until the page has it under its number, nothing of it is handed out.
-                let mut mounted = self.mounted();
-                // What was dropped in between is there anew.
-                if let Some(document) = self.mount(&slot, position.as_ref()) {
-                    mounted.get_or_insert_default().insert(document, Mount::Live(slot, false));
-                    documents.insert(document);
-                    break;
-                }
-            }
+        };
+        // Until the page has it under its number, nothing of it is handed out. And what the gate says holds until it can be taken back.
+        let mut mounted = self.mounted();
+        if self.mailbox.is_closed() {
+            return true;
         }
+        let known_key = key.as_deref().filter(|_| !self.hub.is_private(view));
+        if self.gate.as_ref().is_some_and(|gate| !gate.may_mount(view, known_key, user)) {
+            self.mailbox.answer(frame::denied(view));
+            return true;
+        }
+        // What was dropped in between has to be made anew.
+        let Some(document) = self.mount(&slot, position.as_ref()) else { return false };
+        let mounted = mounted.get_or_insert_default();
+        if !matches!(mounted.get(document), Some(Mount::Live(..))) {
+            mounted.insert(document, Mount::Live(slot, false));
+            newly.push(document);
+        }
+        true
+    }
+
+    /// Takes away what was mounted for topics that the client has lost meanwhile, and tells the gate of the others.
+    fn check(&self, client: &Client, newly: &[u32]) {
         if self.hub.tabs().client(&self.tab).topics != client.topics {
             self.ask_again();
         }
-        documents.into_iter().for_each(|document| self.tell_mounted(document));
-        if !late.is_empty() {
-            let [first, most] = TRY_AGAIN;
-            // Pages that lost the same application do not come back to it together.
-            let apart = Duration::from_millis(self.id % 1000);
-            let wait = first.saturating_mul(1 << n_tries.min(16)).min(most) + apart;
-            let again_at = Instant::now() + wait;
-            *self.late() = Some(Box::new(Late { greetings: late, again_at, n_tries: n_tries + 1 }));
-        }
+        newly.iter().for_each(|document| self.tell_mounted(*document));
     }
 
-    /// Tries again what could not be mounted, once it is time; returns whether it was.
-    fn greet_late(&self) -> bool {
-        let due = self.late().take_if(|late| late.again_at <= Instant::now());
-        let is_due = due.is_some();
-        if let Some(Late { greetings, n_tries, .. }) = due.map(|late| *late) {
-            self.greet(greetings, n_tries);
-        }
-        is_due
-    }
-
-    fn late(&self) -> MutexGuard<'_, Option<Box<Late>>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Vec<Entry>> {
+        lock(&self.late)
     }
 
     /// Tells the gate of a document that was just mounted; if it was taken away in the meantime, of that too.
@@ -634,7 +654,67 @@ impl Session {
     }
 
     fn mounted(&self) -> MutexGuard<'_, Option<ByDocument<Mount>>> {
-        self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mounted)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes out what is mounted, but not what was revoked, and whether the gate was told.
+fn take_live(mounted: &mut ByDocument<Mount>) -> Vec<(Arc<Slot>, bool)> {
+    let mut live = Vec::new();
+    mounted.retain(|mount| match mount {
+        Mount::Live(slot, is_told) => {
+            live.push((Arc::clone(slot), *is_told));
+            false
+        }
+        Mount::Revoked => true,
+    });
+    live
+}
+
+/// Works off entries of `hello` in order, and returns those that are left: what must wait, and what is of the same view behind it. A page cannot tell the
+/// answers for elements of one view apart but by their order.
+fn in_order(entries: Vec<Entry>, mut work_off: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+    let mut late: Vec<Entry> = Vec::new();
+    for entry in entries {
+        if late.iter().any(|before| before.view == entry.view) || !work_off(&entry) {
+            late.push(entry);
+        }
+    }
+    late
+}
+
+async fn mount_late(session: Weak<Session>, mut entries: Vec<Entry>) {
+    let [mut pause, longest] = TRY_AGAIN;
+    loop {
+        entries = in_order(entries, |entry| {
+            // It may end while a document is made, which takes its time: nobody holds it then.
+            let open = || session.upgrade().filter(|session| !session.mailbox.is_closed());
+            let Some((hub, client)) =
+                open().map(|session| (session.hub.clone(), session.hub.tabs().client(&session.tab)))
+            else {
+                return true;
+            };
+            let found = match entry.user {
+                Some(_) => hub.visible(&client, &entry.view, entry.key.as_deref()).map(Some),
+                None => Ok(None),
+            };
+            let Some(session) = open() else { return true };
+            let mut newly = Vec::new();
+            let is_answered = session.greet(entry, found, &mut newly);
+            session.check(&client, &newly);
+            is_answered
+        });
+        // Pages that lost the same application do not come back to it together.
+        let Some(apart) = session.upgrade().map(|session| Duration::from_millis(session.id % 1000)) else { return };
+        if entries.is_empty() {
+            return;
+        }
+        sleep(pause + apart).await;
+        pause = longest.min(pause * 2);
     }
 }
 

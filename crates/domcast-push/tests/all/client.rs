@@ -2,7 +2,7 @@
 
 use domcast_diff::{NodeId, Patches, Tree, apply};
 use domcast_parser::parse_fragment;
-use domcast_push::{Client, Handling, Hub, Options, Session};
+use domcast_push::{Client, Handling, Hub, Options, Session, Work};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::pin;
@@ -77,7 +77,7 @@ impl Page {
         let session = hub.connect_as(self.client.clone());
         let mut view = vec![json!(self.view), json!(self.position)];
         view.extend(self.key.as_ref().map(|key| json!(key)));
-        session.receive(&json!(["hello", 1, [view]]).to_string()).unwrap();
+        _ = greet(&session, &json!(["hello", 1, [view]]).to_string());
         (self.session, self.document, self.n_read) = (Some(session), None, 0);
     }
 
@@ -195,6 +195,13 @@ fn numbered(tree: &Tree, ids: &[u32], next_id: u32) -> Tree {
         copy.insert(new_id(tree.parent(old_id).unwrap()), None, new_id(old_id));
     }
     copy
+}
+
+/// Says hello, and makes what documents it takes; returns what has to wait still.
+pub(crate) fn greet(session: &Arc<Session>, hello: &str) -> Option<Work> {
+    assert!(session.receive(hello).unwrap().is_none());
+    let mut late = session.late()?;
+    now(&mut late).is_none().then_some(late)
 }
 
 /// Returns the next frame of a session, if one waits.

@@ -1,6 +1,6 @@
 //! Events that somebody else handles, such as the application behind a server.
 
-use crate::client::{Page, now, unlimited, waiting};
+use crate::client::{Page, greet, now, unlimited, waiting};
 use domcast_push::template::Templates;
 use domcast_push::{
     Change, Client, DeclaredView, Edits, Event, Forwarding, Gate, Handled, Handling, Hub, Push, PushError, Session,
@@ -20,7 +20,7 @@ struct Application {
 type Begun = (Value, oneshot::Sender<Result<Handled, PushError>>);
 
 impl Gate for Application {
-    fn may_mount(&self, _: &str, _: Option<&str>, _: Option<&str>) -> bool {
+    fn may_mount(&self, _: &str, _: Option<&str>, _: &str) -> bool {
         true
     }
 
@@ -59,7 +59,7 @@ fn open() -> (Hub, Arc<Application>, Arc<Session>, Page) {
     hub.register_declared_keyed("order", view).unwrap();
     let application = Arc::new(Application::default());
     let session = hub.connect_through(Client::default(), application.clone());
-    session.receive(r#"["hello",1,[["list",null],["order",null,"42"]]]"#).unwrap();
+    _ = greet(&session, r#"["hello",1,[["list",null],["order",null,"42"]]]"#);
     while waiting(&session).is_some() {}
     let page = Page::open(&hub, "list", None, Client::default());
     (hub, application, session, page)
@@ -177,6 +177,48 @@ fn the_events_of_a_page_keep_their_order_whoever_handles_them() {
     // Once nothing is under way, events are in their queue at once again.
     let _later = event(&session, 6, "add", "6").unwrap();
     assert_eq!(hub.views().iter().map(|view| view.waiting).sum::<usize>(), 1);
+}
+
+#[test]
+fn an_event_that_is_forwarded_waits_for_those_before_it_of_whatever_document() {
+    let (_hub, application, session, _page) = open();
+    let of_order = json!(["event", 2, 1, "add", {"item": "quick"}]).to_string();
+    let mut slow = event(&session, 1, "add", "slow");
+    let quick = session.receive(&of_order).unwrap().unwrap();
+    let mut later = vec![quick, event(&session, 3, "save", "saved").unwrap()];
+    drive(&mut later);
+    assert_eq!(frames(&session).last(), Some(&json!(["ack", 2])));
+    assert_eq!(application.n_begun(), 0, "the first is not handled yet");
+    later.extend(slow.take());
+    drive(&mut later);
+    assert_eq!(application.n_begun(), 1);
+}
+
+#[test]
+fn an_event_that_waits_is_refused_once_its_view_is_revoked() {
+    for leaves in [false, true] {
+        let (hub, application, session, _page) = open();
+        let of_order = |n: u32, handler: &str| json!(["event", n, 1, handler, {"item": "x"}]).to_string();
+        let mut work = vec![event(&session, 1, "save", "tea").unwrap()];
+        work.push(session.receive(&of_order(2, "add")).unwrap().unwrap());
+        work.push(session.receive(&of_order(3, "save")).unwrap().unwrap());
+        drive(&mut work);
+        session.revoke("order", Some("42"));
+        if leaves {
+            session.leave();
+        }
+        application.answer(Ok(items(&["tea"])));
+        drive(&mut work);
+        assert_eq!((application.n_begun(), work.len()), (0, 0));
+        let refused =
+            |n: u32| json!(["refused", n, "the view may not be used any more", format!("{}.{n}", session.id())]);
+        if !leaves {
+            let frames = frames(&session);
+            assert_eq!(frames[frames.len() - 2..], [refused(2), refused(3)]);
+        }
+        assert!(hub.html("list").unwrap().contains(">tea<"), "what was under way is done");
+        assert!(hub.html_keyed("order", "42").unwrap().ends_with("></div>"));
+    }
 }
 
 #[test]

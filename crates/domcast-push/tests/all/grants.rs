@@ -1,6 +1,6 @@
 //! What is known of a page for a time only, and what is taken from it. Time is tokio's, paused: it moves when everything waits.
 
-use crate::client::{Page, now, unlimited, waiting};
+use crate::client::{Page, greet, now, unlimited, waiting};
 use domcast_push::template::Templates;
 use domcast_push::{Audience, Client, DeclaredView, Hub, Place, Push, Receipt};
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ async fn a_page_that_is_somebody_elses_by_now_ends_and_comes_back_as_that() {
 async fn topics_that_are_not_confirmed_take_their_views_with_them_and_leave_the_others() {
     let hub = hub();
     let session = hub.connect_as(ann(&["order-1", "order-2"]));
-    session.receive(r#"["hello",1,[["order",null,"1"],["order",null,"2"],["note",null]]]"#).unwrap();
+    _ = greet(&session, r#"["hello",1,[["order",null,"1"],["order",null,"2"],["note",null]]]"#);
     while waiting(&session).is_some() {}
     assert!(session.confirm(&ann(&["order-2", "news"])));
     let revoked = waiting(&session).unwrap();
@@ -187,7 +187,7 @@ fn a_topic_that_is_taken_while_its_view_is_made_takes_the_view() {
     .unwrap();
     hub.authorize(|client, _, _| client.topics.contains("order-1"));
     let session = hub.connect_as(Client { valid_for: None, ..ann(&["order-1"]) });
-    session.receive(r#"["hello",1,[["order",null,"1"]]]"#).unwrap();
+    _ = greet(&session, r#"["hello",1,[["order",null,"1"]]]"#);
     let frames: Vec<Value> = std::iter::from_fn(|| waiting(&session)).collect();
     let kinds: Vec<&Value> = frames.iter().map(|frame| &frame[0]).collect();
     assert_eq!((kinds, n_made.load(Ordering::Relaxed)), (vec![&json!("mounted"), &json!("revoked")], 1));

@@ -264,7 +264,7 @@ fn a_page_that_lost_its_way_asks_for_a_snapshot() {
 struct Pushing(Hub);
 
 impl Gate for Pushing {
-    fn may_mount(&self, view: &str, _: Option<&str>, _: Option<&str>) -> bool {
+    fn may_mount(&self, view: &str, _: Option<&str>, _: &str) -> bool {
         if view == "other" {
             push(&self.0, "<p>1</p>");
         }

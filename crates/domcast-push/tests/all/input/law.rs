@@ -3,7 +3,7 @@
 //!
 //! The fuzz target `input_any` includes this file.
 
-use crate::client::{Page, content, now, unlimited, waiting};
+use crate::client::{Page, content, greet, now, unlimited, waiting};
 use arbitrary::{Result, Unstructured};
 use domcast_push::template::Templates;
 use domcast_push::{Client, DeclaredView, Edits, Hub, Options, Push, PushError, Session, View};
@@ -164,13 +164,16 @@ impl World {
         let eve = self.eve.get_or_insert_with(|| {
             let session = hub.connect_as(Client { user: Some("eve".into()), ..Client::default() });
             if says_hello {
-                session.receive(r#"["hello", 1, [["counter", null], ["order", null, "42"]]]"#).unwrap();
+                _ = greet(&session, r#"["hello", 1, [["counter", null], ["order", null, "42"]]]"#);
             }
             session
         });
         while waiting(eve).is_some() {}
         match eve.receive(&frame) {
-            Ok(None) => Ok(false),
+            Ok(None) => {
+                eve.late().map(now);
+                Ok(false)
+            }
             Ok(Some(event)) => {
                 let refused = now(event).expect("nothing keeps it waiting").and_then(|refused| refused.error);
                 let answer = std::iter::from_fn(|| waiting(eve)).last().expect("an event is answered");
