@@ -33,6 +33,7 @@
 //! - A push answered *queued* waits in this server until the ledger takes it, which happens once, or until the server dies.
 //!   From then on it is applied, whoever dies: the server that forwarded it has the document or makes it; where no commit tells of that within two leases, the
 //!   others make it. A server that leaves waits for what it forwarded last.
+//! - A push to a document whose first state cannot be loaded is applied once it can be. What the ledger keeps of a declared view needs no first state.
 //! - Servers that use a new key at once agree on whoever gets its lease: it begins before the first push to the key that nobody committed.
 //! - While the ledger is away an owner goes on alone: the same pushes, another epoch, so that nobody takes its versions for
 //!   committed ones. When the ledger is back and nobody took the lease, its document is committed as a whole; else its
@@ -164,10 +165,10 @@ pub(crate) struct Arrival {
 
 /// The most pushes of a ledger that wait for their turns at once.
 const MAX_ARRIVALS: usize = 1024;
-/// The most documents of whose pushes is noted that other servers see to them.
+/// The most documents of which it is noted that they were pushed to, and are not here.
 const MAX_NOTED: usize = 10_000;
-/// The most of them that are looked for at once.
-const MAX_DUE: usize = 64;
+/// The most of them that are made at once: each may hold a thread while its first state is loaded.
+const MAX_MADE: usize = 32;
 /// For how many leases a server notes a push that another sees to, …
 const NOTED_LEASES: u32 = 2;
 /// … from how many before it joined: whoever noted them earlier has made their documents, and committed.
@@ -216,6 +217,7 @@ pub fn join<L: Ledger + 'static>(
     let (takes, taken) = mpsc::unbounded_channel();
     let (kept_sender, mut kept) = mpsc::unbounded_channel();
     let (beats, asked_beats) = mpsc::unbounded_channel();
+    let (due, are_due) = mpsc::unbounded_channel();
     let (alive, is_over) = watch::channel(());
     let spawn = move |work: Work| {
         let mut is_over = is_over.clone();
@@ -250,6 +252,7 @@ pub fn join<L: Ledger + 'static>(
         line: Semaphore::new(MAX_IN_LINE),
         entrance: Arc::new(Semaphore::new(MAX_TAKEN_OVER)),
         beats,
+        due,
         began: Instant::now(),
     });
     let cluster = Arc::downgrade(&member);
@@ -272,8 +275,7 @@ pub fn join<L: Ledger + 'static>(
         (member.spawn)(Box::pin(async move { sender.send_outbox().await }));
         let renewer = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { renewer.renew_leases().await }));
-        let overseer = Arc::clone(&member);
-        (member.spawn)(Box::pin(async move { overseer.see_to_noted().await }));
+        (member.spawn)(Box::pin(Arc::clone(&member).see_to_noted(are_due)));
         (member.spawn)(Box::pin(Arc::clone(&member).send_beats(asked_beats)));
         let attendant = Arc::clone(&member);
         (member.spawn)(Box::pin(async move { attendant.attend().await }));
@@ -305,6 +307,8 @@ struct Member<L: Ledger> {
     n_requests: AtomicU64,
     reader: mpsc::UnboundedSender<Reading>,
     beats: mpsc::UnboundedSender<AskedBeat>,
+    /// Takes the documents that this server is to make, as they were pushed to.
+    due: mpsc::UnboundedSender<Arc<str>>,
     began: Instant,
     start: OnceLock<Start>,
     progress: Mutex<Progress>,
@@ -382,9 +386,9 @@ impl<L: Ledger + 'static> Cluster for Member<L> {
         if self.hub.is_private(&slot.view) {
             return None;
         }
-        // What was pushed to a key before anybody used it is no news for who uses it now.
-        let has_key = slot.shown().document.key().is_some();
-        let start = if has_key { self.start_of(slot) } else { None };
+        // What was pushed to a document before anybody used it is no news for who uses it now.
+        let is_made_on_use = slot.shown().document.key().is_some() || self.hub.is_lazy(&slot.view);
+        let start = if is_made_on_use { self.start_of(slot) } else { None };
         Replica::share(&self.hub, Arc::clone(slot), &self.name, start, self.options.queued_after)
     }
 

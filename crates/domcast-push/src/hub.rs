@@ -214,9 +214,11 @@ impl Hub {
         check_name(name)?;
         let name: Arc<str> = name.into();
         let templates = self.inner.engine.templates.clone();
-        let first = DeclaredSource::new(Arc::clone(&name), view, &templates)?;
+        let first = Arc::new(DeclaredSource::new(Arc::clone(&name), view, &templates)?);
+        let blank = Arc::clone(&first);
         let make = move || Ok(Box::new(first.loaded(load()?)?) as Box<dyn Source>);
-        self.inner.views.insert(name, Documents::Lazy(Arc::new(Lazy::new(Box::new(make)))))
+        let lazy = Lazy::new(make, move |saved| blank.restored(saved));
+        self.inner.views.insert(name, Documents::Lazy(Arc::new(lazy)))
     }
 
     /// Registers a view that shows HTML as it is pushed.
@@ -259,7 +261,10 @@ impl Hub {
         make: impl Fn(&str) -> Result<V, PushError> + Send + Sync + 'static,
     ) -> Result<(), PushError> {
         let view: Arc<str> = name.into();
-        self.add_keyed(name, false, move |key, _| Ok(Box::new(RustView::new(Arc::clone(&view), make(key)?)?)))
+        let make = move |key: &str, _: &Client| -> Result<Box<dyn Source>, PushError> {
+            Ok(Box::new(RustView::new(Arc::clone(&view), make(key)?)?))
+        };
+        self.add_keyed(name, Keyed::new(Box::new(make)))
     }
 
     /// Registers a declared view with one document per key. Its state has `key` besides what is declared.
@@ -287,10 +292,13 @@ impl Hub {
         let declared = view.state("key", "");
         DeclaredSource::new(Arc::clone(&name), declared.clone(), &self.inner.engine.templates)?;
         let (view, templates) = (Arc::clone(&name), self.inner.engine.templates.clone());
-        self.add_keyed(&name, false, move |key, _| {
-            let declared = declared.clone().state("key", key);
-            Ok(Box::new(DeclaredSource::new(Arc::clone(&view), declared, &templates)?.loaded(load(key)?)?))
-        })
+        let blank = Arc::new(move |key: &str| {
+            DeclaredSource::new(Arc::clone(&view), declared.clone().state("key", key), &templates)
+        });
+        let resumed = Arc::clone(&blank);
+        let mut keyed = Keyed::new(Box::new(move |key, _| Ok(Box::new(blank(key)?.loaded(load(key)?)?))));
+        keyed.resume = Some(Box::new(move |key, saved| resumed(key)?.restored(saved)));
+        self.add_keyed(&name, keyed)
     }
 
     /// Registers a view with one document for each page that shows it, for state of its own: a cart, a filter, a draft.
@@ -310,7 +318,10 @@ impl Hub {
         make: impl Fn(&Client) -> Result<V, PushError> + Send + Sync + 'static,
     ) -> Result<(), PushError> {
         let view: Arc<str> = name.into();
-        self.add_keyed(name, true, move |_, client| Ok(Box::new(RustView::new(Arc::clone(&view), make(client)?)?)))
+        let make = move |_: &str, client: &Client| -> Result<Box<dyn Source>, PushError> {
+            Ok(Box::new(RustView::new(Arc::clone(&view), make(client)?)?))
+        };
+        self.add_keyed(name, Keyed::private(Box::new(make), self.inner.options.private_bytes))
     }
 
     fn add(&self, name: Arc<str>, source: Box<dyn Source>) -> Result<(), PushError> {
@@ -321,18 +332,8 @@ impl Hub {
         Ok(())
     }
 
-    fn add_keyed(
-        &self,
-        name: &str,
-        is_private: bool,
-        make: impl Fn(&str, &Client) -> Result<Box<dyn Source>, PushError> + Send + Sync + 'static,
-    ) -> Result<(), PushError> {
+    fn add_keyed(&self, name: &str, keyed: Keyed) -> Result<(), PushError> {
         check_name(name)?;
-        let make = Box::new(make);
-        let keyed = match is_private {
-            true => Keyed::private(make, self.inner.options.private_bytes),
-            false => Keyed::new(make),
-        };
         self.inner.views.insert(name.into(), Documents::Keyed(Arc::new(keyed)))?;
         self.inner.ticks_changed.notify_waiters();
         Ok(())
@@ -574,17 +575,26 @@ impl Hub {
         let wrong = |reason: &str| Err(PushError::WrongKey { view: view.into(), reason: reason.into() });
         match (self.inner.views.get(view)?, key) {
             ((_, Documents::One(slot)), None) => Ok(slot),
-            ((name, Documents::Lazy(lazy)), None) => lazy.get().map_or_else(|| self.make_lazy(name, &lazy), Ok),
+            ((name, Documents::Lazy(lazy)), None) => {
+                lazy.get().map_or_else(|| self.make_lazy(name, &lazy, &lazy.make), Ok)
+            }
             ((_, Documents::One(_) | Documents::Lazy(_)), Some(_)) => wrong("has one document, and no keys"),
             ((_, Documents::Keyed(_)), None) => wrong("has a document per key, and no key is named"),
             ((name, Documents::Keyed(keyed)), Some(key)) => match keyed.get(view, key, client)? {
                 Some(slot) => Ok(slot),
-                None => self.make(name, &keyed, key, client),
+                None => self.make(name, &keyed, key, client, &|| (keyed.make)(key, client)),
             },
         }
     }
 
-    fn make(&self, view: Arc<str>, keyed: &Keyed, key: &str, client: &Client) -> Result<Arc<Slot>, PushError> {
+    fn make(
+        &self,
+        view: Arc<str>,
+        keyed: &Keyed,
+        key: &str,
+        client: &Client,
+        make: &dyn Fn() -> Result<Box<dyn Source>, PushError>,
+    ) -> Result<Arc<Slot>, PushError> {
         const MAX_KEY_BYTES: usize = 256;
         if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
             let reason = format!("takes keys of 1 to {MAX_KEY_BYTES} bytes without control characters");
@@ -592,13 +602,18 @@ impl Hub {
         }
         let key: Arc<str> = key.into();
         let name = Name { view: Arc::clone(&view), key: Some(Arc::clone(&key)) };
-        let slot = self.made(name, keyed.memo.clone(), &|| (keyed.make)(&key, client))?;
+        let slot = self.made(name, keyed.memo.clone(), make)?;
         self.shared(slot, |slot| keyed.insert(&view, key, slot, client.clone(), self.inner.options.documents))
     }
 
     /// Makes the only document of a view that is not there from the start.
-    fn make_lazy(&self, view: Arc<str>, lazy: &Lazy) -> Result<Arc<Slot>, PushError> {
-        let slot = self.made(Name { view, key: None }, None, &lazy.make)?;
+    fn make_lazy(
+        &self,
+        view: Arc<str>,
+        lazy: &Lazy,
+        make: &dyn Fn() -> Result<Box<dyn Source>, PushError>,
+    ) -> Result<Arc<Slot>, PushError> {
+        let slot = self.made(Name { view, key: None }, None, make)?;
         let inserted = self.shared(slot, |slot| Ok(lazy.insert(slot)))?;
         self.inner.ticks_changed.notify_waiters();
         Ok(inserted)
@@ -640,6 +655,23 @@ impl Hub {
     /// Makes the document that a push of another server is for.
     pub(crate) fn make_shared(&self, view: &str, key: Option<&str>) -> Result<(), PushError> {
         self.slot(view, key, &Client::default()).map(drop)
+    }
+
+    /// Makes the document of which another server saved this, if it is not here and that can be done without asking for its first state.
+    /// Returns whether it is here now.
+    pub(crate) fn resume_shared(&self, view: &str, key: Option<&str>, saved: &str) -> bool {
+        let nobody = Client::default();
+        let slot = match (self.inner.views.get(view), key) {
+            (Ok((name, Documents::Keyed(keyed))), Some(key)) => match (keyed.get(view, key, &nobody), &keyed.resume) {
+                (Ok(None), Some(resume)) => self.make(name, &keyed, key, &nobody, &|| resume(key, saved)),
+                (found, _) => return matches!(found, Ok(Some(_))),
+            },
+            (Ok((name, Documents::Lazy(lazy))), None) => {
+                lazy.get().map_or_else(|| self.make_lazy(name, &lazy, &|| (lazy.resume)(saved)), Ok)
+            }
+            _ => return false,
+        };
+        slot.is_ok()
     }
 
     /// Whether the document of a view without keys is made when it is first used.

@@ -48,11 +48,15 @@ pub(crate) enum Documents {
 /// The only document of a view, once it is there.
 pub(crate) struct Lazy {
     pub(crate) make: Box<dyn Fn() -> Result<Box<dyn Source>, PushError> + Send + Sync>,
+    /// As that of a view with [keys](Keyed::resume).
+    pub(crate) resume: Box<ResumeLazy>,
     slot: OnceLock<Arc<Slot>>,
 }
 
 pub(crate) struct Keyed {
     pub(crate) make: Box<Make>,
+    /// Makes the source of a key from what another server saved of it, and asks nobody for a first state; `None` where only `make` can.
+    pub(crate) resume: Option<Box<Resume>>,
     /// Whether a key is a secret of one client.
     pub(crate) is_private: bool,
     /// What its documents share. Those of a view with keys differ as a rule, so only private ones do.
@@ -62,6 +66,9 @@ pub(crate) struct Keyed {
 
 /// Makes the source of a key, for the client that asks first.
 pub(crate) type Make = dyn Fn(&str, &Client) -> Result<Box<dyn Source>, PushError> + Send + Sync;
+
+type Resume = dyn Fn(&str, &str) -> Result<Box<dyn Source>, PushError> + Send + Sync;
+type ResumeLazy = dyn Fn(&str) -> Result<Box<dyn Source>, PushError> + Send + Sync;
 
 /// A document and, in a private view, the client that it was made for.
 struct Owned {
@@ -122,8 +129,11 @@ impl Views {
 }
 
 impl Lazy {
-    pub(crate) fn new(make: Box<dyn Fn() -> Result<Box<dyn Source>, PushError> + Send + Sync>) -> Lazy {
-        Lazy { make, slot: OnceLock::new() }
+    pub(crate) fn new(
+        make: impl Fn() -> Result<Box<dyn Source>, PushError> + Send + Sync + 'static,
+        resume: impl Fn(&str) -> Result<Box<dyn Source>, PushError> + Send + Sync + 'static,
+    ) -> Lazy {
+        Lazy { make: Box::new(make), resume: Box::new(resume), slot: OnceLock::new() }
     }
 
     pub(crate) fn get(&self) -> Option<Arc<Slot>> {
@@ -138,7 +148,7 @@ impl Lazy {
 
 impl Keyed {
     pub(crate) fn new(make: Box<Make>) -> Keyed {
-        Keyed { make, is_private: false, memo: None, slots: Mutex::default() }
+        Keyed { make, resume: None, is_private: false, memo: None, slots: Mutex::default() }
     }
 
     /// With a document for each page. `limit_bytes` is how much memory what they share may take, about.

@@ -153,6 +153,7 @@ impl<L: Ledger> Member<L> {
 
     /// Forwards what was pushed here, and waits until it is applied, where nobody but this server may know of it.
     pub(super) async fn finish(&self) {
+        self.until_made().await;
         let replicas: Vec<Replica> = self.replicas().values().cloned().collect();
         replicas.iter().filter(|replica| !replica.is_owner()).for_each(|replica| self.forward_waiting(replica));
         self.outbox_is_empty().await;

@@ -7,15 +7,20 @@
 //! documents over costs `O(k + m)` where `m` pushes came since the oldest of their cursors (owners move them with each heartbeat), two readings as a rule; a
 //! piece is all that is held of it; and however many documents somebody has taken over, the others get their pushes meanwhile, and Redis is read for half of the
 //! time at most.
+//!
+//! A push to a document that this server does not have is *noted*, until the document is here or a commit has the push: whoever makes the document begins
+//! before what is noted of it. Documents are made beside the reading, as their first states may have to be asked for; where that fails for the
+//! moment it is tried again.
 
 use super::asking::is_orphan;
 use super::{
-    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_DUE, MAX_NOTED, Member, NOTED_LEASES, News,
+    Arrival, FIRST_PAUSE, JOINED_LEASES, LONGEST_PAUSE, MAX_ARRIVALS, MAX_MADE, MAX_NOTED, Member, NOTED_LEASES, News,
     Stage,
 };
 use crate::audience::Tab;
 use crate::call::Sender;
 use crate::channel::{Cursor, Message};
+use crate::error::PushError;
 use crate::ledger::{Between, Entry, Kept, Ledger, Origin};
 use crate::push::{Content, Push};
 use crate::replica::{self, Misfit, Owing, Replica};
@@ -51,18 +56,38 @@ pub(super) struct Term {
 pub(super) struct Progress {
     /// Up to where they are in the queues of the views owned here.
     pub(super) read: Option<Cursor>,
-    /// By document, those that other servers see to.
+    /// By document that this server does not have, those to it.
     noted: HashMap<Arc<str>, Noted>,
 }
 
-/// Pushes to a key that other servers see to: whoever forwarded them has the document, or makes it. Until a commit shows that somebody did.
+/// Pushes to a document that this server does not have.
 struct Noted {
     /// The place before the first of them.
     before: Cursor,
     /// The last of them.
     last: Cursor,
-    /// When to look what became of them.
-    until: Instant,
+    care: Care,
+}
+
+/// Who sees to it that there is a document for pushes.
+#[derive(Clone, Copy)]
+enum Care {
+    /// Another server: whoever forwarded them has the document, or makes it. A commit until then shows that somebody did.
+    Other { until: Instant },
+    /// This server, now.
+    Here,
+    /// This server, which could not load the first state, at this time again.
+    Again { at: Instant },
+}
+
+/// What became of pushes that were noted.
+enum Made {
+    /// They are applied, or their document is here.
+    Done,
+    /// They never will be.
+    Refused(PushError),
+    /// It cannot be known, or the document cannot be made, now.
+    NotYet,
 }
 
 /// From where on pushes count for documents of which nothing is kept yet, and that were here before this server read.
@@ -192,7 +217,7 @@ impl<L: Ledger> Member<L> {
                 let meant = message.push.as_ref().ok().and_then(shared);
                 if let Some((view, Some(key))) = meant.filter(|(view, _)| self.hub.is_keyed(view)) {
                     let name = Replica::name(view, Some(key));
-                    if self.note_after(&name, &at, &message.cursor) {
+                    if self.note_after(&name, &at, &message.cursor, self.other()) {
                         before.entry(name).or_insert_with(|| at.clone());
                     }
                 }
@@ -248,83 +273,154 @@ impl<L: Ledger> Member<L> {
         }
         match key.filter(|_| is_keyed) {
             // Who forwarded it sees to it, if it lives.
-            Some(key) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {
-                if !self.note_forwarded(&name, &message.cursor) {
-                    self.make(view, Some(key), message.cursor);
-                }
+            Some(_) if message.origin.as_ref().is_some_and(|origin| !self.is_own(origin) && !is_orphan(origin)) => {
+                self.note_push(&name, message.cursor, self.other());
             }
             // Nobody may have it, not even who forwarded it long ago.
-            Some(key) => self.make(view, Some(key), message.cursor),
-            None if self.hub.is_lazy(view) => self.make(view, None, message.cursor),
+            Some(_) => self.note_push(&name, message.cursor, Care::Here),
+            None if self.hub.is_lazy(view) => self.note_push(&name, message.cursor, Care::Here),
             None => self.apply_here(message, room).await,
         }
     }
 
-    /// Makes the document that a push is for. Whoever owns it then reads the push again.
-    fn make(&self, view: &str, key: Option<&str>, cursor: Cursor) {
-        if let Err(error) = self.hub.make_shared(view, key) {
-            return (self.report)(News::Refused { cursor, error });
+    fn other(&self) -> Care {
+        Care::Other { until: Instant::now() + NOTED_LEASES * self.options.lease }
+    }
+
+    /// Notes a push to a document that this server does not have, and has it made if that is up to this server.
+    fn note_push(&self, name: &Arc<str>, cursor: Cursor, care: Care) {
+        let before = self.progress().read.clone();
+        if before.is_some_and(|before| self.note_after(name, &before, &cursor, care)) {
+            return;
         }
-        let replica = self.replicas().get(&Replica::name(view, key)).cloned();
+        // There is no room to wait.
+        if let Err(error) = self.make(name) {
+            (self.report)(News::Refused { cursor, error });
+        }
+    }
+
+    /// Notes a push that is the first one after a place. Returns whether there was room.
+    fn note_after(&self, name: &Arc<str>, before: &Cursor, cursor: &Cursor, care: Care) -> bool {
+        let noted = &mut self.progress().noted;
+        if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
+            return false;
+        }
+        let new = || Noted { before: before.clone(), last: cursor.clone(), care: self.other() };
+        let note = noted.entry(Arc::clone(name)).or_insert_with(new);
+        note.last.clone_from(cursor);
+        if let (Care::Here, Care::Other { .. }) = (care, note.care) {
+            note.care = Care::Here;
+            _ = self.due.send(Arc::clone(name));
+        }
+        true
+    }
+
+    /// Makes a document that was pushed to. Whoever owns it then reads the push again.
+    fn make(&self, name: &Arc<str>) -> Result<(), PushError> {
+        let (view, key) = view_and_key(name);
+        self.hub.make_shared(view, key)?;
+        self.owe_commit(name);
+        Ok(())
+    }
+
+    fn owe_commit(&self, name: &Arc<str>) {
+        let replica = self.replicas().get(name).cloned();
         if let Some(replica) = replica.filter(|_| self.stage() == Stage::Here) {
             replica.set_owing(Some(Owing::Commit));
         }
     }
 
-    /// Notes a push to a key that another server forwarded, and that this one does not have. Returns whether there was room.
-    fn note_forwarded(&self, name: &Arc<str>, cursor: &Cursor) -> bool {
-        let Some(before) = self.progress().read.clone() else { return false };
-        self.note_after(name, &before, cursor)
-    }
-
-    /// As [`note_forwarded`](Self::note_forwarded), of a push that is the first one after a place.
-    fn note_after(&self, name: &Arc<str>, before: &Cursor, cursor: &Cursor) -> bool {
-        let noted = &mut self.progress().noted;
-        if noted.len() >= MAX_NOTED && !noted.contains_key(name) {
-            return false;
-        }
-        let until = Instant::now() + NOTED_LEASES * self.options.lease;
-        let new = || Noted { before: before.clone(), last: cursor.clone(), until };
-        let note = noted.entry(Arc::clone(name)).or_insert_with(new);
-        note.last.clone_from(cursor);
-        true
-    }
-
-    /// Returns from where on pushes count for a document of a key if nothing is kept of it: from now on, or from the first that another server
-    /// forwarded and nobody committed yet. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
+    /// Returns from where on pushes count for a document that is made when it is used, if nothing is kept of it: from now on, or from the first that
+    /// is noted of it. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
     pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
         let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
         let progress = self.progress();
         progress.noted.get(&name).map(|noted| noted.before.clone()).or(progress.read.clone())
     }
 
-    /// Makes the documents of pushes that other servers forwarded and that nobody committed since.
-    pub(super) async fn see_to_noted(&self) {
+    /// Makes the documents of pushes that nobody committed, where that is up to this server: some at once.
+    pub(super) async fn see_to_noted(self: Arc<Self>, mut due: mpsc::UnboundedReceiver<Arc<str>>)
+    where
+        L: 'static,
+    {
+        let room = Arc::new(Semaphore::new(MAX_MADE));
+        let mut look_at = Instant::now();
         loop {
-            let due = self.noted_and_due();
-            let mut is_away = false;
-            for (name, last) in &due {
-                let Some(kept) = self.try_once(self.ledger.load(name, &self.name)).await else {
-                    is_away = true;
-                    break;
-                };
-                let is_applied = kept.is_some_and(|kept| !self.ledger.is_after(last, &kept.cursor));
-                if let (false, Some((view, key))) = (is_applied, name.split_once(' ')) {
-                    self.make(view, Some(key), last.clone());
+            let name = tokio::select! {
+                name = due.recv() => name.expect("this server sends them"),
+                () = sleep_until(look_at) => {
+                    self.find_due();
+                    look_at = Instant::now() + self.options.lease / 3;
+                    continue;
                 }
-                self.progress().noted.remove(name);
-            }
-            if due.is_empty() || is_away {
-                sleep(self.options.lease / 3).await;
+            };
+            let room = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+            let overseer = Arc::clone(&self);
+            (self.spawn)(Box::pin(async move {
+                overseer.see_to(&name).await;
+                drop(room);
+            }));
+        }
+    }
+
+    /// Takes care of the pushes that others did not see to in time, and of those whose documents could not be made.
+    fn find_due(&self) {
+        let now = Instant::now();
+        for (name, note) in &mut self.progress().noted {
+            if let Care::Other { until: at } | Care::Again { at } = note.care
+                && at <= now
+            {
+                note.care = Care::Here;
+                _ = self.due.send(Arc::clone(name));
             }
         }
     }
 
-    /// Returns some documents of which it is time to look what became of their pushes, and the last of these.
-    fn noted_and_due(&self) -> Vec<(Arc<str>, Cursor)> {
-        let (progress, now) = (self.progress(), Instant::now());
-        let due = progress.noted.iter().filter(|(_, noted)| noted.until <= now).take(MAX_DUE);
-        due.map(|(name, noted)| (Arc::clone(name), noted.last.clone())).collect()
+    async fn see_to(&self, name: &Arc<str>) {
+        let Some(last) = self.progress().noted.get(name).map(|note| note.last.clone()) else { return };
+        let made = self.made(name, &last).await;
+        let is_here = self.replicas().contains_key(name);
+        let mut progress = self.progress();
+        let Some(note) = progress.noted.get_mut(name) else { return };
+        match made {
+            Made::Done if note.last == last || is_here => _ = progress.noted.remove(name),
+            // Others came meanwhile.
+            Made::Done => _ = self.due.send(Arc::clone(name)),
+            Made::Refused(error) => {
+                progress.noted.remove(name);
+                drop(progress);
+                (self.report)(News::Refused { cursor: last, error });
+            }
+            Made::NotYet => note.care = Care::Again { at: Instant::now() + self.options.lease / 3 },
+        }
+    }
+
+    /// Makes a document that was pushed to, unless these pushes are applied. What the ledger keeps of it is gone on with: its first state may not be there
+    /// to be loaded.
+    async fn made(&self, name: &Arc<str>, last: &Cursor) -> Made {
+        let Some(kept) = self.try_once(self.ledger.load(name, &self.name)).await else { return Made::NotYet };
+        if let Some(kept) = kept {
+            let (view, key) = view_and_key(name);
+            if !self.ledger.is_after(last, &kept.cursor) {
+                return Made::Done;
+            }
+            if self.hub.resume_shared(view, key, &kept.source) {
+                self.owe_commit(name);
+                return Made::Done;
+            }
+        }
+        match self.make(name) {
+            Ok(()) => Made::Done,
+            Err(PushError::Application { .. }) => Made::NotYet,
+            Err(error) => Made::Refused(error),
+        }
+    }
+
+    /// Waits until no document is being made.
+    pub(super) async fn until_made(&self) {
+        while self.progress().noted.values().any(|note| matches!(note.care, Care::Here)) {
+            sleep(FIRST_PAUSE).await;
+        }
     }
 
     /// Applies a push that every server applies for itself: a message, or one for private documents. Its own it has applied already.
@@ -347,14 +443,14 @@ impl<L: Ledger> Member<L> {
     async fn arrive(&self, term: &Term, message: Message, room: &Arc<Semaphore>) {
         let Message { cursor, push: Ok(push), origin } = message else { return };
         let room = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-        let Content::Change { view, key, change } = push.content else { return };
+        let Content::Change { key, change, .. } = push.content else { return };
         let request = origin.as_ref().map(|origin| origin.request.clone());
         let sender = sender(origin);
         let arrival = Arrival { term: term.number, cursor: cursor.clone(), request, _room: room };
         let is_taken = term.replica.slot.arrive(Input::Change(Arc::new(change), sender), arrival, key.is_some());
         // It was given up just now, and nobody may have it.
-        if !is_taken && let Some(key) = key {
-            self.make(&view, Some(&key), cursor);
+        if !is_taken && key.is_some() {
+            self.note_push(&term.replica.name, cursor, Care::Here);
         }
     }
 
@@ -368,7 +464,12 @@ impl<L: Ledger> Member<L> {
                     cursor = Some(commits.cursor);
                     {
                         let noted = &mut self.progress().noted;
-                        commits.numbers.iter().for_each(|(name, _)| _ = noted.remove(name));
+                        for (name, _) in &commits.numbers {
+                            // A commit may be older than what this server sees to.
+                            if noted.get(name).is_some_and(|note| matches!(note.care, Care::Other { .. })) {
+                                noted.remove(name);
+                            }
+                        }
                     }
                     let mut newest: BTreeMap<Arc<str>, u64> = BTreeMap::new();
                     for (name, n) in commits.numbers {
@@ -535,6 +636,11 @@ impl Behind {
         self.at = first.reduce(|one, other| if is_after(one, other) { other } else { one }).cloned();
         self.terms.extend(self.late.drain(..).map(|term| (Arc::clone(&term.replica.name), term)));
     }
+}
+
+/// Returns the view and the key that the [name](Replica::name) of a document has.
+fn view_and_key(name: &str) -> (&str, Option<&str>) {
+    name.split_once(' ').map_or((name, None), |(view, key)| (view, Some(key)))
 }
 
 /// Returns the view that a push names, and the key if it does, where documents may be shared. Messages and audiences are each server's own.

@@ -5,11 +5,12 @@ use crate::servers::{Redis, Server, hub, hub_with, options, patient, until};
 use domcast_push::template::Templates;
 use domcast_push::{
     ChannelLayer, Client, ClusterOptions, DeclaredView, DocumentLimits, Edits, Empty, ErrorClass, Forwarded, Handlers,
-    Hub, Ledger, Origin, Place, Position, Push, Session, View,
+    Hub, Ledger, Origin, Place, Position, Push, PushError, Session, View,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use serde_json::{Map, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -782,4 +783,138 @@ async fn who_is_elsewhere_stays_so_while_redis_says_nothing() {
     until("who came meanwhile is known", || n_users(&servers[1]) == 3).await;
     drop(later);
     until("and who went", || n_users(&servers[1]) == 2).await;
+}
+
+/// The application that first states come from.
+#[derive(Default)]
+struct Application {
+    is_away: AtomicBool,
+    n_asked: AtomicUsize,
+    /// Whether it thinks about the key `slow`.
+    thinks: AtomicBool,
+}
+
+impl Application {
+    fn n_asked(&self) -> usize {
+        self.n_asked.load(Ordering::SeqCst)
+    }
+
+    /// A hub with the view `n`, and orders whose first state has 100 for `n`.
+    fn hub(self: &Arc<Application>) -> Hub {
+        let hub = Hub::new(Templates::from_sources([
+            ("n.html", "<b>{{ n }}</b>"),
+            ("order.html", "<b>{{ key }}: {{ n }}</b>"),
+        ]));
+        let view = |template| {
+            DeclaredView::new(template).state("n", 0).handler("add", Edits::new().set("n", "n + payload.by"))
+        };
+        hub.register_declared("n", view("n.html")).unwrap();
+        let asked = [(); 2].map(|()| Arc::clone(self));
+        let [of_key, of_view] = asked.map(|application| {
+            move |view: &str, key: &str| {
+                application.n_asked.fetch_add(1, Ordering::SeqCst);
+                while key == "slow" && application.thinks.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                match application.is_away.load(Ordering::SeqCst) {
+                    true => Err(PushError::Application { view: view.into(), reason: "it is away".into() }),
+                    false => Ok(Map::from_iter([("n".to_owned(), json!(100))])),
+                }
+            }
+        });
+        hub.register_declared_keyed_with("order", view("order.html"), move |key| of_key("order", key)).unwrap();
+        hub.register_declared_with("total", view("n.html"), move || of_view("total", "")).unwrap();
+        hub.run_turns(|_, turn| tokio::task::block_in_place(turn));
+        hub
+    }
+}
+
+/// Waits until a server has a document, and does not ask for it.
+async fn until_there(server: &Server, view: &str, key: Option<&str>) {
+    until("the document is there", || {
+        server.hub.views().iter().any(|found| &*found.name == view && found.key.as_deref() == key)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_key_whose_first_state_cannot_be_loaded_is_applied_once_when_it_can() {
+    let Some(redis) = Redis::start().await else { return };
+    let application = Arc::new(Application::default());
+    let servers = [(); 2].map(|()| Server::start_with_threads(&redis, application.hub()));
+    servers[0].begin().await;
+    until("both share the view", || servers[0].position() == servers[1].position()).await;
+    application.is_away.store(true, Ordering::SeqCst);
+    redis.layer().publish(&add_to("42", 5)).await.unwrap();
+    // Each server asked more than once, in vain.
+    until("it is tried again", || application.n_asked() >= 4).await;
+    redis.layer().publish(&add_to("42", 20)).await.unwrap();
+    assert!(servers.iter().all(|server| server.orders().is_empty()));
+    application.is_away.store(false, Ordering::SeqCst);
+    until("it is there", || servers.iter().any(|server| !server.orders().is_empty())).await;
+    let mut pages = servers.each_ref().map(|server| server.order("42"));
+    until("both pushes are applied", || pages.iter_mut().all(|page| shows(page, 42, 125))).await;
+    // What came later is not before them, and nothing comes twice.
+    while servers[1].hub.push(Push::state("order", [("n", 1000)]).key("42")).await.is_err() {}
+    redis.layer().publish(&add_to("42", 1)).await.unwrap();
+    until("nothing else is applied", || pages.iter_mut().all(|page| shows(page, 42, 1001))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_view_whose_first_state_cannot_be_loaded_is_applied_once_when_it_can() {
+    let Some(redis) = Redis::start().await else { return };
+    let application = Arc::new(Application::default());
+    let server = Server::start_with_threads(&redis, application.hub());
+    server.begin().await;
+    application.is_away.store(true, Ordering::SeqCst);
+    redis.layer().publish(&Push::handler("total", "add", json!({"by": 5}))).await.unwrap();
+    until("it is asked", || application.n_asked() >= 1).await;
+    application.is_away.store(false, Ordering::SeqCst);
+    until_there(&server, "total", None).await;
+    until("the push is applied", || crate::client::content(&server.hub, "total") == "<b>105</b>").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_dead_server_had_is_gone_on_with_while_first_states_cannot_be_loaded() {
+    let Some(redis) = Redis::start().await else { return };
+    let applications = [(); 2].map(|()| Arc::new(Application::default()));
+    let mut servers = applications.each_ref().map(|application| Server::start_with_threads(&redis, application.hub()));
+    servers[0].begin().await;
+    until("both share the view", || servers[0].position() == servers[1].position()).await;
+    while servers[0].hub.push(Push::state("order", [("n", 7)]).key("42")).await.is_err() {}
+    let before = servers[0].orders();
+    servers[0].kill();
+    applications[1].is_away.store(true, Ordering::SeqCst);
+    redis.layer().publish(&add_to("42", 10)).await.unwrap();
+    until_there(&servers[1], "order", Some("42")).await;
+    let mut page = servers[1].order("42");
+    until("the push is applied to what was kept", || shows(&mut page, 42, 17)).await;
+    assert_eq!(applications[1].n_asked(), 0);
+    let after = servers[1].orders();
+    assert_eq!(after[0].1, Position { version: before[0].1.version + 1, ..before[0].1.clone() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_first_state_is_loaded_pushes_to_others_are_applied() {
+    let Some(redis) = Redis::start().await else { return };
+    let application = Arc::new(Application::default());
+    let server = Server::start_with_threads(&redis, application.hub());
+    server.begin().await;
+    application.thinks.store(true, Ordering::SeqCst);
+    redis.layer().publish(&add_to("slow", 5)).await.unwrap();
+    until("it is asked", || application.n_asked() == 1).await;
+    redis.layer().publish(&add(3)).await.unwrap();
+    redis.layer().publish(&add_to("42", 5)).await.unwrap();
+    until("the view shows its push", || server.n() == 3).await;
+    until_there(&server, "order", Some("42")).await;
+    application.thinks.store(false, Ordering::SeqCst);
+    until_there(&server, "order", Some("slow")).await;
+    let mut pages = ["42", "slow"].map(|key| (server.order(key), format!("<b>{key}: 105</b>")));
+    until("the keys show theirs, once", || {
+        pages.iter_mut().all(|(page, html)| {
+            page.read(usize::MAX);
+            page.tree.to_html() == *html
+        })
+    })
+    .await;
 }
