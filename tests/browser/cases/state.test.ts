@@ -266,7 +266,7 @@ browserTest('of the details of one name the one is open at the end that a parse 
   // It gets its name while another of that name is open.
   const named = await livePage('<details><details name=one open></details></details>');
   await snapshot(named, '<details', '@open', '', '@name', 'one', '/', '<details', '/');
-  assert.equal(await html(named), '<details open="" name="one"></details><details></details>');
+  assert.equal(await html(named), '<details name="one" open=""></details><details></details>');
   // What the user closed stays so, and so does what the user opened.
   const users = await livePage('<details name=one open></details><details name=one></details>');
   await users.evaluate(() => void (live.root.querySelector('details')!.open = false));
