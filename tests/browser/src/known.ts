@@ -1,7 +1,7 @@
 /**
  * Where Chromium and the server's parser read HTML differently. The list is asserted: an example that no longer differs fails, and
  * so does a difference that is not in it. A text is a known difference only if the server's tree of it is html5ever's (`pairs`
- * asserts that of every text), and if both read it alike once the construct of the name is taken away (`explain` in `pairs.ts`).
+ * asserts that of every text of at most 512 levels), and if both read it alike once the construct of the name is taken away (`explain` in `pairs.ts`).
  * Generated markup (`tests/rust/pairs/markup.rs`) avoids none of it: the tests count what they meet, by name and within a bound,
  * and see that the page ends as the server's tree there.
  *
