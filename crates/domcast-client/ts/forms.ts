@@ -29,7 +29,10 @@ export class FormState {
 
   /** Call before attribute `attribute` of `node` changes, or (without it) its children or text. */
   note(node: Node, attribute?: string): void {
-    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) for (const each of inRootOf(node, OPEN_OF_NAME)) this.#open.add(each);
+    if (/^(open|name)$/.test(attribute!) && dom.isHtml(node, 'details')) {
+      // An open one without a name is closed by the name that it gets.
+      for (const each of [node, ...inRootOf(node, OPEN_OF_NAME)]) if (dom.hasAttribute(each, 'open')) this.#open.add(each);
+    }
     if (attribute !== undefined && !(dom.isElement(node) && STATEFUL.get(dom.localName(node))?.test(attribute))) return;
     const control = controlOf(node);
     if (!control || this.#noted.has(control)) return;

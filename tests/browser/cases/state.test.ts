@@ -263,6 +263,10 @@ browserTest('of the details of one name the one is open at the end that a parse 
   const fresh = await livePage('');
   await snapshot(fresh, '<p', '<details', '@name', 'one', '@open', '', '/', '/', '<p', '<details', '@name', 'one', '@open', '', '/', '/');
   assert.equal(await html(fresh), '<p><details name="one" open=""></details></p><p><details name="one"></details></p>');
+  // It gets its name while another of that name is open.
+  const named = await livePage('<details><details name=one open></details></details>');
+  await snapshot(named, '<details', '@open', '', '@name', 'one', '/', '<details', '/');
+  assert.equal(await html(named), '<details name="one" open=""></details><details></details>');
   // What the user closed stays so, and so does what the user opened.
   const users = await livePage('<details name=one open></details><details name=one></details>');
   await users.evaluate(() => void (live.root.querySelector('details')!.open = false));

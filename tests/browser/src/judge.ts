@@ -9,7 +9,8 @@ import type { Page } from 'playwright-core';
  * A line of the binary `pairs`: two texts and the patches between them.
  *
  * A page that is patched must end as the browser parses the target. Where the browser does not parse a text as the server
- * did (`known.ts`), the page is first put right by a snapshot, as the client does, and must then end as the server's tree.
+ * did (`known.ts`), the page is first put right by a snapshot, and must then end as the server's tree. The client does that where the
+ * checksum tells; where it does not, the failure says so.
  */
 export interface Pair {
   name: string;
@@ -48,13 +49,22 @@ export interface Failure {
   way: string;
   difference: string;
   /** The texts that the browser parses as the server did not, if the page ends as it should then. */
-  misread?: string[];
+  misread?: Misread[];
+}
+
+export interface Misread {
+  html: string;
+  document: boolean;
+  /** A page was mounted on it and had the server's checksum all the same. */
+  isUnnoticed: boolean;
 }
 
 export interface Judge {
   /** Judges lines of pairs, newline between; says how many trees were compared and what was wrong. */
   pairs(lines: string): { count: number; failures: Failure[] };
   histories(lines: string): { count: number; failures: Failure[] };
+  /** Of lines of pairs: those whose new text the browser parses as the server did not. */
+  readings(lines: string): { count: number; failures: Failure[] };
   /** The first difference, in content or in the state of a control; `null` if there is none. */
   difference(found: Node, wanted: Node): string | null;
   /** Parses `old` in a div, runs `patches`, and describes the first difference to the parse of `next`; `null` if there is none. */
@@ -63,6 +73,10 @@ export interface Judge {
   dump(root: Node): string[];
   /** Whether the browser parsed what the server has in these tokens. */
   isReadAlike(root: Node, tokens: readonly string[]): boolean;
+  /** The first difference to the browser's parse of a target; to the server's tree, where the browser parses that otherwise. */
+  outcome(root: Node, wanted: Node, tokens: readonly string[], rivals: boolean): string | null;
+  /** Whether any has several open details of one name, of which a page shows one open. */
+  hasRivals(...versions: (readonly string[])[]): boolean;
   parse(html: string): HTMLDivElement;
   /** Parses into an empty element. */
   fill<E extends Element>(element: E, html: string): E;
@@ -125,7 +139,7 @@ async function install(module: string): Promise<void> {
     xml: 'http://www.w3.org/XML/1998/namespace',
     xmlns: 'http://www.w3.org/2000/xmlns/',
   };
-  /** What `dump` says of the server's tree. Of open details of one name a page has the first open: with `asShown` so here. */
+  /** What `dump` says of the server's tree. Of open details of one name a page has one open: with `asShown` so here. */
   const dumpTokens = (tokens: readonly string[], asShown: boolean): string[] => {
     const lines: string[] = [];
     const open: { isTemplate: boolean; opened: Set<string> }[] = [{ isTemplate: true, opened: new Set() }];
@@ -159,13 +173,18 @@ async function install(module: string): Promise<void> {
     return lines;
   };
   const isReadAlike: Judge['isReadAlike'] = (root, tokens) => dump(root).join('\n') === dumpTokens(tokens, false).join('\n');
-  const hasRivals = (tokens: readonly string[]): boolean => dumpTokens(tokens, false).join() !== dumpTokens(tokens, true).join();
-  /** Two open details of one name are one in a page, for which the other may have been open or not: with `rivals` that is not compared. */
+  const hasRivals: Judge['hasRivals'] = (...versions) => versions.some((tokens) => dumpTokens(tokens, false).join() !== dumpTokens(tokens, true).join());
+  /** Of rivals one is open in a page, and what closed another is forgotten: with `rivals` a named details may be closed that the server has open. */
   const serverDifference = (root: Node, tokens: readonly string[], rivals: boolean): string | null => {
-    const told = (line: string): string => (rivals && line.includes(' <details> ') ? line.replace(/\[null,"open","[^]*?"\] ?/, '').trimEnd() : line);
-    const [found, wanted] = [dump(root).map(told), dumpTokens(tokens, true).map(told)];
-    const nth = wanted.findIndex((line, idx) => line !== found[idx]);
+    const closed = (line: string): string => (/^\d+ <details> .*\[null,"name",/.test(line) ? line.replace(/\[null,"open","(?:[^"\\]|\\.)*"\] ?/, '').trimEnd() : line);
+    const [found, wanted] = [dump(root), dumpTokens(tokens, false)];
+    const nth = wanted.findIndex((line, idx) => line !== found[idx] && !(rivals && closed(line) === found[idx]));
     return nth < 0 && found.length === wanted.length ? null : `the server's tree has ${wanted[nth]}, the page ${found[nth]} (line ${nth})`;
+  };
+  const outcome: Judge['outcome'] = (root, wanted, tokens, rivals) => {
+    const found = difference(root, wanted);
+    if (found === null) return null;
+    return rivals || !isReadAlike(wanted, tokens) ? serverDifference(root, tokens, rivals) : found;
   };
 
   const inert = document.implementation.createHTMLDocument('');
@@ -258,7 +277,8 @@ async function install(module: string): Promise<void> {
         const to = 1 - from;
         const wanted = read(texts[to]!);
         /** Applies the change, to what the browser made of the text or to what the server did. */
-        const run = (root: Node, isPutRight: boolean, wrong: (root: Node) => string | null): string | null => {
+        const run = (isPutRight: boolean, wrong: (root: Node) => string | null): string | null => {
+          const root = read(texts[from]!);
           try {
             const mounted = client.mount(root, isPutRight ? { scripts: true } : { scripts: true, sum: sums[from]! });
             if (isPutRight) mounted.snapshot(tokens[from]);
@@ -268,13 +288,14 @@ async function install(module: string): Promise<void> {
             return String(error);
           }
         };
-        const found = run(read(texts[from]!), false, (root) => difference(root, wanted));
+        const found = run(false, (root) => difference(root, wanted));
         if (found === null) return;
         const misread = [from, to].filter((idx) => !isReadAlike(read(texts[idx]!), tokens[idx]!));
-        const rivals = tokens.some(hasRivals);
-        const isTargetAlike = !misread.includes(to) && !rivals;
-        const again = misread.length === 0 ? found : run(read(texts[from]!), misread.includes(from), (root) => (isTargetAlike ? difference(root, wanted) : serverDifference(root, tokens[to]!, rivals)));
-        failures.push(again === null ? { name, way, difference: found, misread: misread.map((idx) => texts[idx]!) } : { name, way, difference: again });
+        if (misread.length === 0) return void failures.push({ name, way, difference: found });
+        const again = run(misread.includes(from), (root) => outcome(root, wanted, tokens[to]!, hasRivals(...tokens)));
+        if (again !== null) return void failures.push({ name, way, difference: again });
+        const isUnnoticed = (idx: number): boolean => idx === from && client.checksum(read(texts[idx]!)) === sums[idx];
+        failures.push({ name, way, difference: found, misread: misread.map((idx) => ({ html: texts[idx]!, document, isUnnoticed: isUnnoticed(idx) })) });
       };
       judgeOne('patches', 0, (mounted) => mounted.apply(patches));
       judgeOne('snapshot', 0, (mounted) => mounted.snapshot(tokens[1]));
@@ -290,14 +311,18 @@ async function install(module: string): Promise<void> {
     for (const line of lines.split('\n')) {
       const { name, document, sum, versions, tokens, steps } = JSON.parse(line) as History;
       const read = document ? parseDocument : parse;
-      const misread = new Set<string>();
+      const misread = new Map<number, Misread>();
       let rivals = false;
+      const note = (nth: number, isUnnoticed: boolean): void => {
+        const wasUnnoticed = misread.get(nth)?.isUnnoticed;
+        misread.set(nth, { html: versions[nth]!, document, isUnnoticed: isUnnoticed || wasUnnoticed === true });
+        rivals ||= hasRivals(tokens[nth]!);
+      };
       /** Mounts the version as the browser parses it; put right, if that is not what the server has. */
       const mountAt = (nth: number, options: { sum: number; ids?: number[]; next?: number }): [Node, ReturnType<Judge['mount']>] => {
         const root = read(versions[nth]!);
         if (isReadAlike(root, tokens[nth]!)) return [root, client.mount(root, { scripts: true, ...options })];
-        misread.add(versions[nth]!);
-        rivals ||= hasRivals(tokens[nth]!);
+        note(nth, client.checksum(root) === options.sum);
         const mounted = client.mount(root, { scripts: true });
         mounted.snapshot(tokens[nth]!, options.ids, options.next);
         return [root, mounted];
@@ -313,11 +338,8 @@ async function install(module: string): Promise<void> {
           if (step.snapshot) mounted.snapshot(...step.snapshot);
           if (step.after) mounted.apply(step.after);
           const wanted = read(versions[nth + 1]!);
-          wrong = difference(root, wanted);
-          const isAlike = isReadAlike(wanted, tokens[nth + 1]!);
-          rivals ||= !isAlike && hasRivals(tokens[nth + 1]!);
-          if (!isAlike) misread.add(versions[nth + 1]!);
-          if (wrong !== null && (!isAlike || rivals)) wrong = serverDifference(root, tokens[nth + 1]!, rivals);
+          if (!isReadAlike(wanted, tokens[nth + 1]!)) note(nth + 1, false);
+          wrong = outcome(root, wanted, tokens[nth + 1]!, rivals);
           // What comes after a wrong tree says nothing new.
           if (wrong !== null) break;
           if (step.mount) [root, mounted] = mountAt(nth + 1, step.mount);
@@ -326,9 +348,20 @@ async function install(module: string): Promise<void> {
         wrong = String(error);
       }
       if (wrong !== null) failures.push({ name, way: `step ${nth + 1}`, difference: wrong });
-      else if (misread.size > 0) failures.push({ name, way: 'any', difference: 'misread', misread: [...misread] });
+      else if (misread.size > 0) failures.push({ name, way: 'any', difference: 'misread', misread: [...misread.values()] });
     }
     return { count, failures };
+  };
+  const readings: Judge['readings'] = (lines) => {
+    const failures: Failure[] = [];
+    const all = lines.split('\n');
+    for (const line of all) {
+      const { name, new: html, document, sums, tokens } = JSON.parse(line) as Pair;
+      const root = (document ? parseDocument : parse)(html);
+      const isUnnoticed = client.checksum(root) === sums[1];
+      if (!isReadAlike(root, tokens[1])) failures.push({ name, way: 'reading', difference: 'misread', misread: [{ html, document, isUnnoticed }] });
+    }
+    return { count: all.length, failures };
   };
   const check: Judge['check'] = (old, next, patches, options = { scripts: true }) => {
     const root = parse(old);
@@ -339,5 +372,5 @@ async function install(module: string): Promise<void> {
     }
     return difference(root, parse(next));
   };
-  globalThis.judge = { ...client, check, pairs, histories, difference, dump, isReadAlike, parse, fill, parseDocument };
+  globalThis.judge = { ...client, check, pairs, histories, readings, difference, dump, isReadAlike, outcome, hasRivals, parse, fill, parseDocument };
 }

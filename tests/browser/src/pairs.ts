@@ -10,8 +10,8 @@ import { existsSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
-import type { Failure, Pair } from './judge.ts';
-import { lessKnown } from './known.ts';
+import type { Failure, Misread, Pair } from './judge.ts';
+import { KNOWN, type Known } from './known.ts';
 
 const BUILD = 'cargo build --release -p domcast-tests --bin pairs';
 
@@ -56,7 +56,7 @@ const MAX_LINES = 200;
 const MAX_BYTES = 4 << 20;
 
 /** Has the judges in `pages` judge every line, each a batch at a time. */
-export async function judgeAll(pages: readonly Page[], kind: 'pairs' | 'histories', args: readonly string[], input = ''): Promise<Verdict> {
+export async function judgeAll(pages: readonly Page[], kind: 'pairs' | 'histories' | 'readings', args: readonly string[], input = ''): Promise<Verdict> {
   const verdict: Verdict = { lines: 0, count: 0, failures: [] };
   const free = [...pages];
   const busy = new Set<Promise<void>>();
@@ -91,6 +91,41 @@ export async function judgeAll(pages: readonly Page[], kind: 'pairs' | 'historie
   return verdict;
 }
 
+/** How many known differences one text may have. */
+const MAX_NAMES = 3;
+
+/** The failures that no known difference explains, and how many each takes part in. */
+export async function explain(pages: readonly Page[], failures: readonly Failure[]): Promise<{ others: Failure[]; met: Map<string, number> }> {
+  const keyOf = ({ html, document }: Misread): string => JSON.stringify([html, document]);
+  const explained = new Map<string, readonly Known[]>();
+  const waiting = new Map(failures.flatMap(({ misread }) => misread ?? []).map((each) => [keyOf(each), each]));
+  for (let size = 1; size <= MAX_NAMES && waiting.size > 0; size++) {
+    const tries = [...waiting].flatMap(([key, { html, document }]) =>
+      choices(KNOWN.filter(({ without }) => without(html) !== html), size).map((names) => ({ key, names, document, html: names.reduce((left, { without }) => without(left), html) })),
+    );
+    const lines = tries.map(({ html, document }, idx) => JSON.stringify({ name: `${idx}`, from: '', to: html, document })).join('\n');
+    const { failures: misread } = await judgeAll(pages, 'readings', ['texts'], lines);
+    const isMisread = new Set(misread.map(({ name }) => Number(name)));
+    tries.forEach(({ key, names }, idx) => {
+      if (!isMisread.has(idx) && waiting.delete(key)) explained.set(key, names);
+    });
+  }
+  const met = new Map<string, number>();
+  const others = failures.filter(({ misread }) => {
+    const names = misread?.map((each) => (explained.get(keyOf(each)) ?? []).map(({ name, isUnnoticed }) => (each.isUnnoticed ? isUnnoticed && `${name}, not noticed at mount` : name)));
+    if (!names?.length || !names.every((each) => each.length > 0 && each.every(Boolean))) return true;
+    for (const name of new Set(names.flat() as string[])) met.set(name, (met.get(name) ?? 0) + 1);
+    return false;
+  });
+  return { others, met };
+}
+
+/** The ways to choose so many. */
+function choices<T>(all: readonly T[], size: number): T[][] {
+  if (size === 0) return [[]];
+  return all.flatMap((first, idx) => choices(all.slice(idx + 1), size - 1).map((others) => [first, ...others]));
+}
+
 /** How many smaller pairs are tried. */
 const MAX_TRIES = 400;
 
@@ -118,7 +153,7 @@ export async function shrink(page: Page, name: string): Promise<Pair & { failure
     }
     return kept;
   };
-  const fails = async (edits: readonly number[], without: readonly number[]): Promise<boolean> => lessKnown((await generate(edits, without)).failures).others.length > 0;
+  const fails = async (edits: readonly number[], without: readonly number[]): Promise<boolean> => (await explain([page], (await generate(edits, without)).failures)).others.length > 0;
   const edits = await fewest(range(0, 25), (edits) => fails(edits, []));
   // The numbers of pieces: those of the old text, of each edit, and of an independent text.
   const pieces = [range(1, 120), ...edits.map((edit) => range((edit + 1) * 10_000, 30)), range(1_000_000, 120)].flat();

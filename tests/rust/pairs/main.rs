@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! pairs corpus                             other people's pairs, both ways
-//! pairs texts                              the pairs on stdin, lines like `{"name":"…","from":"…","to":"…"}`
+//! pairs texts                              the pairs on stdin, lines like `{"name":"…","from":"…","to":"…"}`;
+//!                                          `"document":true` or `false` says what they are, else their beginning does
 //! pairs histories                          page histories, each on one tree that lives through all its versions
 //! pairs random --seed 1 --count 1000       generated pairs
 //! pairs shown  --seed 1 --count 300        generated pairs for a page that is shown: nothing loads, an input survives
@@ -17,9 +18,9 @@ mod edits;
 mod markup;
 mod random;
 
-use domcast_diff::{Patch, Patches, Tree, apply, diff};
+use domcast_diff::{NodeId, Patch, Patches, Tree, apply, diff};
 use domcast_parser::Parser;
-use domcast_tests::data;
+use domcast_tests::{data, oracle};
 use markup::{Kind, Maker, Piece, Style};
 use random::Random;
 use serde_json::Value;
@@ -94,11 +95,25 @@ fn usage(problem: &str) -> ! {
 }
 
 /// How the text is shown: a document without a window, as the judge uses, runs no scripts, and its `noscript` is markup.
+///
+/// The tree is html5ever's: what a browser reads differently is a difference to html5ever, never to the parser here. Only what
+/// nests deeper than a browser allows is moved, and so has no oracle.
 fn parse(html: &str, is_document: bool, scripting: bool) -> Tree {
     let parser = Parser { scripting, ..Parser::default() };
     let tree = if is_document { parser.document(html) } else { parser.fragment(html, "div") };
-    tree.unwrap_or_else(|error| panic!("{error}: {html:.200}"))
+    let tree = tree.unwrap_or_else(|error| panic!("{error}: {html:.200}"));
+    let oracle = if is_document {
+        oracle::document_with(html, scripting)
+    } else {
+        oracle::fragment_with(html, "div", scripting)
+    };
+    let is_too_deep = oracle.descendants(NodeId::ROOT).any(|(_, depth)| depth > MAX_DEPTH);
+    assert!(is_too_deep || tree == oracle, "html5ever reads otherwise: {html:?}\n{tree:?}\n{oracle:?}");
+    tree
 }
+
+/// Levels that a browser's parser makes.
+const MAX_DEPTH: usize = 512;
 
 /// Spaces aside, what starts as a document is one.
 fn is_document(html: &str) -> bool {
@@ -154,7 +169,8 @@ fn checked_diff(old: &Tree, new: &Tree) -> Patches {
 fn corpus(emit: &mut impl FnMut(String)) {
     let Some(folder) = data::corpus("the pairs of HTML texts in a browser") else { return };
     for (idx, pair) in data::pairs(&folder).iter().enumerate() {
-        emit(both_ways(&format!("{} {}: {}", idx + 1, pair.source, pair.name), &pair.from, &pair.to));
+        let name = format!("{} {}: {}", idx + 1, pair.source, pair.name);
+        emit(both_ways(&name, &pair.from, &pair.to, are_documents(&pair.from, &pair.to)));
     }
 }
 
@@ -163,13 +179,18 @@ fn texts(emit: &mut impl FnMut(String)) {
         let pair: Value = serde_json::from_str(&line.expect("stdin is text")).expect("a line is JSON");
         let [name, from, to] =
             ["name", "from", "to"].map(|field| pair[field].as_str().expect("a line has three texts"));
-        emit(both_ways(name, from, to));
+        let is_document = pair["document"].as_bool().unwrap_or_else(|| are_documents(from, to));
+        emit(both_ways(name, from, to, is_document));
     }
 }
 
-fn both_ways(name: &str, old: &str, new: &str) -> String {
-    // A pair of a document and a fragment is one of documents: a fragment's root could not become a document.
-    Pair::parse(name, [old, new], is_document(old) || is_document(new), false).both_ways().end()
+/// A pair of a document and a fragment is one of documents: a fragment's root could not become a document.
+fn are_documents(old: &str, new: &str) -> bool {
+    is_document(old) || is_document(new)
+}
+
+fn both_ways(name: &str, old: &str, new: &str, is_document: bool) -> String {
+    Pair::parse(name, [old, new], is_document, false).both_ways().end()
 }
 
 fn histories(emit: &mut impl FnMut(String)) {

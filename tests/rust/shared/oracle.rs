@@ -10,20 +10,30 @@ use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// Parses a document with scripting on.
 pub fn document(html: &str) -> Tree {
-    // Decoding drops one byte order mark. html5ever would drop another after every script, where its tokenizer pauses.
-    let html = html.strip_prefix('\u{feff}').unwrap_or(html);
-    let dom = parse_document(RcDom::default(), options()).one(html);
-    copy(&dom.get_document())
+    document_with(html, true)
 }
 
 /// Parses a fragment with scripting on in `context`, which is written as for `domcast_parser::parse_fragment`.
 pub fn fragment(html: &str, context: &str) -> Tree {
+    fragment_with(html, context, true)
+}
+
+/// Parses a document. With `scripting` the content of `noscript` is text.
+pub fn document_with(html: &str, scripting: bool) -> Tree {
+    // Decoding drops one byte order mark. html5ever would drop another after every script, where its tokenizer pauses.
+    let html = html.strip_prefix('\u{feff}').unwrap_or(html);
+    let dom = parse_document(RcDom::default(), options(scripting)).one(html);
+    copy(&dom.get_document())
+}
+
+/// Parses a fragment in `context`. With `scripting` the content of `noscript` is text.
+pub fn fragment_with(html: &str, context: &str, scripting: bool) -> Tree {
     let context = match context.split_once(' ') {
         Some(("svg", local)) => QualName::new(None, ns!(svg), LocalName::from(local)),
         Some((_, local)) => QualName::new(None, ns!(mathml), LocalName::from(local)),
         None => QualName::new(None, ns!(html), LocalName::from(context)),
     };
-    let dom = parse_fragment(RcDom::default(), options(), context, Vec::new(), true).one(html);
+    let dom = parse_fragment(RcDom::default(), options(scripting), context, Vec::new(), true).one(html);
     // The fragment is what is inside the `html` element below the document.
     let document = dom.get_document();
     let children = document.children.borrow();
@@ -31,8 +41,8 @@ pub fn fragment(html: &str, context: &str) -> Tree {
     html.map(copy).unwrap_or_default()
 }
 
-fn options() -> ParseOpts {
-    let tree_builder = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
+fn options(scripting_enabled: bool) -> ParseOpts {
+    let tree_builder = TreeBuilderOpts { scripting_enabled, ..TreeBuilderOpts::default() };
     let tokenizer = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };
     ParseOpts { tree_builder, tokenizer }
 }
