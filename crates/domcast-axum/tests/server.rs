@@ -226,6 +226,18 @@ async fn browsers_reach_only_handlers_declared_for_them_and_learn_no_secrets() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_identified_before_a_topic_was_taken_is_sent_back_to_be_identified_anew() {
+    let server = start(Config::default()).await;
+    let hub = server.domcast.hub().clone();
+    server.domcast.identify(move |_| {
+        let n_taken = Some(hub.n_taken());
+        hub.unsubscribe(&domcast_push::Audience::default(), "orders");
+        domcast_axum::Client { topics: ["orders".into()].into(), n_taken, ..domcast_axum::Client::default() }
+    });
+    assert_eq!(server.connect().await.close_code().await.0, 4409);
+}
+
+#[tokio::test]
 async fn a_user_gets_a_private_view_and_messages_and_nobody_else_does() {
     let server = start(open()).await;
     server.domcast.hub().register_private("cart", |_| Ok(Counter { count: 0 })).unwrap();
