@@ -51,6 +51,8 @@ struct Inner {
     n_sessions: AtomicU64,
     n_documents: AtomicU32,
     ticks_changed: Notify,
+    /// How many hand ticks out now: one, as a rule.
+    n_tickers: AtomicUsize,
     statistics: Statistics,
 }
 
@@ -130,6 +132,7 @@ impl Hub {
                 n_sessions: AtomicU64::new(0),
                 n_documents: AtomicU32::new(0),
                 ticks_changed: Notify::new(),
+                n_tickers: AtomicUsize::new(0),
                 statistics: Statistics::default(),
             }),
         }
@@ -714,6 +717,10 @@ impl Hub {
 
     pub(crate) fn ticks_changed(&self) -> &Notify {
         &self.inner.ticks_changed
+    }
+
+    pub(crate) fn n_tickers(&self) -> &AtomicUsize {
+        &self.inner.n_tickers
     }
 
     /// Whether a view has a document per key, which all servers share.

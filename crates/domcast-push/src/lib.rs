@@ -38,7 +38,7 @@
 //! | put it into a page | [`Hub::html`], [`html_keyed`](Hub::html_keyed), [`html_for`](Hub::html_for) a client |
 //! | change it, or tell pages something | [`Hub::push`] a [`Push`]; outside of async code [`push_blocking`](Hub::push_blocking) |
 //! | carry it to pages | [`Hub::connect_as`] a [`Client`], [`Session::receive`], [`Session::late`], [`Session::next`] |
-//! | let it tick | [`Hub::run_ticks`], which also drops what nobody uses |
+//! | let it tick | [`Hub::run_ticks`], which also drops what nobody uses, and runs what nobody awaits |
 //! | say who may look, and see who does | [`Hub::authorize`], [`Hub::presence`] |
 //! | share it with other servers | [`join`] |
 //!

@@ -180,9 +180,9 @@ impl Slot {
         std::mem::take(&mut queue.waiting)
     }
 
-    /// Whether nobody awaits some of what waits.
-    pub(crate) fn has_left(&self) -> bool {
-        self.queue().has_left
+    /// Whether nobody awaits some of what waits. Says so once: whoever asks sees to it.
+    pub(crate) fn take_left(&self) -> bool {
+        std::mem::take(&mut self.queue().has_left)
     }
 
     /// Says that no turn begins before `until`.
@@ -317,7 +317,7 @@ impl Drop for Ticket {
         let has_left = queue.has_left;
         drop(queue);
         if has_left {
-            self.hub.run_left(&self.slot);
+            self.hub.see_to_left(&self.slot);
         }
     }
 }

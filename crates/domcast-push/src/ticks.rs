@@ -2,6 +2,8 @@
 //!
 //! One future watches the clock for all views. Ticks that are due are handed out, so a slow one delays no other view. A
 //! view whose tick is still under way at the next one skips it, and ticks missed by a late wake-up are not made up for.
+//!
+//! What a handler pushed on and nobody awaits any more is run as ticks are: whoever dropped it may be anywhere.
 
 use crate::error::PushError;
 use crate::hub::Hub;
@@ -28,6 +30,24 @@ pub struct Tick {
     hub: Hub,
     slot: Arc<Slot>,
     view: Arc<str>,
+    /// Whether it is for what nobody awaits any more, and not for the clock.
+    is_for_left: bool,
+}
+
+/// Says for as long as it lives that somebody hands ticks out.
+struct Ticking<'hub>(&'hub Hub);
+
+impl Ticking<'_> {
+    fn begin(hub: &Hub) -> Ticking<'_> {
+        hub.n_tickers().fetch_add(1, Ordering::AcqRel);
+        Ticking(hub)
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.n_tickers().fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What is new about the ticks of a document.
@@ -58,6 +78,7 @@ impl Hub {
     /// # }
     /// ```
     pub async fn run_ticks(&self, spawn: impl Fn(Tick)) {
+        let _ticking = Ticking::begin(self);
         // When each document ticked last, or somebody began to look on.
         let mut ticked: HashMap<u32, Instant> = HashMap::new();
         loop {
@@ -67,6 +88,10 @@ impl Hub {
             let now = Instant::now();
             let (mut still_there, mut next) = (HashMap::with_capacity(ticked.len()), self.drop_idle());
             for slot in self.slots() {
+                if slot.link.get().is_none() && slot.take_left() {
+                    let view = Arc::clone(&slot.view);
+                    spawn(Tick { hub: self.clone(), slot: Arc::clone(&slot), view, is_for_left: true });
+                }
                 let number = slot.shown().document.number();
                 if let Some((last, due)) = self.schedule(slot, now, ticked.remove(&number), &spawn) {
                     still_there.insert(number, last);
@@ -103,7 +128,7 @@ impl Hub {
         let next = last.checked_add(interval);
         let Some(due) = next.filter(|due| *due <= now) else { return Some((last, next)) };
         if !slot.is_ticking.swap(true, Ordering::AcqRel) {
-            spawn(Tick { hub: self.clone(), slot, view });
+            spawn(Tick { hub: self.clone(), slot, view, is_for_left: false });
         }
         let n_missed = now.duration_since(due).as_nanos() / interval.as_nanos();
         let last = due + interval * u32::try_from(n_missed).unwrap_or(u32::MAX);
@@ -123,11 +148,19 @@ impl Tick {
     ///
     /// [`PushError`]; the view is then as it was.
     pub async fn run(self) -> Result<Receipt, PushError> {
+        if self.is_for_left {
+            self.hub.run_waiting(&self.slot).await;
+            return Ok(Receipt::default());
+        }
         self.hub.start(&self.slot, Input::Tick).await
     }
 
     /// Runs the tick as [`run`](Self::run) does, and returns what is worth a line in a log: a tick that fails will fail the next time too.
     pub async fn run_for_news(self) -> Option<TickNews> {
+        if self.is_for_left {
+            self.hub.run_waiting(&self.slot).await;
+            return None;
+        }
         let outcome = self.hub.start(&self.slot, Input::Tick).await;
         let mut failure = self.slot.tick_failure.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
@@ -144,7 +177,9 @@ impl Tick {
 
 impl Drop for Tick {
     fn drop(&mut self) {
-        self.slot.is_ticking.store(false, Ordering::Release);
+        if !self.is_for_left {
+            self.slot.is_ticking.store(false, Ordering::Release);
+        }
     }
 }
 

@@ -8,9 +8,9 @@
 //! piece is all that is held of it; and however many documents somebody has taken over, the others get their pushes meanwhile, and Redis is read for half of the
 //! time at most.
 //!
-//! A push to a document that this server does not have is *noted*, until the document is here or a commit has the push: whoever makes the document begins
-//! before what is noted of it. Documents are made beside the reading, as their first states may have to be asked for; where that fails for the
-//! moment it is tried again.
+//! A push to a document that this server does not have is *noted*, until the document is here or a commit has the push: whoever makes
+//! the document begins before what is noted of it. Documents are made beside the reading, as their first states may have to be asked
+//! for; where that fails for the moment it is tried again.
 
 use super::asking::is_orphan;
 use super::{
@@ -330,8 +330,8 @@ impl<L: Ledger> Member<L> {
         }
     }
 
-    /// Returns from where on pushes count for a document that is made when it is used, if nothing is kept of it: from now on, or from the first that
-    /// is noted of it. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
+    /// Returns from where on pushes count for a document that is made when it is used, if nothing is kept of it: from now on, or from
+    /// the first that is noted of it. (Whichever of two servers that use a new key at once gets the lease, it has the pushes of both.)
     pub(super) fn start_of(&self, slot: &Slot) -> Option<Cursor> {
         let name = Replica::name(&slot.view, slot.shown().document.key().map(|key| &**key));
         let progress = self.progress();
@@ -395,8 +395,8 @@ impl<L: Ledger> Member<L> {
         }
     }
 
-    /// Makes a document that was pushed to, unless these pushes are applied. What the ledger keeps of it is gone on with: its first state may not be there
-    /// to be loaded.
+    /// Makes a document that was pushed to, unless these pushes are applied. What the ledger keeps of it is gone on with, as its first
+    /// state may not be there to be loaded.
     async fn made(&self, name: &Arc<str>, last: &Cursor) -> Made {
         let Some(kept) = self.try_once(self.ledger.load(name, &self.name)).await else { return Made::NotYet };
         if let Some(kept) = kept {

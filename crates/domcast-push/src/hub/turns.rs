@@ -24,6 +24,7 @@ use crate::views::Documents;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -334,12 +335,35 @@ impl Hub {
         }
     }
 
-    /// Runs a turn for what nobody awaits any more, unless somebody runs one now: whoever does has a ticket, and looks again when it is dropped.
-    pub(crate) fn run_left(&self, slot: &Arc<Slot>) {
+    /// Has a turn run for what nobody awaits any more.
+    ///
+    /// Whoever dropped it is no place to run one, so it is the ticker's, if there is one. Else it is run at once, unless somebody runs one now:
+    /// whoever does has a ticket, and comes here when it is dropped.
+    pub(crate) fn see_to_left(&self, slot: &Arc<Slot>) {
         // A shared view has an owner, who takes what waits.
-        while slot.link.get().is_none() && slot.has_left() {
-            let Ok(mut live) = slot.live.try_lock() else { return };
+        if slot.link.get().is_some() {
+            return;
+        }
+        if self.n_tickers().load(Ordering::Acquire) > 0 {
+            return self.inner.ticks_changed.notify_waiters();
+        }
+        while let Ok(mut live) = slot.live.try_lock()
+            && slot.take_left()
+        {
             self.run_turn(slot, &mut live);
+        }
+    }
+
+    /// Runs a turn for what waits, once the queue opens.
+    pub(crate) async fn run_waiting(&self, slot: &Arc<Slot>) {
+        loop {
+            if let Some(at) = slot.opens_at() {
+                sleep_until(at).await;
+            }
+            let mut live = slot.live.lock().await;
+            if slot.opens_at().is_none() {
+                return self.run_turn(slot, &mut live);
+            }
         }
     }
 

@@ -272,6 +272,30 @@ async fn what_a_handler_pushed_is_applied_though_its_sender_goes_away() {
     assert_eq!(content(&hub, "shared"), "4");
 }
 
+/// As above, where somebody hands ticks out.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_pushed_is_rendered_in_its_time_and_not_where_its_sender_is_dropped() {
+    let hub = Hub::new(Templates::from_sources([("editor.html", "{{ text }}")]));
+    for name in ["shared", "other"] {
+        hub.register(name, Editor { view: name.into(), text: "-".into(), skip_broadcast: false, n_seen: 0 }).unwrap();
+    }
+    let clock = hub.clone();
+    tokio::spawn(async move { clock.run_ticks(|tick| drop(tokio::spawn(tick.run()))).await });
+    tokio::task::yield_now().await;
+    now(hub.push(Push::state("other", [("text", "1")]))).unwrap().unwrap();
+    for n in ["2", "3"] {
+        let before = content(&hub, "other");
+        let mut left = Box::pin(hub.push(Push::handler("shared", "pass_on", json!({"text": n}))));
+        while now(left.as_mut()).is_none() && hub.views()[0].waiting == 0 {
+            tokio::time::advance(std::time::Duration::from_millis(1)).await;
+        }
+        drop(left);
+        assert_eq!(content(&hub, "other"), before, "it is too soon, and no place to render");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(content(&hub, "other"), n);
+    }
+}
+
 #[test]
 fn what_a_handler_pushes_to_its_own_document_comes_before_whatever_else_waits() {
     let (hub, _) = hub();

@@ -695,7 +695,8 @@ async fn many_documents_that_are_taken_over_together_read_what_they_missed_toget
         "{n_documents} documents taken over after {n_missed} pushes: {took:?} with the lease of {:?}, {n_readings:.1} readings of the stream",
         options.lease
     );
-    let limit = if n_documents > 1_000 { f64::INFINITY } else { 12.0 };
+    // Each document's own traffic is in it too; one reading for each document would be as many readings.
+    let limit = 12.0 + n_documents.saturating_sub(1_000) as f64 / 250.0;
     assert!(n_readings < limit, "{n_readings}");
     for ((_, position), (_, before)) in second.orders().iter().zip(&orders) {
         assert_eq!(position.epoch, before.epoch, "nobody takes Redis for away");

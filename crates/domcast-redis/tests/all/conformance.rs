@@ -862,9 +862,14 @@ async fn the_last_of_many_fresh_keys_is_about_as_fast_as_the_first(ledger: &Arc<
         shows(&mut server.order(&key), &format!("<b>{key}: 1</b>")).await;
         took.push(start.elapsed());
     }
-    // The fastest one of some, as any other may have met with a slow moment of the machine.
-    let fastest = |took: &[Duration]| *took.iter().min().unwrap();
-    let (first, last) = (fastest(&took[..20]), fastest(&took[180..]));
+    // The lower quartile of some: those above may have met with slow moments of the machine, and a fault that slows most late keys shows.
+    let quartile = |took: &[Duration]| {
+        let mut took = took.to_vec();
+        took.sort();
+        took[took.len() / 4]
+    };
+    let (first, last) = (quartile(&took[..60]), quartile(&took[140..]));
+    eprintln!("a fresh key takes {first:?} at first, and {last:?} later");
     assert!(last < 2 * first + Duration::from_millis(50), "{first:?}, and then {last:?}");
 }
 
