@@ -64,7 +64,7 @@ export const KNOWN: readonly Known[] = [
     examples: ['<table><td><details open name=a></td><details open name=a>'],
     reason:
       'Chromium closes all but the first to come, as the standard says of any that is inserted; html5ever has all open. ' +
-      'The client shows the first in the page, which a table may have come before; a page that is mounted does not tell which were closed, and when the open one goes, no other opens.',
+      'The client shows the first in the page, which a table may have come before; a page that is mounted does not tell which were closed, and when the open one goes, or a closed one gets another name, none opens.',
   },
   {
     name: 'a frameset after a template, or after a reference to NUL',
