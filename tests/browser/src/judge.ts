@@ -178,7 +178,7 @@ async function install(module: string): Promise<void> {
   const serverDifference = (root: Node, tokens: readonly string[], rivals: boolean): string | null => {
     const closed = (line: string): string => (/^\d+ <details> /.test(line) ? line.replace(/\[null,"open","(?:[^"\\]|\\.)*"\] ?/, '').trimEnd() : line);
     const [found, wanted] = [dump(root), dumpTokens(tokens, false)];
-    const nth = wanted.findIndex((line, idx) => line !== found[idx] && !(rivals && closed(line) === found[idx]));
+    const nth = wanted.findIndex((line, idx) => line !== found[idx] && !(rivals && closed(line) === found[idx]?.trimEnd()));
     return nth < 0 && found.length === wanted.length ? null : `the server's tree has ${wanted[nth]}, the page ${found[nth]} (line ${nth})`;
   };
   const outcome: Judge['outcome'] = (root, wanted, tokens, rivals) => {
