@@ -19,7 +19,7 @@ const SEED = Number(process.env['DOMCAST_SEED'] ?? 1);
 const MET_BY_SEED_1: Readonly<Record<'pairs' | 'histories' | 'shown', Readonly<Record<string, number>>>> = {
   pairs: {
     'a processing instruction': 342,
-    'a formatting element with `is`': 32,
+    'a formatting element with `is`, or open at the end of the body': 32,
     'two open `details` of one name': 4,
     'two open `details` of one name, not noticed at mount': 7,
     'a form in a template, or ended in a table': 10,
@@ -27,7 +27,7 @@ const MET_BY_SEED_1: Readonly<Record<'pairs' | 'histories' | 'shown', Readonly<R
   },
   histories: {
     'a processing instruction': 3,
-    'a formatting element with `is`': 1,
+    'a formatting element with `is`, or open at the end of the body': 1,
     'two open `details` of one name': 15,
     'two open `details` of one name, not noticed at mount': 8,
     'HTML in SVG or MathML': 1,

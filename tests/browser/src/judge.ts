@@ -174,11 +174,11 @@ async function install(module: string): Promise<void> {
   };
   const isReadAlike: Judge['isReadAlike'] = (root, tokens) => dump(root).join('\n') === dumpTokens(tokens, false).join('\n');
   const hasRivals: Judge['hasRivals'] = (...versions) => versions.some((tokens) => dumpTokens(tokens, false).join() !== dumpTokens(tokens, true).join());
-  /** Of rivals one is open in a page, and what closed another is forgotten: with `rivals` a named details may be closed that the server has open. */
+  /** Of rivals one is open in a page, and what closed another is forgotten: with `rivals` a details may be closed that the server has open. */
   const serverDifference = (root: Node, tokens: readonly string[], rivals: boolean): string | null => {
-    const closed = (line: string): string => (/^\d+ <details> .*\[null,"name",/.test(line) ? line.replace(/\[null,"open","(?:[^"\\]|\\.)*"\] ?/, '').trimEnd() : line);
+    const closed = (line: string): string => (/^\d+ <details> /.test(line) ? line.replace(/\[null,"open","(?:[^"\\]|\\.)*"\] ?/, '').trimEnd() : line);
     const [found, wanted] = [dump(root), dumpTokens(tokens, false)];
-    const nth = wanted.findIndex((line, idx) => line !== found[idx] && !(rivals && closed(line) === found[idx]));
+    const nth = wanted.findIndex((line, idx) => line !== found[idx] && !(rivals && closed(line) === found[idx]?.trimEnd()));
     return nth < 0 && found.length === wanted.length ? null : `the server's tree has ${wanted[nth]}, the page ${found[nth]} (line ${nth})`;
   };
   const outcome: Judge['outcome'] = (root, wanted, tokens, rivals) => {
