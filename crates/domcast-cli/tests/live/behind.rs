@@ -98,10 +98,10 @@ fn serve(name: &str, application: &Application, toml: &str) -> Server {
 }
 
 /// A page on a WebSocket.
-struct Page(WebSocket<TcpStream>);
+pub(super) struct Page(WebSocket<TcpStream>);
 
 impl Page {
-    fn open(server: &Server, cookies: &str, views: &Value) -> Page {
+    pub(super) fn open(server: &Server, cookies: &str, views: &Value) -> Page {
         Page::open_at(server.address, cookies, views)
     }
 
@@ -126,7 +126,7 @@ impl Page {
     }
 
     /// Returns the next frame; the code that the connection was closed with is one too.
-    fn hear(&mut self) -> Value {
+    pub(super) fn hear(&mut self) -> Value {
         loop {
             match self.0.read().unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
