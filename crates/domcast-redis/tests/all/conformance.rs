@@ -1,7 +1,7 @@
 //! What every ledger promises: the same tests for the memory of one process and for Redis.
 
 use crate::client::Page;
-use crate::servers::{Note, Redis, Server, hub, hub_with, options, patient, until};
+use crate::servers::{Note, Redis, Server, hub, hub_with, options, until};
 use domcast_push::{
     Attendance, Attended, Audience, Beat, Client, ClusterOptions, Commit, Committed, Cursor, DeclaredView,
     DocumentLimits, Edits, Elsewhere, ErrorClass, Forwarded, Hub, Ledger, MemoryLayer, Origin, Place, Position,
@@ -599,7 +599,7 @@ async fn a_document_with_a_key_goes_on_when_its_owner_dies(ledger: &Arc<impl Led
 }
 
 async fn a_push_to_all_documents_of_a_view_reaches_each_once_wherever_it_is(ledger: &Arc<impl Ledger + 'static>) {
-    let servers = [(); 2].map(|()| Server::start_on_as(ledger, hub(), patient()));
+    let servers = [Server::start_on(ledger), Server::start_on(ledger)];
     for (server, key) in [(0, "1"), (1, "2"), (0, "3")] {
         begin(&servers[server], key).await;
     }

@@ -151,13 +151,13 @@ impl Server {
         Server::start_with(redis, hub(), options())
     }
 
-    /// A server over any ledger.
+    /// A server over any ledger, whose pushes are answered once they are applied.
     pub(crate) fn start_on(ledger: &Arc<impl Ledger + 'static>) -> Server {
         Server::start_on_with(ledger, hub())
     }
 
     pub(crate) fn start_on_with(ledger: &Arc<impl Ledger + 'static>, hub: Hub) -> Server {
-        Server::start_on_as(ledger, hub, options())
+        Server::start_on_as(ledger, hub, patient())
     }
 
     pub(crate) fn start_on_as(ledger: &Arc<impl Ledger + 'static>, hub: Hub, options: ClusterOptions) -> Server {
